@@ -1,0 +1,35 @@
+"""Make the accuracy table from all predictions."""
+
+import pandas as pd
+from job import job
+
+from varc.metrics.tables import accuracy_row, write_table
+from varc.storage import provenance, read_parquet
+
+CAPTION = (
+    "Top-1 with Wilson's 95 % interval; top-5 follows from the label's rank in the last stage that still had it. "
+    "gflops_per_image: nominal, fvcore's convention, encoder included. seconds_per_image: measured, encoder, "
+    "tokens and scores of all stages, without loading of models and images."
+)
+
+with job(snakemake) as log:
+    gflops = pd.read_csv(snakemake.input.gflops)
+    totals = gflops[gflops["stage"] == "total"].set_index(["dataset", "classifier"])
+    rows = []
+    for (dataset, classifier), path in zip(snakemake.params.pairs, snakemake.input.predictions, strict=True):
+        total = totals.loc[(dataset, classifier)]
+        record = provenance(path)
+        rows.append(
+            {
+                "dataset": dataset,
+                "classifier": classifier,
+                "model": snakemake.params.models[classifier],
+                **accuracy_row(read_parquet(path).to_pandas(), total["classes"]),
+                "gflops_per_image": total["gflops"],
+                "seconds_per_image": sum(record["seconds"].values()) / record["images"],
+            }
+        )
+    table = pd.DataFrame(rows)
+    write_table(table, snakemake.output.csv, snakemake.output.markdown, CAPTION)
+    for row in table.itertuples():
+        log.info("%s %s: top-1 %.4f (%d images)", row.dataset, row.classifier, row.top1, row.images)

@@ -1,0 +1,34 @@
+"""Predict the class of each image from the scores of all stages."""
+
+import pyarrow as pa
+from job import job
+
+from varc.scoring.funnel import mean_over_samples, predict, read_scores
+from varc.storage import predictions_schema, provenance, read_parquet, shard_bounds, write_parquet
+
+
+def seconds(files):
+    """Seconds of computation that made the files, summed."""
+    return sum(provenance(path)["seconds"] for path in files)
+
+
+with job(snakemake) as log:
+    labels = read_parquet(snakemake.input.manifest)["label"].to_numpy()
+    samples = snakemake.params.samples
+    stage_files = [snakemake.input[f"stage{i + 1}"] for i in range(len(samples))]
+    shards = len(stage_files[0]) // samples[0]
+    schema = predictions_schema(len(samples))
+    tables = []
+    for shard in range(shards):
+        stages = [mean_over_samples([read_scores(path) for path in files[shard::shards]]) for files in stage_files]
+        first, end = shard_bounds(len(labels), shard, shards)
+        tables.append(pa.table(predict(stages, labels[first:end]), schema=schema))
+    predictions = pa.concat_tables(tables)
+    record = {
+        "images": len(predictions),
+        "seconds": {
+            "encoder": seconds(snakemake.input.features) + seconds(snakemake.input.tokens),
+            **{f"stage{i + 1}": seconds(files) for i, files in enumerate(stage_files)},
+        },
+    }
+    write_parquet(snakemake.output.predictions, dict(zip(schema.names, predictions.columns)), schema, record)

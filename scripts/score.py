@@ -1,0 +1,51 @@
+"""Score the images of a shard: log-likelihoods of their candidate classes at the first scales."""
+
+import numpy as np
+from job import compute_device, job, measured
+
+from varc.data.classes import class_ids, data_set_classes
+from varc.models.checkpoints import load_var, load_vqvae
+from varc.models.var import tokens_at
+from varc.scoring.funnel import all_classes, read_candidates
+from varc.scoring.likelihood import score
+from varc.storage import (
+    column_matrix,
+    fixed_size_list,
+    image_ids,
+    read_parquet,
+    scores_schema,
+    write_parquet,
+)
+
+with job(snakemake) as log:
+    device = compute_device(snakemake)
+    scales = int(snakemake.wildcards.scales)
+    table = read_parquet(snakemake.input.tokens)
+    vqvae, vqvae_card = load_vqvae(snakemake.input.vqvae)
+    var, card = load_var(snakemake.input.var)
+    ids = image_ids(table)
+    if snakemake.input.candidates:
+        candidates = read_candidates(snakemake.input.candidates, ids)
+    else:
+        candidates = all_classes(class_ids(data_set_classes(snakemake.params.dataset)), len(ids), card)
+    tokens = column_matrix(table, "tokens")[:, : tokens_at(var.config.patch_nums, scales)]
+    with measured(device, len(ids), log) as record:
+        per_scale = score(
+            var.to(device),
+            vqvae.quantize.to(device),
+            tokens,
+            candidates,
+            batch_size=snakemake.resources.batch_size,
+            device=device,
+        )
+    write_parquet(
+        snakemake.output.scores,
+        {
+            "image_id": np.repeat(ids, candidates.shape[1]),
+            "class_id": candidates.ravel(),
+            "log_likelihood": per_scale.sum(-1).ravel(),
+            "per_scale": fixed_size_list(per_scale.reshape(-1, scales)),
+        },
+        scores_schema(scales),
+        {**record, "var_sha256": card["sha256"], "vqvae_sha256": vqvae_card["sha256"]},
+    )

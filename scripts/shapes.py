@@ -1,0 +1,38 @@
+"""The shapes of a model that is trained here, from its config entry."""
+
+from typing import Any
+
+from varc.models.var import VARConfig
+from varc.models.vqvae import VQVAEConfig
+
+
+def vqvae_config(settings: dict[str, Any]) -> VQVAEConfig:
+    """The shape in a model's `train: vqvae:` entry."""
+    return VQVAEConfig(
+        patch_nums=tuple(settings["patch_nums"]),
+        ch=settings["ch"],
+        ch_mult=tuple(settings["ch_mult"]),
+        num_res_blocks=settings["num_res_blocks"],
+        z_channels=settings["z_channels"],
+        vocab_size=settings["vocab_size"],
+        norm_groups=settings["norm_groups"],
+    )
+
+
+def var_config(settings: dict[str, Any], vqvae: VQVAEConfig, num_classes: int) -> VARConfig:
+    """The shape in a model's `train: var:` entry, on the tokens of a VQ-VAE."""
+    return VARConfig(
+        depth=settings["depth"],
+        width=settings["width"],
+        heads=settings["heads"],
+        num_classes=num_classes,
+        vocab_size=vqvae.vocab_size,
+        z_channels=vqvae.z_channels,
+        patch_nums=vqvae.patch_nums,
+    )
+
+
+def model_configs(architecture: dict[str, Any]) -> tuple[VQVAEConfig, VARConfig]:
+    """Both shapes of a model; the number of classes, which costs nothing, is left at 1."""
+    vqvae = vqvae_config(architecture["vqvae"])
+    return vqvae, var_config(architecture["var"], vqvae, 1)

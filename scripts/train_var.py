@@ -1,0 +1,52 @@
+"""Train a VAR on cached tokens."""
+
+import time
+
+import numpy as np
+import torch
+from job import compute_device, job
+from shapes import var_config
+
+from varc.data.classes import class_ids, data_set_classes
+from varc.device import device_name
+from varc.models.checkpoints import load_vqvae, save_model
+from varc.storage import column_matrix, read_parquet
+from varc.training.curves import plot_curve, write_curve
+from varc.training.var import train_var
+
+with job(snakemake) as log:
+    device = compute_device(snakemake)
+    train = snakemake.params.train
+    vqvae, vqvae_card = load_vqvae(snakemake.input.vqvae)
+    labels = torch.tensor(read_parquet(snakemake.input.manifest)["label"].to_numpy(), dtype=torch.int64)
+    parts = [column_matrix(read_parquet(path), "tokens") for path in snakemake.input.tokens]
+    shards = len(parts) // train["samples"]
+    samples = [np.concatenate(parts[i : i + shards]) for i in range(0, len(parts), shards)]
+    tokens = torch.from_numpy(np.stack(samples).astype(np.int64))
+    num_classes = class_ids(data_set_classes(snakemake.params.dataset))[-1] + 1
+    config = var_config(train, vqvae.config, num_classes)
+    start = time.monotonic()
+    model, curve = train_var(
+        config,
+        vqvae.quantize.to(device),
+        tokens.to(device),
+        labels.to(device),
+        steps=train["steps"],
+        batch_size=train["batch_size"],
+        lr=train["lr"],
+        seed=snakemake.params.seed,
+        report=log.info,
+    )
+    card = {
+        "data": snakemake.params.dataset,
+        "images": len(labels),
+        "settings": train,
+        "seed": snakemake.params.seed,
+        "vqvae_sha256": vqvae_card["sha256"],
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "seconds": time.monotonic() - start,
+    }
+    write_curve(snakemake.output.curve, curve)
+    plot_curve(snakemake.output.plot, curve, "loss", "cross-entropy, nats per token")
+    save_model(snakemake.output.weights, model.cpu(), card)

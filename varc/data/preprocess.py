@@ -1,0 +1,45 @@
+"""From a picture to the model's input."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from varc.errors import InputError
+
+
+def preprocess(image: Image.Image, size: int | None, resize: int | None = None) -> NDArray[np.uint8]:
+    """A picture as RGB (size, size, 3): the shorter side resized by Lanczos, then a centre crop, as VAR's code does.
+
+    resize: length of the shorter side before the crop, by default round(1.125 size). Without a size the picture is
+    only converted to RGB. EXIF orientation is not applied.
+    """
+    image = image.convert("RGB")
+    if size is None:
+        return np.asarray(image)
+    shorter = resize or round(1.125 * size)
+    width, height = image.size
+    if width <= height:
+        shape = (shorter, int(shorter * height / width))
+    else:
+        shape = (int(shorter * width / height), shorter)
+    image = image.resize(shape, Image.Resampling.LANCZOS)
+    left, top = (int(round((side - size) / 2)) for side in shape)
+    return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def to_input(images: NDArray[np.uint8]) -> Tensor:
+    """uint8 images (N, H, W, 3) as float32 (N, 3, H, W) in [-1, 1]."""
+    return torch.from_numpy(images.astype(np.float32) / 255 * 2 - 1).permute(0, 3, 1, 2).contiguous()
+
+
+def stack_images(images: list[NDArray[np.uint8]], side: int, image_ids: list[str]) -> NDArray[np.uint8]:
+    """Images as one array (N, side, side, 3). Raises InputError for one of another size, naming it."""
+    for image, image_id in zip(images, image_ids, strict=True):
+        if image.shape != (side, side, 3):
+            found = f"{image.shape[1]}x{image.shape[0]}"
+            raise InputError(
+                f"{image_id}: {found} pixels, but the model takes {side}x{side}; set size: {side} for the data set"
+            )
+    return np.stack(images)

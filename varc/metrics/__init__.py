@@ -1,0 +1,1 @@
+"""Accuracy, costs, and the tables made of them."""

@@ -1,0 +1,39 @@
+"""Accuracy and pruning recall, from predictions and scores, without a model."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Z95 = 1.959963984540054  # two-sided 95 % quantile of the standard normal distribution
+
+
+def wilson_interval(hits: int, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a proportion (Wilson 1927)."""
+    p = hits / n
+    centre = (p + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+    half = Z95 / (1 + Z95**2 / n) * math.sqrt(p * (1 - p) / n + Z95**2 / (4 * n**2))
+    return centre - half, centre + half
+
+
+def final_rank(stage_ranks: Sequence[Sequence[int | None]]) -> list[int | None]:
+    """The label's rank in the whole funnel, per image: the one in the last stage that still had the label.
+
+    stage_ranks: per stage, the rank of each image's label. A candidate that a stage prunes ranks behind all that it
+    keeps, so this is a rank among all candidates, and top-k for any k follows from it.
+    """
+    last: list[int | None] = [None] * len(stage_ranks[0])
+    for stage in stage_ranks:
+        last = [now if now is not None else before for before, now in zip(last, stage, strict=True)]
+    return last
+
+
+def top_k(rank: Sequence[int | None], k: int) -> float:
+    """The share of images whose label is among the best k."""
+    return sum(r is not None and r <= k for r in rank) / len(rank)
+
+
+def pruning_recall(rank: NDArray[np.integer], classes: int) -> NDArray[np.float64]:
+    """Recall (classes,) of the label among the best 1, 2, ..., classes, from its rank (N,) in each image."""
+    return np.cumsum(np.bincount(rank, minlength=classes + 1)[1:]) / len(rank)

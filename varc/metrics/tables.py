@@ -1,0 +1,108 @@
+"""The tables of a run, as data frames, and how they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from varc.metrics.accuracy import final_rank, pruning_recall, top_k, wilson_interval
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from varc.metrics.flops import ModelCosts
+
+Funnel = list[dict[str, Any]]  # stages with scales, samples, keep
+
+
+def write_table(table: pd.DataFrame, csv: str | Path, markdown: str | Path, caption: str) -> None:
+    """The table as CSV with plain numbers, and as Markdown with a caption and rounded numbers."""
+    table.to_csv(csv, index=False, float_format="%.10g")
+    Path(markdown).write_text(f"{caption}\n\n{as_markdown(table)}\n", encoding="utf-8")
+
+
+def as_markdown(table: pd.DataFrame) -> str:
+    """A Markdown table; empty cells for what is not defined."""
+    rows = [table.columns, ["---"] * len(table.columns), *table.itertuples(index=False)]
+    return "\n".join("| " + " | ".join(cell(value) for value in row) + " |" for row in rows)
+
+
+def cell(value: Any) -> str:
+    """A value with six significant digits."""
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+
+
+def gflops_rows(dataset: str, classes: int, classifier: str, funnel: Funnel, patch_nums: Sequence[int],
+                costs: ModelCosts) -> list[dict[str, Any]]:
+    """Costs per image of a classifier's stages, rows of tables/gflops.csv.
+
+    gflops is nominal: every pass of every sample, on the plain forward. gflops_computed leaves out a smoothed stage's
+    clean passes where an earlier stage has the same scales: their scores are read, not computed. attention_gflops
+    are the nominal attention products, which are part of neither.
+    """
+    encoder, passes = costs
+    rows = [stage_row("encoder", 1, None, 1, encoder.gflops, encoder.gflops, encoder.attention_gflops)]
+    candidates = classes
+    for i, stage in enumerate(funnel):
+        scales, samples = stage["scales"], stage["samples"]
+        cost = passes[scales]
+        reused = samples > 1 and any(earlier["scales"] == scales for earlier in funnel[:i])
+        nominal, computed = candidates * samples, candidates * (samples - reused)
+        rows.append(
+            stage_row(
+                f"stage{i + 1}",
+                nominal,
+                sum(p * p for p in patch_nums[:scales]),
+                samples,
+                nominal * cost.gflops,
+                computed * cost.gflops,
+                nominal * cost.attention_gflops,
+            )
+        )
+        candidates = min(candidates, stage["keep"])
+    sums = [sum(row[key] for row in rows) for key in ("gflops", "gflops_computed", "attention_gflops")]
+    rows.append(stage_row("total", sum(row["passes"] for row in rows[1:]), None, None, *sums))
+    return [{"dataset": dataset, "classes": classes, "classifier": classifier, **row} for row in rows]
+
+
+def stage_row(stage: str, passes: int, tokens: int | None, samples: int | None, *gflops: float) -> dict[str, Any]:
+    names = ("gflops", "gflops_computed", "attention_gflops")
+    return {"stage": stage, "passes": passes, "tokens": tokens, "samples": samples, **dict(zip(names, gflops, strict=True))}
+
+
+def accuracy_row(predictions: pd.DataFrame, classes: int) -> dict[str, Any]:
+    """Top-1 with Wilson's 95 % interval, and top-5 where there are more than five classes."""
+    n = len(predictions)
+    hits = int((predictions["label"] == predictions["prediction"]).sum())
+    low, high = wilson_interval(hits, n)
+    stages = [name for name in predictions.columns if name.startswith("rank_stage")]
+    ranks = final_rank([[None if pd.isna(r) else int(r) for r in predictions[name]] for name in stages])
+    top5 = top_k(ranks, 5) if classes > 5 else None
+    return {"images": n, "top1": hits / n, "top1_low": low, "top1_high": high, "top5": top5}
+
+
+def pruning_rows(per_scale: NDArray[np.float64], class_ids: NDArray[Any], labels: NDArray[Any],
+                 costs: ModelCosts) -> list[dict[str, Any]]:
+    """Recall of the label among the best k classes after the first scales, for all k and numbers of scales.
+
+    per_scale: log-likelihoods (N, M, K) of all classes class_ids (M,). gflops: per image, of the funnel that this
+    choice stands for: all classes at `scales` scales, then (if there are more) the best k at all scales.
+    """
+    classes, num_scales = per_scale.shape[1:]
+    position = np.searchsorted(class_ids, labels)
+    rows = []
+    for scales in range(1, num_scales + 1):
+        scores = per_scale[..., :scales].sum(-1)
+        own = np.take_along_axis(scores, position[:, None], 1)
+        ahead = (scores > own) | ((scores == own) & (np.arange(classes) < position[:, None]))
+        recall = pruning_recall(ahead.sum(1) + 1, classes)
+        first = costs.encoder.gflops + classes * costs.passes[scales].gflops
+        for k in range(1, classes + 1):
+            second = k * costs.passes[num_scales].gflops if scales < num_scales else 0.0
+            rows.append({"scales": scales, "k": k, "recall": recall[k - 1], "gflops": first + second})
+    return rows

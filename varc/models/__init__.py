@@ -1,0 +1,1 @@
+"""The multi-scale residual VQ-VAE and the VAR transformer."""

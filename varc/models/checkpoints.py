@@ -1,0 +1,124 @@
+"""Weights on disk: safetensors with a JSON card beside them."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+import varc
+from varc.errors import InputError
+from varc.models.var import VAR, VARConfig
+from varc.models.vqvae import VQVAE, VQVAEConfig
+
+Card = dict[str, Any]
+C = TypeVar("C", VQVAEConfig, VARConfig)
+M = TypeVar("M", VQVAE, VAR)
+
+
+def card_path(weights: str | Path) -> Path:
+    """The card of a weights file: the same name, with the suffix .json."""
+    return Path(weights).with_suffix(".json")
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_model(path: str | Path, model: VQVAE | VAR, card: Card) -> None:
+    """Writes weights and card, each whole or not at all; the card gets version, architecture, parameters and sha256."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    save_file(model.state_dict(), temporary)
+    full = {
+        "version": varc.__version__,
+        "architecture": dataclasses.asdict(model.config),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "sha256": file_sha256(temporary),
+        **card,
+    }
+    temporary_card = path.with_name(f".{path.name}.{os.getpid()}.json.tmp")
+    temporary_card.write_text(json.dumps(full, indent=2) + "\n")
+    os.replace(temporary_card, card_path(path))
+    os.replace(temporary, path)
+
+
+def read_card(weights: str | Path) -> Card:
+    """The card of a weights file. Raises InputError where it is absent or no JSON."""
+    path = card_path(weights)
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: the model's card cannot be read ({error}); train the model again") from None
+
+
+def load_vqvae(path: str | Path) -> tuple[VQVAE, Card]:
+    """A VQ-VAE in eval mode, and its card. Raises InputError as load_weights does."""
+    card = read_card(path)
+    with torch.device("meta"):
+        model = VQVAE(architecture(VQVAEConfig, card, path))
+    return load_weights(model, path, card), card
+
+
+def load_var(path: str | Path) -> tuple[VAR, Card]:
+    """A VAR in eval mode, and its card. Raises InputError as load_weights does."""
+    card = read_card(path)
+    with torch.device("meta"):
+        model = VAR(architecture(VARConfig, card, path))
+    return load_weights(model, path, card), card
+
+
+def architecture(config: type[C], card: Card, path: str | Path) -> C:
+    """The model's shape from its card."""
+    try:
+        shape = {key: tuple(v) if isinstance(v, list) else v for key, v in card["architecture"].items()}
+        return config(**shape)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{card_path(path)}: architecture does not describe a {config.__name__} ({error})") from None
+
+
+def load_weights(model: M, path: str | Path, card: Card) -> M:
+    """Fills a model on the meta device from a safetensors file.
+
+    Raises InputError for a file that is unreadable or not the card's, for missing, unexpected and misshapen keys, and
+    for weights that are not finite.
+    """
+    try:
+        found = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: the weights cannot be read ({error})") from None
+    if file_sha256(path) != card["sha256"]:
+        raise InputError(f"{path}: its SHA-256 is not the one in {card_path(path).name}; the two must belong together")
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    wrong = [
+        *(f"missing {name}" for name in expected if name not in found),
+        *(f"unexpected {name}" for name in found if name not in expected),
+        *(
+            f"{name} is {tuple(found[name].shape)}, expected {shape}"
+            for name, shape in expected.items()
+            if name in found and tuple(found[name].shape) != shape
+        ),
+    ]
+    if wrong:
+        raise InputError(f"{path}: {len(wrong)} keys do not fit the architecture: {'; '.join(wrong[:5])}")
+    check_finite(path, found)
+    model.load_state_dict(found, assign=True)
+    return model.eval().requires_grad_(False)
+
+
+def check_finite(path: str | Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Raises InputError naming the weights that hold NaN or infinity. Masks and counters are not weights."""
+    bad = [
+        name
+        for name, tensor in tensors.items()
+        if not name.endswith("attn_bias_for_masking") and not torch.isfinite(tensor).all()
+    ]
+    if bad:
+        raise InputError(f"{path}: {len(bad)} tensors hold NaN or infinity, first {bad[0]}; use another checkpoint")

@@ -1,0 +1,1 @@
+"""Tokens, log-likelihoods and the funnel."""

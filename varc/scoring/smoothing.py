@@ -1,0 +1,70 @@
+"""Features, and tokens of features with seeded noise (likelihood smoothing)."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from varc.data.preprocess import to_input
+from varc.models.vqvae import VQVAE, MultiScaleQuantizer
+
+
+@torch.inference_mode()
+def encode(vqvae: VQVAE, images: NDArray[np.uint8], batch_size: int, device: torch.device) -> Tensor:
+    """Features f (N, C, p_K, p_K), float32 on the CPU, of images (N, H, W, 3): quant_conv(encoder(x))."""
+    batches = (images[i : i + batch_size] for i in range(0, len(images), batch_size))
+    return torch.cat([vqvae.features(to_input(batch).to(device)).cpu() for batch in batches])
+
+
+def noise(image_ids: Sequence[str], sample: int, seed: int, shape: Sequence[int]) -> Tensor:
+    """Standard normal noise (N, *shape), float32, of one sample (1, 2, ...) of each image.
+
+    Drawn per (image_id, sample, seed), so it is the same for any shard, batch size, order or machine.
+    """
+    drawn = np.empty((len(image_ids), *shape), np.float32)
+    for i, image_id in enumerate(image_ids):
+        key = hashlib.sha256(f"{seed}\0{sample}\0{image_id}".encode()).digest()
+        generator = np.random.Generator(np.random.Philox(int.from_bytes(key[:16], "little")))
+        drawn[i] = generator.standard_normal(shape, dtype=np.float32)
+    return torch.from_numpy(drawn)
+
+
+@torch.inference_mode()
+def tokenize(
+    quantizer: MultiScaleQuantizer,
+    features: Tensor,
+    image_ids: Sequence[str],
+    *,
+    sample: int,
+    sigma: float,
+    seed: int,
+    batch_size: int,
+    device: torch.device,
+) -> NDArray[np.uint16]:
+    """Tokens (N, L), coarse to fine, of one sample of the images with features (N, C, p_K, p_K).
+
+    Sample 0 is clean; the others add Gaussian noise of standard deviation sigma to f before it is quantised
+    (likelihood smoothing, section 4 of the A-VARC+ paper).
+    """
+    batches = []
+    for i in range(0, len(features), batch_size):
+        f = features[i : i + batch_size]
+        if sample > 0:
+            f = f + sigma * noise(image_ids[i : i + batch_size], sample, seed, f.shape[1:])
+        batches.append(quantizer.quantize(f.to(device)).cpu().numpy().astype(np.uint16))
+    return np.concatenate(batches)
+
+
+def absolute_sigma(sigma: float | dict[str, float], feature_std: float | None) -> float:
+    """sigma itself, or {spread: s} as s times the standard deviation of f over the training images.
+
+    Raises KeyError-free: a card without feature_std gives ValueError.
+    """
+    if isinstance(sigma, dict):
+        if feature_std is None:
+            raise ValueError("sigma: {spread: ...} needs the model's feature_std, which its card lacks; give a number")
+        return sigma["spread"] * feature_std
+    return sigma

@@ -1,0 +1,129 @@
+"""Parquet files of the pipeline: schemas, atomic writes, provenance.
+
+One file per shard; rows in the order of the manifest, which is sorted by image_id. A file is written under a temporary
+name in its own folder and renamed, so that readers see all of it or none. Provenance is JSON in the Parquet metadata.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+import varc
+from varc.errors import InputError
+
+ROWS_PER_GROUP = 10_000
+PROVENANCE = b"varc"
+
+MANIFEST = pa.schema([("image_id", pa.string()), ("label", pa.int32()), ("path", pa.string())])
+CANDIDATES = pa.schema(
+    [("image_id", pa.string()), ("class_id", pa.int32()), ("rank", pa.int32()), ("score", pa.float64())]
+)
+
+
+def features_schema(size: int) -> pa.Schema:
+    """f of each image, flattened from (C, p_K, p_K) to `size` numbers."""
+    return pa.schema([("image_id", pa.string()), ("features", pa.list_(pa.float32(), size))])
+
+
+def tokens_schema(length: int) -> pa.Schema:
+    """All tokens of each image, coarse to fine."""
+    return pa.schema([("image_id", pa.string()), ("tokens", pa.list_(pa.uint16(), length))])
+
+
+def scores_schema(scales: int) -> pa.Schema:
+    """Log-likelihoods in nats of each image under each candidate: their sum, and per scale."""
+    return pa.schema(
+        [
+            ("image_id", pa.string()),
+            ("class_id", pa.int32()),
+            ("log_likelihood", pa.float64()),
+            ("per_scale", pa.list_(pa.float64(), scales)),
+        ]
+    )
+
+
+def predictions_schema(stages: int) -> pa.Schema:
+    """One row per image; rank_stage<i> is null once the label was pruned."""
+    return pa.schema(
+        [
+            ("image_id", pa.string()),
+            ("label", pa.int32()),
+            ("prediction", pa.int32()),
+            ("score", pa.float64()),
+            ("runner_up", pa.int32()),
+            ("margin", pa.float64()),
+            *((f"rank_stage{i + 1}", pa.int32()) for i in range(stages)),
+        ]
+    )
+
+
+def fixed_size_list(values: NDArray[Any]) -> pa.FixedSizeListArray:
+    """An (N, n) array as a column of N lists of length n."""
+    flat = np.ascontiguousarray(values).reshape(-1)
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat), values.shape[1])
+
+
+def column_matrix(table: pa.Table, column: str) -> NDArray[Any]:
+    """A fixed-size-list column as an (N, n) array."""
+    n = table.schema.field(column).type.list_size
+    return table[column].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, n)
+
+
+def write_parquet(path: str | Path, columns: dict[str, Any], schema: pa.Schema, provenance: dict[str, Any]) -> None:
+    """Writes columns as one Parquet file, whole or not at all, with the package's version added to its provenance."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"version": varc.__version__, **provenance}, sort_keys=True)
+    table = pa.table(columns, schema=schema.with_metadata({PROVENANCE: text.encode()}))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        pq.write_table(table, temporary, compression="zstd", row_group_size=ROWS_PER_GROUP)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Reads a file that write_parquet wrote. Raises InputError for one that is absent, damaged, or not of varc."""
+    try:
+        table = pq.read_table(path, columns=list(columns) if columns else None, partitioning=None)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run the stage that writes it again") from None
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: damaged ({error}); delete it and run the same command again") from error
+    if PROVENANCE not in (table.schema.metadata or {}):
+        raise InputError(f"{path}: not written by varc (no provenance); delete it and run the same command again")
+    return table
+
+
+def provenance(path: str | Path) -> dict[str, Any]:
+    """The provenance of a file. Raises InputError as read_parquet does."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: damaged ({error}); delete it and run the same command again") from error
+    if PROVENANCE not in metadata:
+        raise InputError(f"{path}: not written by varc (no provenance); delete it and run the same command again")
+    return json.loads(metadata[PROVENANCE])
+
+
+def image_ids(table: pa.Table) -> NDArray[np.object_]:
+    """The image_id column as strings."""
+    return table["image_id"].to_numpy(zero_copy_only=False)
+
+
+def shard_bounds(images: int, shard: int, shards: int) -> tuple[int, int]:
+    """First row and end of a shard: contiguous, and sizes that differ by one at most.
+
+    Raises InputError where a shard would be empty.
+    """
+    if shards > images:
+        raise InputError(f"shards: {shards} shards, but only {images} images; set shards to {images} or fewer")
+    return shard * images // shards, (shard + 1) * images // shards

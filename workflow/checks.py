@@ -1,0 +1,83 @@
+"""What a config must fulfil beyond its schema. Each message names the key, what was found, and what to do."""
+
+READER_KEYS = {  # required, optional
+    "digits": ({"split"}, {"classes", "size", "resize"}),
+    "idx": ({"root", "split", "classes"}, {"size", "resize"}),
+    "image_folder": ({"root", "classes", "size"}, {"resize"}),
+}
+
+
+class ConfigError(ValueError):
+    """A config that contradicts itself."""
+
+
+def check(config):
+    """Raises ConfigError for the first mistake found."""
+    for name, dataset in config["datasets"].items():
+        check_dataset(f"datasets: {name}", dataset)
+    for name, model in config["models"].items():
+        check_model(f"models: {name}", model, config["datasets"])
+    for name, classifier in config["classifiers"].items():
+        check_classifier(f"classifiers: {name}", classifier, config["models"])
+    for i, entry in enumerate(config["evaluate"]):
+        known(f"evaluate: {i}: datasets", entry["datasets"], config["datasets"])
+        known(f"evaluate: {i}: classifiers", entry["classifiers"], config["classifiers"])
+
+
+def known(key, names, table):
+    """Every name must be an entry of the table."""
+    for name in names:
+        if name not in table:
+            raise ConfigError(f"{key}: {name!r} is not defined; defined are {', '.join(sorted(table)) or 'none'}")
+
+
+def check_dataset(key, dataset):
+    required, optional = READER_KEYS[dataset["reader"]]
+    given = set(dataset) - {"reader"}
+    for missing in sorted(required - given):
+        raise ConfigError(f"{key}: {missing} is missing; reader {dataset['reader']} needs it")
+    for extra in sorted(given - required - optional):
+        raise ConfigError(f"{key}: {extra} is no key of reader {dataset['reader']}; take it away")
+    if "resize" in dataset and dataset["resize"] < dataset.get("size", float("inf")):
+        found = f"resize {dataset['resize']} and size {dataset.get('size', 'absent')}"
+        raise ConfigError(f"{key}: {found}; resize needs a size, and must be at least as large")
+
+
+def check_model(key, model, datasets):
+    train = model["train"]
+    known(f"{key}: train: data", [train["data"]], datasets)
+    vqvae, var = train["vqvae"], train["var"]
+    patch_nums = vqvae["patch_nums"]
+    if any(a >= b for a, b in zip(patch_nums, patch_nums[1:])):
+        raise ConfigError(f"{key}: train: vqvae: patch_nums are {patch_nums}; each must be larger than the one before")
+    if any(vqvae["ch"] * mult % vqvae["norm_groups"] for mult in vqvae["ch_mult"]):
+        found = f"ch {vqvae['ch']}, ch_mult {vqvae['ch_mult']}, norm_groups {vqvae['norm_groups']}"
+        raise ConfigError(f"{key}: train: vqvae: {found}; norm_groups must divide the channels of every level")
+    if var["width"] % var["heads"]:
+        raise ConfigError(f"{key}: train: var: heads {var['heads']} does not divide width {var['width']}")
+    if var["samples"] > 1 and "sigma" not in var:
+        raise ConfigError(f"{key}: train: var: samples {var['samples']} needs sigma; add it")
+    size = patch_nums[-1] * 2 ** (len(vqvae["ch_mult"]) - 1)
+    own = datasets[train["data"]].get("size", size)
+    if own != size:
+        raise ConfigError(
+            f"{key}: train: data {train['data']} has size {own}, but the model takes {size}: the last of patch_nums "
+            f"times 2 for each entry but one of ch_mult"
+        )
+
+
+def check_classifier(key, classifier, models):
+    known(f"{key}: model", [classifier["model"]], models)
+    scales = len(models[classifier["model"]]["train"]["vqvae"]["patch_nums"])
+    keep = None
+    for i, stage in enumerate(classifier["funnel"]):
+        where = f"{key}: funnel: {i}"
+        if stage["scales"] > scales:
+            raise ConfigError(f"{where}: scales is {stage['scales']}, but model {classifier['model']} has {scales}")
+        if keep is not None and stage["keep"] >= keep:
+            raise ConfigError(f"{where}: keep is {stage['keep']} after {keep}; it must fall from stage to stage")
+        if stage["samples"] > 1 and "sigma" not in classifier:
+            raise ConfigError(f"{where}: samples is {stage['samples']}, but {key} has no sigma; add it")
+        keep = stage["keep"]
+    if keep != 1:
+        raise ConfigError(f"{key}: funnel: the last stage has keep {keep}; it must be 1, the prediction")
