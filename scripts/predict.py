@@ -31,4 +31,6 @@ with job(snakemake) as log:
             **{f"stage{i + 1}": seconds(files) for i, files in enumerate(stage_files)},
         },
     }
-    write_parquet(snakemake.output.predictions, dict(zip(schema.names, predictions.columns)), schema, record)
+    write_parquet(
+        snakemake.output.predictions, dict(zip(schema.names, predictions.columns, strict=True)), schema, record
+    )

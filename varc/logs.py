@@ -32,7 +32,7 @@ def job_log(path: str | Path, name: str) -> Iterator[logging.Logger]:
         yield logger
     except InputError as error:
         logger.error("error: %s", error)
-        file.stream.write(traceback.format_exc())
+        file.emit(logging.makeLogRecord({"msg": traceback.format_exc(), "levelname": "ERROR"}))
         raise SystemExit(1) from None
     finally:
         file.flush()

@@ -1,5 +1,7 @@
 """What a config must fulfil beyond its schema. Each message names the key, what was found, and what to do."""
 
+from itertools import pairwise
+
 READER_KEYS = {  # required, optional
     "digits": ({"split"}, {"classes", "size", "resize"}),
     "idx": ({"root", "split", "classes"}, {"size", "resize"}),
@@ -48,7 +50,7 @@ def check_model(key, model, datasets):
     known(f"{key}: train: data", [train["data"]], datasets)
     vqvae, var = train["vqvae"], train["var"]
     patch_nums = vqvae["patch_nums"]
-    if any(a >= b for a, b in zip(patch_nums, patch_nums[1:])):
+    if any(a >= b for a, b in pairwise(patch_nums)):
         raise ConfigError(f"{key}: train: vqvae: patch_nums are {patch_nums}; each must be larger than the one before")
     if any(vqvae["ch"] * mult % vqvae["norm_groups"] for mult in vqvae["ch_mult"]):
         found = f"ch {vqvae['ch']}, ch_mult {vqvae['ch_mult']}, norm_groups {vqvae['norm_groups']}"

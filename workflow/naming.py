@@ -49,8 +49,7 @@ def spell_candidates(earlier):
 def read_candidates(spelled):
     """The stages that a <candidates> spells; the inverse of spell_candidates."""
     return [
-        Stage(int(scales), int(samples), int(keep), sigma)
-        for scales, samples, sigma, keep in STAGE.findall(spelled)
+        Stage(int(scales), int(samples), int(keep), sigma) for scales, samples, sigma, keep in STAGE.findall(spelled)
     ]
 
 

@@ -28,5 +28,7 @@ def absent(datasets):
     for name, dataset in datasets.items():
         for key in ("root", "classes"):
             if key in dataset and not Path(dataset[key]).exists():
-                return f"datasets: {name}: {key}: {dataset[key]}: no such file or folder; set {key} to where the data is"
+                return (
+                    f"datasets: {name}: {key}: {dataset[key]}: no such file or folder; set {key} to where the data is"
+                )
     return None

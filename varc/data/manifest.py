@@ -1,5 +1,6 @@
 """The manifest: which images a data set has, under which names and labels."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ def manifest(spec: Spec, classes: list[ClassEntry]) -> list[Listed]:
     listed = sorted(READERS[spec["reader"]].list_images(spec, classes))
     if not listed:
         raise InputError(f"{describe(spec)}: no images; expected at least one")
-    for one, other in zip(listed[:-1], listed[1:], strict=True):
+    for one, other in pairwise(listed):
         if one.image_id == other.image_id:
             raise InputError(f"{describe(spec)}: two images are called {one.image_id!r}")
     return listed

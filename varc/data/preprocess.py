@@ -20,12 +20,11 @@ def preprocess(image: Image.Image, size: int | None, resize: int | None = None) 
         return np.asarray(image)
     shorter = resize or round(1.125 * size)
     width, height = image.size
-    if width <= height:
-        shape = (shorter, int(shorter * height / width))
-    else:
-        shape = (int(shorter * width / height), shorter)
+    portrait = width <= height
+    longer = int(shorter * max(width, height) / min(width, height))
+    shape = (shorter, longer) if portrait else (longer, shorter)
     image = image.resize(shape, Image.Resampling.LANCZOS)
-    left, top = (int(round((side - size) / 2)) for side in shape)
+    left, top = (round((side - size) / 2) for side in shape)
     return np.asarray(image.crop((left, top, left + size, top + size)))
 
 

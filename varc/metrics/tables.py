@@ -26,19 +26,20 @@ def write_table(table: pd.DataFrame, csv: str | Path, markdown: str | Path, capt
 
 def as_markdown(table: pd.DataFrame) -> str:
     """A Markdown table; empty cells for what is not defined."""
-    rows = [table.columns, ["---"] * len(table.columns), *table.itertuples(index=False)]
+    rows = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy(dtype=object).tolist()]
     return "\n".join("| " + " | ".join(cell(value) for value in row) + " |" for row in rows)
 
 
 def cell(value: Any) -> str:
     """A value with six significant digits."""
-    if value is None or (isinstance(value, float) and np.isnan(value)):
+    if pd.isna(value):
         return ""
     return f"{value:.6g}" if isinstance(value, float) else str(value).replace("|", "\\|")
 
 
-def gflops_rows(dataset: str, classes: int, classifier: str, funnel: Funnel, patch_nums: Sequence[int],
-                costs: ModelCosts) -> list[dict[str, Any]]:
+def gflops_rows(
+    dataset: str, classes: int, classifier: str, funnel: Funnel, patch_nums: Sequence[int], costs: ModelCosts
+) -> list[dict[str, Any]]:
     """Costs per image of a classifier's stages, rows of tables/gflops.csv.
 
     gflops is nominal: every pass of every sample, on the plain forward. gflops_computed leaves out a smoothed stage's
@@ -72,7 +73,13 @@ def gflops_rows(dataset: str, classes: int, classifier: str, funnel: Funnel, pat
 
 def stage_row(stage: str, passes: int, tokens: int | None, samples: int | None, *gflops: float) -> dict[str, Any]:
     names = ("gflops", "gflops_computed", "attention_gflops")
-    return {"stage": stage, "passes": passes, "tokens": tokens, "samples": samples, **dict(zip(names, gflops, strict=True))}
+    return {
+        "stage": stage,
+        "passes": passes,
+        "tokens": tokens,
+        "samples": samples,
+        **dict(zip(names, gflops, strict=True)),
+    }
 
 
 def accuracy_row(predictions: pd.DataFrame, classes: int) -> dict[str, Any]:
@@ -86,8 +93,9 @@ def accuracy_row(predictions: pd.DataFrame, classes: int) -> dict[str, Any]:
     return {"images": n, "top1": hits / n, "top1_low": low, "top1_high": high, "top5": top5}
 
 
-def pruning_rows(per_scale: NDArray[np.float64], class_ids: NDArray[Any], labels: NDArray[Any],
-                 costs: ModelCosts) -> list[dict[str, Any]]:
+def pruning_rows(
+    per_scale: NDArray[np.float64], class_ids: NDArray[Any], labels: NDArray[Any], costs: ModelCosts
+) -> list[dict[str, Any]]:
     """Recall of the label among the best k classes after the first scales, for all k and numbers of scales.
 
     per_scale: log-likelihoods (N, M, K) of all classes class_ids (M,). gflops: per image, of the funnel that this

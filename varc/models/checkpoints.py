@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 import varc
 from varc.errors import InputError
@@ -18,7 +19,6 @@ from varc.models.vqvae import VQVAE, VQVAEConfig
 
 Card = dict[str, Any]
 C = TypeVar("C", VQVAEConfig, VARConfig)
-M = TypeVar("M", VQVAE, VAR)
 
 
 def card_path(weights: str | Path) -> Path:
@@ -64,7 +64,8 @@ def load_vqvae(path: str | Path) -> tuple[VQVAE, Card]:
     card = read_card(path)
     with torch.device("meta"):
         model = VQVAE(architecture(VQVAEConfig, card, path))
-    return load_weights(model, path, card), card
+    load_weights(model, path, card)
+    return model.eval().requires_grad_(False), card
 
 
 def load_var(path: str | Path) -> tuple[VAR, Card]:
@@ -72,19 +73,20 @@ def load_var(path: str | Path) -> tuple[VAR, Card]:
     card = read_card(path)
     with torch.device("meta"):
         model = VAR(architecture(VARConfig, card, path))
-    return load_weights(model, path, card), card
+    load_weights(model, path, card)
+    return model.eval().requires_grad_(False), card
 
 
 def architecture(config: type[C], card: Card, path: str | Path) -> C:
     """The model's shape from its card."""
     try:
-        shape = {key: tuple(v) if isinstance(v, list) else v for key, v in card["architecture"].items()}
+        shape: Any = {key: tuple(v) if isinstance(v, list) else v for key, v in card["architecture"].items()}
         return config(**shape)
     except (KeyError, TypeError) as error:
         raise InputError(f"{card_path(path)}: architecture does not describe a {config.__name__} ({error})") from None
 
 
-def load_weights(model: M, path: str | Path, card: Card) -> M:
+def load_weights(model: nn.Module, path: str | Path, card: Card) -> None:
     """Fills a model on the meta device from a safetensors file.
 
     Raises InputError for a file that is unreadable or not the card's, for missing, unexpected and misshapen keys, and
@@ -94,26 +96,28 @@ def load_weights(model: M, path: str | Path, card: Card) -> M:
         found = load_file(path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: the weights cannot be read ({error})") from None
-    if file_sha256(path) != card["sha256"]:
+    if file_sha256(path) != card.get("sha256"):
         raise InputError(f"{path}: its SHA-256 is not the one in {card_path(path).name}; the two must belong together")
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    wrong = [
-        *(f"missing {name}" for name in expected if name not in found),
-        *(f"unexpected {name}" for name in found if name not in expected),
-        *(
-            f"{name} is {tuple(found[name].shape)}, expected {shape}"
-            for name, shape in expected.items()
-            if name in found and tuple(found[name].shape) != shape
-        ),
-    ]
+    wrong = misfits(model.state_dict(), found)
     if wrong:
         raise InputError(f"{path}: {len(wrong)} keys do not fit the architecture: {'; '.join(wrong[:5])}")
     check_finite(path, found)
     model.load_state_dict(found, assign=True)
-    return model.eval().requires_grad_(False)
 
 
-def check_finite(path: str | Path, tensors: dict[str, torch.Tensor]) -> None:
+def misfits(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
+    """What is wrong with a state dict, one text per key: missing, unexpected, or of another shape."""
+    missing = [f"missing {name}" for name in expected if name not in found]
+    unexpected = [f"unexpected {name}" for name in found if name not in expected]
+    misshapen = [
+        f"{name} is {tuple(found[name].shape)}, expected {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in found and found[name].shape != tensor.shape
+    ]
+    return missing + unexpected + misshapen
+
+
+def check_finite(path: str | Path, tensors: dict[str, Tensor]) -> None:
     """Raises InputError naming the weights that hold NaN or infinity. Masks and counters are not weights."""
     bad = [
         name

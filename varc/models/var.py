@@ -42,6 +42,8 @@ def tokens_at(patch_nums: Sequence[int], scales: int) -> int:
 class SelfAttention(nn.Module):
     """Attention with l2-normalised queries and keys and a learned scale per head."""
 
+    zero_k_bias: Tensor
+
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.heads = heads
@@ -87,6 +89,12 @@ class Block(nn.Module):
         else:
             self.ada_lin = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
 
+    def gates(self) -> Tensor:
+        """The parameters that offset gamma1 and gamma2 alike for all classes, a view."""
+        if hasattr(self, "ada_gss"):
+            return self.ada_gss[:, :, :2]
+        return self.ada_lin.get_parameter("1.bias")[: 2 * self.width]
+
     def modulation(self, cond: Tensor) -> tuple[Tensor, ...]:
         """gamma1, gamma2, scale1, scale2, shift1, shift2, each (B, 1, C).
 
@@ -121,6 +129,9 @@ def normalize(x: Tensor) -> Tensor:
 
 class VAR(nn.Module):
     """Class-conditional next-scale prediction: logits of every token given the earlier scales and the class."""
+
+    lvl_1L: Tensor
+    attn_bias_for_masking: Tensor
 
     def __init__(self, config: VARConfig):
         super().__init__()

@@ -6,7 +6,9 @@ Architecture: Tian et al., "Visual Autoregressive Modeling", NeurIPS 2024; the e
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -50,9 +52,7 @@ class ResnetBlock(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.norm2 = group_norm(out_channels, groups)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        self.nin_shortcut = (
-            nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
-        )
+        self.nin_shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
@@ -99,35 +99,55 @@ class Upsample(nn.Module):
         return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
 
 
-def middle(channels: int, groups: int) -> nn.Module:
-    mid = nn.Module()
-    mid.block_1 = ResnetBlock(channels, channels, groups)
-    mid.attn_1 = AttnBlock(channels, groups)
-    mid.block_2 = ResnetBlock(channels, channels, groups)
-    return mid
+class Middle(nn.Module):
+    """Residual block, attention, residual block, at the lowest resolution."""
+
+    def __init__(self, channels: int, groups: int):
+        super().__init__()
+        self.block_1 = ResnetBlock(channels, channels, groups)
+        self.attn_1 = AttnBlock(channels, groups)
+        self.block_2 = ResnetBlock(channels, channels, groups)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.block_2(self.attn_1(self.block_1(h)))
 
 
-def run_middle(mid: nn.Module, h: Tensor) -> Tensor:
-    return mid.block_2(mid.attn_1(mid.block_1(h)))
+class Level(nn.Module):
+    """The residual blocks that lead through `channels` at one resolution, each followed by attention, if any."""
+
+    def __init__(self, channels: Sequence[int], attention: bool, groups: int):
+        super().__init__()
+        self.block = nn.ModuleList(ResnetBlock(a, b, groups) for a, b in pairwise(channels))
+        self.attn = nn.ModuleList(AttnBlock(c, groups) for c in channels[1:] if attention)
+
+    def forward(self, h: Tensor) -> Tensor:
+        for i, block in enumerate(self.block):
+            h = block(h)
+            if len(self.attn):
+                h = self.attn[i](h)
+        return h
 
 
-def run_level(level: nn.Module, h: Tensor) -> Tensor:
-    """One resolution: its residual blocks, each followed by attention where the level has any."""
-    for i, block in enumerate(level.block):
-        h = block(h)
-        if len(level.attn):
-            h = level.attn[i](h)
-    return h
+class DownLevel(Level):
+    """A level of the encoder; all but the last end with half the resolution."""
+
+    def __init__(self, channels: Sequence[int], last: bool, groups: int):
+        super().__init__(channels, attention=last, groups=groups)
+        self.downsample = nn.Identity() if last else Downsample(channels[-1])
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.downsample(super().forward(h))
 
 
-def make_level(channels: Sequence[int], attention: bool, groups: int) -> nn.Module:
-    """The residual blocks (and attention) that lead through `channels`, at one resolution."""
-    level = nn.Module()
-    level.block = nn.ModuleList(
-        ResnetBlock(a, b, groups) for a, b in zip(channels[:-1], channels[1:], strict=True)
-    )
-    level.attn = nn.ModuleList(AttnBlock(c, groups) for c in channels[1:] if attention)
-    return level
+class UpLevel(Level):
+    """A level of the decoder; all but the finest end with twice the resolution."""
+
+    def __init__(self, channels: Sequence[int], coarsest: bool, finest: bool, groups: int):
+        super().__init__(channels, attention=coarsest, groups=groups)
+        self.upsample = nn.Identity() if finest else Upsample(channels[-1])
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.upsample(super().forward(h))
 
 
 class Encoder(nn.Module):
@@ -135,29 +155,21 @@ class Encoder(nn.Module):
 
     def __init__(self, config: VQVAEConfig):
         super().__init__()
-        groups, levels = config.norm_groups, len(config.ch_mult)
+        widths = [config.ch * mult for mult in config.ch_mult]
         self.conv_in = nn.Conv2d(3, config.ch, 3, padding=1)
         self.down = nn.ModuleList()
-        channels = config.ch
-        for i, mult in enumerate(config.ch_mult):
-            sequence = [channels] + [config.ch * mult] * config.num_res_blocks
-            level = make_level(sequence, i == levels - 1, groups)
-            channels = config.ch * mult
-            if i < levels - 1:
-                level.downsample = Downsample(channels)
-            self.down.append(level)
-        self.mid = middle(channels, groups)
-        self.norm_out = group_norm(channels, groups)
-        self.conv_out = nn.Conv2d(channels, config.z_channels, 3, padding=1)
+        for i, (before, width) in enumerate(pairwise([config.ch, *widths])):
+            channels = [before] + [width] * config.num_res_blocks
+            self.down.append(DownLevel(channels, i == len(widths) - 1, config.norm_groups))
+        self.mid = Middle(widths[-1], config.norm_groups)
+        self.norm_out = group_norm(widths[-1], config.norm_groups)
+        self.conv_out = nn.Conv2d(widths[-1], config.z_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv_in(x)
-        for i, level in enumerate(self.down):
-            h = run_level(level, h)
-            if i < len(self.down) - 1:
-                h = level.downsample(h)
-        h = run_middle(self.mid, h)
-        return self.conv_out(F.silu(self.norm_out(h)))
+        for level in self.down:
+            h = level(h)
+        return self.conv_out(F.silu(self.norm_out(self.mid(h))))
 
 
 class Decoder(nn.Module):
@@ -165,28 +177,20 @@ class Decoder(nn.Module):
 
     def __init__(self, config: VQVAEConfig):
         super().__init__()
-        groups, levels = config.norm_groups, len(config.ch_mult)
-        channels = config.ch * config.ch_mult[-1]
-        self.conv_in = nn.Conv2d(config.z_channels, channels, 3, padding=1)
-        self.mid = middle(channels, groups)
-        up = []
-        for i, mult in reversed(list(enumerate(config.ch_mult))):
-            sequence = [channels] + [config.ch * mult] * (config.num_res_blocks + 1)
-            level = make_level(sequence, i == levels - 1, groups)
-            channels = config.ch * mult
-            if i > 0:
-                level.upsample = Upsample(channels)
-            up.append(level)
-        self.up = nn.ModuleList(reversed(up))
-        self.norm_out = group_norm(channels, groups)
-        self.conv_out = nn.Conv2d(channels, 3, 3, padding=1)
+        widths = [config.ch * mult for mult in config.ch_mult]
+        self.conv_in = nn.Conv2d(config.z_channels, widths[-1], 3, padding=1)
+        self.mid = Middle(widths[-1], config.norm_groups)
+        self.up = nn.ModuleList()
+        for i, (width, before) in enumerate(pairwise([*widths, widths[-1]])):
+            channels = [before] + [width] * (config.num_res_blocks + 1)
+            self.up.append(UpLevel(channels, i == len(widths) - 1, i == 0, config.norm_groups))
+        self.norm_out = group_norm(widths[0], config.norm_groups)
+        self.conv_out = nn.Conv2d(widths[0], 3, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
-        h = run_middle(self.mid, self.conv_in(z))
-        for i in reversed(range(len(self.up))):
-            h = run_level(self.up[i], h)
-            if i > 0:
-                h = self.up[i].upsample(h)
+        h = self.mid(self.conv_in(z))
+        for level in reversed(self.up):
+            h = level(h)
         return self.conv_out(F.silu(self.norm_out(h)))
 
 
@@ -201,10 +205,24 @@ class Phi(nn.Conv2d):
 
 
 def phi_index(scale: int, num_scales: int) -> int:
-    """Which of the 4 shared Phis serves `scale`: the tick of linspace(1/12, 11/12, 4) nearest to k / (K - 1)."""
+    """Which of the 4 shared Phis serves `scale`: the tick of linspace(1/12, 11/12, 4) nearest to k / (K - 1).
+
+    Exact ties (k = 2 and 7 of 10) fall as rounding has it, here as in the public code: hence NumPy.
+    """
     position = scale / (num_scales - 1) if num_scales > 1 else 0.0
-    ticks = torch.linspace(1 / 12, 11 / 12, NUM_PHI, dtype=torch.float64)
-    return int((ticks - position).abs().argmin())
+    ticks = np.linspace(1 / 12, 11 / 12, NUM_PHI)
+    return int(np.argmin(np.abs(ticks - position)))
+
+
+class SharedPhi(nn.Module):
+    """The 4 Phis, each serving neighbouring scales."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.qresi_ls = nn.ModuleList(Phi(channels) for _ in range(NUM_PHI))
+
+    def forward(self, h: Tensor, scale: int, num_scales: int) -> Tensor:
+        return self.qresi_ls[phi_index(scale, num_scales)](h)
 
 
 class MultiScaleQuantizer(nn.Module):
@@ -214,8 +232,7 @@ class MultiScaleQuantizer(nn.Module):
         super().__init__()
         self.patch_nums = tuple(patch_nums)
         self.embedding = nn.Embedding(vocab_size, channels)
-        self.quant_resi = nn.Module()
-        self.quant_resi.qresi_ls = nn.ModuleList(Phi(channels) for _ in range(NUM_PHI))
+        self.quant_resi = SharedPhi(channels)
         self.register_buffer("ema_vocab_hit_SV", torch.zeros(len(self.patch_nums), vocab_size))
 
     def downsample_residual(self, residual: Tensor, scale: int) -> Tensor:
@@ -238,7 +255,7 @@ class MultiScaleQuantizer(nn.Module):
         h = self.embedding(tokens).transpose(1, 2).reshape(len(tokens), -1, p, p)
         if scale < len(self.patch_nums) - 1:
             h = F.interpolate(h, size=(full, full), mode="bicubic", align_corners=False)
-        return self.quant_resi.qresi_ls[phi_index(scale, len(self.patch_nums))](h)
+        return self.quant_resi(h, scale, len(self.patch_nums))
 
     def residual_steps(self, f: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Quantises f (B, C, p_K, p_K) scale by scale, from coarse to fine.
@@ -271,9 +288,7 @@ class MultiScaleQuantizer(nn.Module):
 
     def dequantize(self, tokens: Tensor) -> Tensor:
         """f_hat (B, C, p_K, p_K): the sum of the contributions of all scales that `tokens` (B, L) hold."""
-        return torch.stack(
-            [self.contribution(t, k) for k, t in enumerate(self.split_scales(tokens))]
-        ).sum(0)
+        return torch.stack([self.contribution(t, k) for k, t in enumerate(self.split_scales(tokens))]).sum(0)
 
     def teacher_input(self, tokens: Tensor) -> Tensor:
         """The transformer's input for scales 1.. of the scales held by `tokens` (B, L).
@@ -281,8 +296,9 @@ class MultiScaleQuantizer(nn.Module):
         Returns (B, L - p_0^2, C): for each scale k + 1 the f_hat of scales 0..k, area-downsampled to p_{k+1}.
         """
         scales = self.split_scales(tokens)
-        f_hat: Tensor | float = 0.0
-        inputs = [self.embedding.weight.new_zeros(len(tokens), 0, self.embedding.embedding_dim)]
+        full, channels = self.patch_nums[-1], self.embedding.embedding_dim
+        f_hat = self.embedding.weight.new_zeros(len(tokens), channels, full, full)
+        inputs = [self.embedding.weight.new_zeros(len(tokens), 0, channels)]
         for k, t in enumerate(scales[:-1]):
             f_hat = f_hat + self.contribution(t, k)
             p = self.patch_nums[k + 1]

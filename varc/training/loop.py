@@ -1,5 +1,6 @@
 """The optimisation loop that every training here shares."""
 
+import math
 import time
 from collections.abc import Callable, Iterable
 
@@ -35,12 +36,12 @@ def optimise(
         optimizer.zero_grad(set_to_none=True)
         values["loss"].backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        row = {"step": step + 1, "lr": schedule.get_last_lr()[0]}
+        row: dict[str, float] = {"step": step + 1, "lr": float(schedule.get_last_lr()[0])}
         row |= {name: value.item() for name, value in values.items()}
         optimizer.step()
         schedule.step()
         curve.append(row)
-        if row["loss"] != row["loss"] or abs(row["loss"]) == float("inf"):
+        if not math.isfinite(row["loss"]):
             raise FloatingPointError(f"the loss is {row['loss']} at step {step + 1} of {steps}: lower lr (now {lr})")
         if (step + 1) % max(1, steps // 20) == 0 or step + 1 == steps:
             report(progress_line(row, steps, time.monotonic() - start))

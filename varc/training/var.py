@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from varc.models.var import VAR, VARConfig
+from varc.models.var import VAR, Block, VARConfig
 from varc.models.vqvae import MultiScaleQuantizer
 from varc.training.loop import Curve, optimise
 
@@ -61,9 +61,10 @@ def init_weights(model: VAR) -> None:
     nn.init.trunc_normal_(model.pos_start, std=0.02)
     width = model.config.width
     for block in model.blocks:
+        assert isinstance(block, Block)
         nn.init.trunc_normal_(block.attn.mat_qkv.weight, std=width**-0.5)
         nn.init.trunc_normal_(block.attn.proj.weight, std=width**-0.5)
         nn.init.trunc_normal_(block.ffn.fc1.weight, std=width**-0.5)
         nn.init.trunc_normal_(block.ffn.fc2.weight, std=(4 * width) ** -0.5)
-        gates = block.ada_gss.data[0, 0, :2] if model.config.shared_adaln else block.ada_lin[1].bias.data[: 2 * width]
-        gates.fill_(0.3)
+        with torch.no_grad():
+            block.gates().fill_(0.3)

@@ -10,6 +10,7 @@ from varc.models.vqvae import VQVAE, MultiScaleQuantizer, VQVAEConfig
 from varc.training.loop import Curve, optimise
 
 COMMITMENT = 0.25
+UNIT_SCALE = 0.1
 EMA_DECAY = 0.98
 DEAD_BELOW = 0.1  # expected uses per step, under which a code is seeded anew
 
@@ -41,13 +42,13 @@ def train_vqvae(
         f = model.features(x)
         if step < steps // 20:
             reconstruction = F.mse_loss(model.decoder(model.post_quant_conv(f)), x)
-            return {"loss": reconstruction, "reconstruction": reconstruction}
+            return {"loss": reconstruction + UNIT_SCALE * off_unit_scale(f), "reconstruction": reconstruction}
         f_hat, matching, z, indices = partial_sums(model.quantize, f.detach())
         update_codebook(codebook, counts, sums, z, indices, generator)
         commitment = F.mse_loss(f, f_hat.detach())
         straight_through = f + (f_hat - f).detach()
         reconstruction = F.mse_loss(model.decoder(model.post_quant_conv(straight_through)), x)
-        loss = reconstruction + matching + COMMITMENT * commitment
+        loss = reconstruction + matching + COMMITMENT * commitment + UNIT_SCALE * off_unit_scale(f)
         return {"loss": loss, "reconstruction": reconstruction, "commitment": commitment}
 
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -59,6 +60,11 @@ def train_vqvae(
 def feature_std(model: VQVAE, images: Tensor, batch_size: int) -> float:
     """The standard deviation of all numbers in the features of the images: the unit of sigma: {spread: ...}."""
     return torch.cat([model.features(batch) for batch in images.split(batch_size)]).std().item()
+
+
+def off_unit_scale(f: Tensor) -> Tensor:
+    """How far the features' mean square is from 1. Without this term they can grow faster than the codebook follows."""
+    return (f.square().mean() - 1).square()
 
 
 def partial_sums(quantizer: MultiScaleQuantizer, f: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

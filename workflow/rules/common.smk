@@ -28,9 +28,14 @@ except ConfigError as error:
 
 RUN = f"results/{config['run']}"
 SHARDS = config["shards"]
-PAIRS = sorted(
-    {(d, c) for entry in config["evaluate"] for d in entry["datasets"] for c in entry["classifiers"]}
-)
+PAIRS = sorted({(d, c) for entry in config["evaluate"] for d in entry["datasets"] for c in entry["classifiers"]})
+
+
+localrules:
+    gflops,
+    accuracy,
+    pruning,
+    prune,
 
 
 wildcard_constraints:

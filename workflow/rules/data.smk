@@ -22,13 +22,13 @@ rule encode:
         features=RUN + "/features/{vqvae}/{dataset}/{shard}.parquet",
     log:
         log_of("encode", "vqvae", "dataset", "shard"),
-    params:
-        dataset=dataset_spec,
     resources:
         batch_size=256,
         device="auto",
         gpu=1,
         shards=SHARDS,
+    params:
+        dataset=dataset_spec,
     script:
         "../../scripts/encode.py"
 
@@ -42,12 +42,12 @@ rule tokenize:
         tokens=RUN + "/tokens/{vqvae}/{dataset}/{noise}/{shard}.parquet",
     log:
         log_of("tokenize", "vqvae", "dataset", "noise", "shard"),
-    params:
-        noise=lambda wildcards: read_noise(wildcards.noise),
-        seed=lambda wildcards: config["seed"] if wildcards.noise != "clean" else None,
     resources:
         batch_size=256,
         device="auto",
         gpu=1,
+    params:
+        noise=lambda wildcards: read_noise(wildcards.noise),
+        seed=lambda wildcards: config["seed"] if wildcards.noise != "clean" else None,
     script:
         "../../scripts/tokenize.py"

@@ -33,14 +33,14 @@ rule train_vqvae:
         ),
     log:
         log_of("train_vqvae", "model"),
-    params:
-        train=lambda wildcards: training(wildcards)["vqvae"],
-        dataset=lambda wildcards: config["datasets"][training(wildcards)["data"]],
-        seed=config["seed"],
     threads: 2
     resources:
         device="auto",
         gpu=1,
+    params:
+        train=lambda wildcards: training(wildcards)["vqvae"],
+        dataset=lambda wildcards: config["datasets"][training(wildcards)["data"]],
+        seed=config["seed"],
     script:
         "../../scripts/train_vqvae.py"
 
@@ -63,14 +63,14 @@ rule train_var:
         ),
     log:
         log_of("train_var", "model"),
-    params:
-        train=lambda wildcards: training(wildcards)["var"],
-        dataset=lambda wildcards: config["datasets"][training(wildcards)["data"]],
-        seed=config["seed"],
     threads: 2
     resources:
         device="auto",
         gpu=1,
         shards=SHARDS,
+    params:
+        train=lambda wildcards: training(wildcards)["var"],
+        dataset=lambda wildcards: config["datasets"][training(wildcards)["data"]],
+        seed=config["seed"],
     script:
         "../../scripts/train_var.py"

@@ -44,12 +44,12 @@ rule score:
         scores=RUN + "/scores/{model}/{dataset}/{candidates}/scales{scales}/{noise}/{shard}.parquet",
     log:
         log_of("score", "model", "dataset", "candidates", "scales", "noise", "shard"),
-    params:
-        dataset=dataset_spec,
     resources:
         batch_size=256,
         device="auto",
         gpu=1,
+    params:
+        dataset=dataset_spec,
     script:
         "../../scripts/score.py"
 

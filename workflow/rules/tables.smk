@@ -24,9 +24,7 @@ rule gflops:
         classes=all_class_lists,
         code=code("gflops"),
     output:
-        csv=report(
-            RUN + "/tables/gflops.csv", category="Tables", caption="../report/gflops.rst"
-        ),
+        csv=report(RUN + "/tables/gflops.csv", category="Tables", caption="../report/gflops.rst"),
         markdown=RUN + "/tables/gflops.md",
     log:
         f"{RUN}/logs/gflops.log",
@@ -45,9 +43,7 @@ rule accuracy:
         predictions=[f"{RUN}/predictions/{classifier}/{dataset}.parquet" for dataset, classifier in PAIRS],
         code=code("accuracy"),
     output:
-        csv=report(
-            RUN + "/tables/accuracy.csv", category="Tables", caption="../report/accuracy.rst"
-        ),
+        csv=report(RUN + "/tables/accuracy.csv", category="Tables", caption="../report/accuracy.rst"),
         markdown=RUN + "/tables/accuracy.md",
     log:
         f"{RUN}/logs/accuracy.log",
@@ -68,13 +64,9 @@ rule pruning:
         ],
         code=code("pruning"),
     output:
-        csv=report(
-            RUN + "/tables/pruning.csv", category="Tables", caption="../report/pruning.rst"
-        ),
+        csv=report(RUN + "/tables/pruning.csv", category="Tables", caption="../report/pruning.rst"),
         markdown=RUN + "/tables/pruning.md",
-        plot=report(
-            RUN + "/tables/pruning.svg", category="Tables", caption="../report/pruning_plot.rst"
-        ),
+        plot=report(RUN + "/tables/pruning.svg", category="Tables", caption="../report/pruning_plot.rst"),
     log:
         f"{RUN}/logs/pruning.log",
     params:

@@ -1,0 +1,58 @@
+# make demo: the main job on the embedded digits. make test: all tests. Both set up .venv first.
+SHELL := /bin/bash
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+BIN := .venv/bin
+SNAKEMAKE := $(BIN)/python -m snakemake
+TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' requirements.lock)
+
+# Where pip gets torch, if no local wheel is at hand. PyPI's build for Linux brings CUDA, gigabytes of it, so machines
+# without an NVIDIA driver take the CPU build. Set TORCH_INDEX to choose another, e.g.
+# make venv TORCH_INDEX=https://download.pytorch.org/whl/cu130
+ifeq ($(shell uname -s)$(shell command -v nvidia-smi),Linux)
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+else
+TORCH_INDEX ?= https://pypi.org/simple
+endif
+
+.PHONY: demo test venv lint format lock report
+.DEFAULT_GOAL := demo
+
+demo: venv
+	$(SNAKEMAKE) --cores $(CORES)
+	$(SNAKEMAKE) --report results/digits/report.html
+	@echo && cat results/digits/tables/accuracy.md
+	@echo && echo "Tables: results/digits/tables, report: results/digits/report.html"
+
+test: venv
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+venv: .venv/installed
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
+	    "Python 3.11 or later is needed, found %s; set PYTHON=..." % sys.version.split()[0])'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --no-index --no-deps "$(TORCH)" 2>/dev/null \
+	    || $(BIN)/python -m pip install --quiet --extra-index-url "$(TORCH_INDEX)" "$(TORCH)"
+	$(BIN)/python -m pip install --quiet -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+lint: venv
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/mypy
+	$(SNAKEMAKE) --lint
+
+format: venv
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/snakefmt Snakefile workflow
+
+# The torch in the lock has no local suffix (+cpu), so that any build of that version fits.
+lock: venv
+	$(BIN)/python -m piptools compile --quiet --extra dev --strip-extras --allow-unsafe --no-emit-find-links \
+	    --no-emit-index-url --upgrade-package torch==2.13.0 --output-file requirements.lock pyproject.toml
+	sed -i.bak 's/^\(torch==[0-9.]*\)+[a-z0-9.]*/\1/' requirements.lock && rm requirements.lock.bak

@@ -1,0 +1,88 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from varc.metrics.flops import Cost, ModelCosts
+from varc.metrics.tables import accuracy_row, as_markdown, gflops_rows, pruning_rows, write_table
+
+PUBLIC = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)
+D16 = ModelCosts(
+    Cost(107.866341376, 0.0),
+    {6: Cost(18.820411392, 0.27), 10: Cost(139.97113344, 15.15)},
+)
+VARC = [{"scales": 10, "samples": 1, "keep": 1}]
+A_VARC_PLUS = [
+    {"scales": 6, "samples": 1, "keep": 10},
+    {"scales": 10, "samples": 1, "keep": 3},
+    {"scales": 10, "samples": 3, "keep": 1},
+]
+
+
+def totals(funnel, classes, key="gflops"):
+    return gflops_rows("imagenet", classes, "c", funnel, PUBLIC, D16)[-1][key]
+
+
+def test_published_costs():
+    # the paper's Table 1, ImageNet-100 and ImageNet-1k
+    assert totals(VARC, 100) == pytest.approx(14105.0, abs=0.05)
+    assert totals(VARC, 1000) == pytest.approx(140079.0, abs=0.05)
+    assert totals(A_VARC_PLUS, 100) == pytest.approx(4649.4, abs=0.05)
+    assert totals(A_VARC_PLUS, 1000) == pytest.approx(21587.7, abs=0.05)
+    assert totals([{"scales": 10, "samples": 2, "keep": 1}], 100) == pytest.approx(28102.1, abs=0.05)
+
+
+def test_reused_clean_scores_are_not_computed_but_count_nominally():
+    rows = gflops_rows("imagenet", 100, "a_varc_plus", A_VARC_PLUS, PUBLIC, D16)
+    assert [row["stage"] for row in rows] == ["encoder", "stage1", "stage2", "stage3", "total"]
+    assert [row["passes"] for row in rows] == [1, 100, 10, 9, 119]
+    assert [row["tokens"] for row in rows] == [None, 91, 680, 680, None]
+    assert rows[3]["gflops"] == pytest.approx(9 * 139.97113344)
+    assert rows[3]["gflops_computed"] == pytest.approx(6 * 139.97113344)
+    assert rows[4]["attention_gflops"] == pytest.approx(100 * 0.27 + 19 * 15.15)
+
+
+def test_a_smoothed_stage_on_other_scales_computes_its_clean_sample():
+    funnel = [{"scales": 6, "samples": 1, "keep": 3}, {"scales": 10, "samples": 3, "keep": 1}]
+    rows = gflops_rows("imagenet", 100, "c", funnel, PUBLIC, D16)
+    assert rows[2]["gflops"] == rows[2]["gflops_computed"] == pytest.approx(9 * 139.97113344)
+
+
+def test_more_kept_than_there_are_classes_costs_no_more():
+    funnel = [{"scales": 6, "samples": 1, "keep": 10}, {"scales": 10, "samples": 1, "keep": 1}]
+    assert gflops_rows("d", 4, "c", funnel, PUBLIC, D16)[2]["passes"] == 4
+
+
+def test_accuracy_row_by_hand():
+    predictions = pd.DataFrame(
+        {
+            "label": [1, 2, 3, 4],
+            "prediction": [1, 2, 9, 9],
+            "rank_stage1": [1, 3, 5, 8],
+            "rank_stage2": [1, 1, 4, np.nan],
+        }
+    )
+    row = accuracy_row(predictions, 10)
+    assert (row["images"], row["top1"], row["top5"]) == (4, 0.5, 0.75)
+    assert (row["top1_low"], row["top1_high"]) == pytest.approx((0.15, 0.85), abs=0.005)
+    assert accuracy_row(predictions, 5)["top5"] is None
+
+
+def test_pruning_rows_by_hand():
+    # two images, three classes, two scales
+    per_scale = np.array([[[-1.0, -9.0], [-2.0, -1.0], [-3.0, -1.0]], [[-5.0, 0.0], [-1.0, 0.0], [-1.0, 0.0]]])
+    costs = ModelCosts(Cost(100.0, 0.0), {1: Cost(1.0, 0.0), 2: Cost(10.0, 0.0)})
+    rows = pruning_rows(per_scale, np.array([0, 4, 7]), np.array([4, 7]), costs)
+    found = {(row["scales"], row["k"]): (row["recall"], row["gflops"]) for row in rows}
+    # after one scale: label 4 is second; 7 ties with 4, which comes first. After two: first, and second
+    assert found == {
+        (1, 1): (0.0, 113.0), (1, 2): (1.0, 123.0), (1, 3): (1.0, 133.0),
+        (2, 1): (0.5, 130.0), (2, 2): (1.0, 130.0), (2, 3): (1.0, 130.0),
+    }  # fmt: skip
+
+
+def test_tables_as_csv_and_markdown(tmp_path):
+    table = pd.DataFrame({"name": ["a|b", "c"], "value": [1234567.891, np.nan], "count": pd.array([3, None], "Int64")})
+    assert as_markdown(table).splitlines()[2:] == ["| a\\|b | 1.23457e+06 | 3 |", "| c |  |  |"]
+    write_table(table, tmp_path / "t.csv", tmp_path / "t.md", "How it was got.")
+    assert pd.read_csv(tmp_path / "t.csv")["value"][0] == 1234567.891
+    assert (tmp_path / "t.md").read_text().startswith("How it was got.\n\n| name | value | count |")
