@@ -8,9 +8,6 @@ if not workflow.overwrite_configfiles:
     configfile: "config/config.yaml"
 
 
-conda: "workflow/envs/varc.yaml"
-
-
 validate(config, "workflow/schemas/config.schema.yaml")
 
 

@@ -39,7 +39,7 @@ localrules:
 
 
 wildcard_constraints:
-    run=r"[\w-]+",
+    run=config["run"],
     vqvae=r"[\w-]+",
     model=r"[\w-]+",
     dataset=r"[\w-]+",
@@ -53,10 +53,6 @@ wildcard_constraints:
 def code(script):
     """The library files that a rule's result depends on, as inputs: an edit reruns what it touches."""
     return code_inputs(f"scripts/{script}.py", workflow.basedir)
-
-
-def log_of(rule_name, *wildcards):
-    return f"{RUN}/logs/{rule_name}/" + "/".join(f"{{{name}}}" for name in wildcards) + ".log"
 
 
 def dataset_spec(wildcards):
@@ -123,3 +119,76 @@ def check_sources():
     os.makedirs(RUN, exist_ok=True)
     with open(note, "w") as file:
         json.dump({"shards": SHARDS}, file)
+
+
+def training(wildcards):
+    return config["models"][wildcards.model]["train"]
+
+
+def training_manifest(wildcards):
+    return f"{RUN}/datasets/{training(wildcards)['data']}.parquet"
+
+
+def training_tokens(wildcards):
+    """Tokens of the training images: all samples, and of each all shards."""
+    train = training(wildcards)
+    sigma = spell_sigma(train["var"].get("sigma"))
+    folder = f"tokens/{vqvae_of(wildcards.model)}/{train['data']}"
+    return [
+        path
+        for sample in range(train["var"]["samples"])
+        for path in shards_of(f"{folder}/{spell_noise(sigma, sample)}")
+    ]
+
+
+def candidates_file(wildcards):
+    """The candidates that an earlier stage kept; none where a stage takes all classes."""
+    if wildcards.candidates == "all":
+        return []
+    return "{}/candidates/{w.model}/{w.dataset}/{w.candidates}/{w.shard}.parquet".format(RUN, w=wildcards)
+
+
+def sample_files(wildcards):
+    """The scores that a pruning step looks at, one file per sample."""
+    *earlier, stage = read_candidates(wildcards.candidates)
+    folder = f"{RUN}/scores/{wildcards.model}/{wildcards.dataset}"
+    return [f"{folder}/{sample}/{wildcards.shard}.parquet" for sample in sample_folders(earlier, stage)]
+
+
+def funnel_files(wildcards):
+    """All that a prediction is made of: per stage, the scores of all samples, and of each sample all shards."""
+    classifier = config["classifiers"][wildcards.classifier]
+    model, dataset = classifier["model"], wildcards.dataset
+    vqvae = vqvae_of(model)
+    funnel = stages(classifier)
+    noises = {spell_noise(stage.sigma, i) for stage in funnel for i in range(stage.samples)}
+    files = {
+        "manifest": f"{RUN}/datasets/{dataset}.parquet",
+        "features": shards_of(f"features/{vqvae}/{dataset}"),
+        "tokens": [f for noise in sorted(noises) for f in shards_of(f"tokens/{vqvae}/{dataset}/{noise}")],
+    }
+    for i, stage in enumerate(funnel):
+        folders = sample_folders(funnel[:i], stage)
+        files[f"stage{i + 1}"] = [f for s in folders for f in shards_of(f"scores/{model}/{dataset}/{s}")]
+    return files
+
+
+def evaluated(key):
+    """dataset -> its config entry, or classifier -> its config entry, of all pairs that are evaluated."""
+    table = config[key]
+    names = {pair[0 if key == "datasets" else 1] for pair in PAIRS}
+    return {name: table[name] for name in sorted(names)}
+
+
+def architectures():
+    """model -> (VQ-VAE, VAR) settings that give its shape, and its training data set, of all models evaluated."""
+    names = {entry["model"] for entry in evaluated("classifiers").values()}
+    shapes = {}
+    for name in sorted(names):
+        train = config["models"][name]["train"]
+        shapes[name] = {"vqvae": train["vqvae"], "var": train["var"]}
+    return shapes
+
+
+def all_class_lists(wildcards):
+    return sorted({entry["classes"] for entry in evaluated("datasets").values() if "classes" in entry})

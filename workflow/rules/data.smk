@@ -3,9 +3,11 @@ rule manifest:
         classes=class_list,
         code=code("manifest"),
     output:
-        manifest=RUN + "/datasets/{dataset}.parquet",
+        manifest="results/{run}/datasets/{dataset}.parquet",
     log:
-        log_of("manifest", "dataset"),
+        "results/{run}/logs/manifest/{dataset}.log",
+    conda:
+        "../envs/varc.yaml"
     params:
         dataset=dataset_spec,
         stamp=lambda wildcards: stamp(config["datasets"][wildcards.dataset]),
@@ -16,12 +18,14 @@ rule manifest:
 rule encode:
     input:
         manifest=rules.manifest.output.manifest,
-        vqvae=RUN + "/models/{vqvae}/vqvae.safetensors",
+        vqvae="results/{run}/models/{vqvae}/vqvae.safetensors",
         code=code("encode"),
     output:
-        features=RUN + "/features/{vqvae}/{dataset}/{shard}.parquet",
+        features="results/{run}/features/{vqvae}/{dataset}/{shard}.parquet",
     log:
-        log_of("encode", "vqvae", "dataset", "shard"),
+        "results/{run}/logs/encode/{vqvae}/{dataset}/{shard}.log",
+    conda:
+        "../envs/varc.yaml"
     resources:
         batch_size=256,
         device="auto",
@@ -36,12 +40,14 @@ rule encode:
 rule tokenize:
     input:
         features=rules.encode.output.features,
-        vqvae=RUN + "/models/{vqvae}/vqvae.safetensors",
+        vqvae="results/{run}/models/{vqvae}/vqvae.safetensors",
         code=code("tokenize"),
     output:
-        tokens=RUN + "/tokens/{vqvae}/{dataset}/{noise}/{shard}.parquet",
+        tokens="results/{run}/tokens/{vqvae}/{dataset}/{noise}/{shard}.parquet",
     log:
-        log_of("tokenize", "vqvae", "dataset", "noise", "shard"),
+        "results/{run}/logs/tokenize/{vqvae}/{dataset}/{noise}/{shard}.log",
+    conda:
+        "../envs/varc.yaml"
     resources:
         batch_size=256,
         device="auto",
