@@ -1,4 +1,7 @@
+from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version, validate
+
+from workflow.checks import schema_mistake
 
 min_version("9.14.8")
 
@@ -8,7 +11,13 @@ if not workflow.overwrite_configfiles:
     configfile: "config/config.yaml"
 
 
-validate(config, "workflow/schemas/config.schema.yaml")
+CONFIG_NAME = ", ".join(map(str, workflow.overwrite_configfiles)) or "config/config.yaml"
+SCHEMA = f"{workflow.basedir}/workflow/schemas/config.schema.yaml"
+
+if mistake := schema_mistake(config, SCHEMA):
+    raise WorkflowError(f"{CONFIG_NAME}: {mistake}")  # in one line; validate() would print the schema
+
+validate(config, SCHEMA)  # sets the defaults
 
 
 include: "workflow/rules/common.smk"

@@ -2,6 +2,9 @@
 
 from itertools import pairwise
 
+import yaml
+from jsonschema import Draft202012Validator
+
 READER_KEYS = {  # required, optional
     "digits": ({"split"}, {"classes", "size", "resize"}),
     "idx": ({"root", "split", "classes"}, {"size", "resize"}),
@@ -11,6 +14,28 @@ READER_KEYS = {  # required, optional
 
 class ConfigError(ValueError):
     """A config that contradicts itself."""
+
+
+def schema_mistake(config, schema):
+    """The first way in which a config does not fit the schema file: where, and what; None where it fits."""
+    with open(schema, encoding="utf-8") as file:
+        validator = Draft202012Validator(yaml.safe_load(file))
+    errors = sorted(validator.iter_errors(config), key=lambda error: [str(part) for part in error.absolute_path])
+    if not errors:
+        return None
+    where = "".join(f"{part}: " for part in errors[0].absolute_path)
+    if errors[0].validator == "anyOf":
+        return f"{where}{errors[0].instance!r} is not {errors[0].schema['title']}"
+    return where + errors[0].message
+
+
+def in_order(value):
+    """The same config with every mapping's keys sorted, so that their order in the file makes nothing rerun."""
+    if isinstance(value, dict):
+        return {key: in_order(value[key]) for key in sorted(value)}
+    if isinstance(value, list):
+        return [in_order(item) for item in value]
+    return value
 
 
 def check(config):

@@ -13,6 +13,12 @@ NOISE = r"clean|sigma[\d.]+(spread)?-\d+"
 STAGE = re.compile(r"(\d+)x(\d+)(?:s([\d.]+(?:spread)?))?-keep(\d+)")
 
 
+SHAPE_KEYS = {
+    "vqvae": ("patch_nums", "ch", "ch_mult", "num_res_blocks", "z_channels", "vocab_size", "norm_groups"),
+    "var": ("depth", "width", "heads"),
+}
+
+
 class Stage(NamedTuple):
     """A funnel stage: sigma is spelled as in paths, and empty where only the clean sample is scored."""
 
@@ -82,3 +88,8 @@ def sample_folders(earlier, stage):
         f"{own if sample else clean}/scales{stage.scales}/{spell_noise(stage.sigma, sample)}"
         for sample in range(stage.samples)
     ]
+
+
+def shape_settings(train):
+    """The part of a model's `train` entry that gives its shape."""
+    return {part: {key: train[part][key] for key in keys} for part, keys in SHAPE_KEYS.items()}

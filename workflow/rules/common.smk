@@ -3,7 +3,7 @@ import os
 
 from snakemake.exceptions import WorkflowError
 
-from workflow.checks import ConfigError, check
+from workflow.checks import ConfigError, check, in_order
 from workflow.imports import code_inputs
 from workflow.naming import (
     CANDIDATES,
@@ -12,6 +12,7 @@ from workflow.naming import (
     read_candidates,
     read_noise,
     sample_folders,
+    shape_settings,
     spell_candidates,
     spell_noise,
     spell_sigma,
@@ -19,13 +20,12 @@ from workflow.naming import (
 )
 from workflow.sources import absent, stamp
 
-CONFIG_NAME = ", ".join(map(str, workflow.overwrite_configfiles)) or "config/config.yaml"
-
 try:
     check(config)
 except ConfigError as error:
     raise WorkflowError(f"{CONFIG_NAME}: {error}") from None
 
+config = in_order(config)
 RUN = f"results/{config['run']}"
 SHARDS = config["shards"]
 PAIRS = sorted({(d, c) for entry in config["evaluate"] for d in entry["datasets"] for c in entry["classifiers"]})
@@ -181,13 +181,9 @@ def evaluated(key):
 
 
 def architectures():
-    """model -> (VQ-VAE, VAR) settings that give its shape, and its training data set, of all models evaluated."""
+    """model -> the settings that give its shape, of all models evaluated; not those that only train it."""
     names = {entry["model"] for entry in evaluated("classifiers").values()}
-    shapes = {}
-    for name in sorted(names):
-        train = config["models"][name]["train"]
-        shapes[name] = {"vqvae": train["vqvae"], "var": train["var"]}
-    return shapes
+    return {name: shape_settings(config["models"][name]["train"]) for name in sorted(names)}
 
 
 def all_class_lists(wildcards):

@@ -1,0 +1,422 @@
+"""The default run, end to end, and what each change makes rerun (dry runs on the finished results)."""
+
+import copy
+import json
+import re
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from snakemake_runs import ROOT, copy_project, default_config, plan, snakemake, write_config
+
+from varc.data.classes import data_set_classes
+from varc.data.manifest import load_images, manifest
+from varc.data.preprocess import to_input
+from varc.metrics.accuracy import wilson_interval
+from varc.models.checkpoints import card_path, file_sha256, load_var, load_vqvae, read_card
+from varc.scoring.likelihood import log_prob_per_token
+from varc.scoring.smoothing import noise
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A finished default run, in a folder with spaces in its name."""
+    folder = copy_project(tmp_path_factory.mktemp("run") / "a folder with spaces")
+    run = snakemake(folder)
+    assert run.code == 0, run.output
+    return folder
+
+
+@pytest.fixture
+def results(project):
+    return project / "results" / "digits"
+
+
+def table(results, name):
+    return pd.read_csv(results / "tables" / f"{name}.csv")
+
+
+# What came out
+
+
+def test_the_classifier_is_as_good_as_promised(results):
+    accuracy = table(results, "accuracy").set_index("classifier")
+    assert (accuracy["images"] == 454).all()
+    assert accuracy.loc["varc", "top1"] >= 0.95
+    assert accuracy.loc[["varc_smoothed", "a_varc"], "top1"].min() >= 0.94
+    pruning = table(results, "pruning").set_index(["scales", "k"])
+    stage = default_config(results.parents[1])["classifiers"]["a_varc"]["funnel"][0]
+    assert pruning.loc[(stage["scales"], stage["keep"]), "recall"] >= 0.98
+
+
+@torch.inference_mode()
+def test_scores_are_those_of_a_plain_loop_over_images_classes_and_samples(results):
+    vqvae, card = load_vqvae(results / "models/base/vqvae.safetensors")
+    var, _ = load_var(results / "models/base/var.safetensors")
+    spec = {"reader": "digits", "split": "test"}
+    listed = manifest(spec, data_set_classes(spec))
+    images = to_input(load_images(spec, listed, 8))
+    sigma = 0.2 * card["feature_std"]
+    stored = [
+        pd.concat(
+            pd.read_parquet(results / f"scores/base/digits/all/scales4/{name}/{shard}.parquet") for shard in (0, 1)
+        )
+        for name in ("clean", "sigma0.2spread-1", "sigma0.2spread-2")
+    ]
+    for i in (0, 100, 226, 227, 453):  # both shards
+        f = vqvae.features(images[i : i + 1])
+        for sample, scores in enumerate(stored):
+            noisy = f + sigma * noise([listed[i].image_id], sample, 0, f.shape[1:]) if sample else f
+            tokens = vqvae.quantize.quantize(noisy)
+            own = scores[scores["image_id"] == listed[i].image_id].set_index("class_id")
+            for y in range(10):
+                log_prob = log_prob_per_token(var, vqvae.quantize.teacher_input(tokens), tokens, torch.tensor([y]))[0]
+                assert own.loc[y, "log_likelihood"] == pytest.approx(log_prob.double().sum().item(), abs=1e-3)
+                expected = [part.double().sum().item() for part in log_prob.split([1, 4, 9, 16])]
+                assert own.loc[y, "per_scale"].tolist() == pytest.approx(expected, abs=1e-3)
+
+
+def stored_scores(results, folder):
+    parts = [pd.read_parquet(results / f"scores/base/digits/{folder}/{shard}.parquet") for shard in (0, 1)]
+    return pd.concat(parts)[["image_id", "class_id", "log_likelihood"]]
+
+
+def test_the_funnel_is_what_its_stages_say(results):
+    """Stage by stage with pandas, from the scores of all classes at all scales and samples."""
+    full = pd.concat(pd.read_parquet(results / f"scores/base/digits/all/scales4/clean/{s}.parquet") for s in (0, 1))
+    full["coarse"] = full["per_scale"].map(lambda values: values[:3].sum())
+    keys = ["image_id", "class_id"]
+    for i in (1, 2):
+        other = stored_scores(results, f"all/scales4/sigma0.2spread-{i}").rename(
+            columns={"log_likelihood": f"noisy{i}"}
+        )
+        full = full.merge(other, on=keys)
+    full["smoothed"] = full[["log_likelihood", "noisy1", "noisy2"]].mean(axis=1)
+    left = full
+    for column, keep in (("coarse", 5), ("log_likelihood", 3), ("smoothed", 1)):
+        left = left.sort_values(column, ascending=False).groupby("image_id").head(keep)
+    expected = left.set_index("image_id")["class_id"]
+    predictions = pd.read_parquet(results / "predictions/a_varc/digits.parquet").set_index("image_id")
+    assert (predictions["prediction"] == expected[predictions.index]).all()
+    score = left.set_index("image_id")["smoothed"]
+    assert np.allclose(predictions["score"], score[predictions.index], atol=1e-3)
+
+
+def test_accuracy_follows_from_the_predictions(results):
+    accuracy = table(results, "accuracy").set_index("classifier")
+    gflops = table(results, "gflops").set_index(["classifier", "stage"])["gflops"]
+    for name in ("varc", "varc_smoothed", "a_varc"):
+        predictions = pd.read_parquet(results / f"predictions/{name}/digits.parquet")
+        right = predictions["label"] == predictions["prediction"]
+        row = accuracy.loc[name]
+        assert row["top1"] == pytest.approx(right.mean())
+        assert (row["top1_low"], row["top1_high"]) == pytest.approx(wilson_interval(right.sum(), 454))
+        assert row["gflops_per_image"] == pytest.approx(gflops[name, "total"])
+        last = [column for column in predictions if column.startswith("rank_stage")][-1]
+        assert (right == (predictions[last] == 1)).all()
+        assert (predictions["margin"] >= 0).all() and (predictions["runner_up"] != predictions["prediction"]).all()
+
+
+def test_recall_follows_from_the_scores(results):
+    full = pd.concat(pd.read_parquet(results / f"scores/base/digits/all/scales4/clean/{s}.parquet") for s in (0, 1))
+    labels = pd.read_parquet(results / "datasets/digits.parquet").set_index("image_id")["label"]
+    pruning = table(results, "pruning").set_index(["scales", "k"])["recall"]
+    assert len(pruning) == 40
+    for scales in (1, 3, 4):
+        full["score"] = full["per_scale"].map(lambda values, n=scales: values[:n].sum())
+        rank = full.groupby("image_id")["score"].rank(ascending=False)
+        own = rank[full["class_id"] == full["image_id"].map(labels)]
+        for k in (1, 5, 10):
+            assert pruning[scales, k] == pytest.approx((own <= k).mean())
+
+
+def test_files_have_the_columns_and_types_of_the_contract(results):
+    expected = {
+        "datasets/digits": "image_id: string, label: int32, path: string",
+        "tokens/base/digits/clean/0": "image_id: string, tokens: fixed_size_list<element: uint16>[30]",
+        "scores/base/digits/all/scales3/clean/1": "image_id: string, class_id: int32, log_likelihood: double, "
+        "per_scale: fixed_size_list<element: double>[3]",
+        "candidates/base/digits/3x1-keep5.4x1-keep3/0": "image_id: string, class_id: int32, rank: int32, score: double",
+        "predictions/a_varc/digits": "image_id: string, label: int32, prediction: int32, score: double, "
+        "runner_up: int32, margin: double, rank_stage1: int32, rank_stage2: int32, rank_stage3: int32",
+    }
+    for name, columns in expected.items():
+        schema = pq.read_schema(results / f"{name}.parquet")
+        assert ", ".join(f"{field.name}: {field.type}" for field in schema) == columns
+    assert list(table(results, "accuracy")) == (
+        "dataset classifier model images top1 top1_low top1_high top5 gflops_per_image seconds_per_image".split()
+    )
+    assert list(table(results, "gflops")) == (
+        "dataset classes classifier stage passes tokens samples gflops gflops_computed attention_gflops".split()
+    )
+    assert list(table(results, "pruning")) == "dataset model scales k recall gflops".split()
+
+
+def test_provenance_says_how_scores_were_got(results):
+    path = results / "scores/base/digits/3x1-keep5.4x1-keep3/scales4/sigma0.2spread-1/0.parquet"
+    record = json.loads(pq.read_schema(path).metadata[b"varc"])
+    assert record["var_sha256"] == file_sha256(results / "models/base/var.safetensors")
+    assert record["vqvae_sha256"] == file_sha256(results / "models/base/vqvae.safetensors")
+    assert (record["images"], record["dtype"], record["device"]) == (227, "float32", "cpu")
+    assert record["images_per_second"] == pytest.approx(227 / record["seconds"])
+    tokens = results / "tokens/base/digits/sigma0.2spread-1/0.parquet"
+    record = json.loads(pq.read_schema(tokens).metadata[b"varc"])
+    std = read_card(results / "models/base/vqvae.safetensors")["feature_std"]
+    assert record["sigma"] == pytest.approx(0.2 * std)
+
+
+def test_a_smoothed_stage_never_scores_its_clean_sample_again(results):
+    # stage 3 of a_varc reads the clean scores of stage 2
+    assert not list((results / "scores/base/digits/3x1-keep5.4x1-keep3").rglob("clean"))
+    assert len(list((results / "scores/base/digits/3x1-keep5.4x1-keep3").rglob("*.parquet"))) == 4
+
+
+def test_training_leaves_curves_cards_and_a_log_with_progress(results):
+    for part, steps in (("vqvae", 300), ("var", 1200)):
+        curve = pd.read_csv(results / f"models/base/{part}_curve.csv")
+        assert curve["step"].tolist() == list(range(1, steps + 1))
+        assert (results / f"models/base/{part}_curve.svg").read_text().lstrip().startswith("<?xml")
+        card = read_card(results / f"models/base/{part}.safetensors")
+        assert card["seed"] == 0 and card["images"] == 973 and card["settings"]["steps"] == steps
+        log = (results / f"logs/train_{part}/base.log").read_text()
+        assert re.search(rf"step {steps}/{steps}, .*loss [\d.]+.* [\d.]+ steps/s, ETA 0 s", log)
+
+
+def test_the_report_holds_all_tables_and_plots(project, results):
+    run = snakemake(project, "--report", "results/digits/report.html")
+    assert run.code == 0, run.output
+    page = (results / "report.html").read_text()
+    for name in ("accuracy.csv", "gflops.csv", "pruning.csv", "pruning.svg", "vqvae_curve.svg", "var_curve.svg"):
+        assert name in page
+    assert "Recall of the label among the best k classes" in page  # a caption
+
+
+# What shares work
+
+
+def test_classifiers_share_stages(tmp_path):
+    project = copy_project(tmp_path / "fresh")
+    config = default_config(project)
+    jobs = {}
+    for names in (["varc"], ["varc_smoothed"], ["a_varc"], ["varc", "varc_smoothed", "a_varc"]):
+        config["evaluate"][0]["classifiers"] = names
+        jobs[tuple(names)] = plan(project, "--configfile", write_config(project, config)).jobs
+    together = jobs["varc", "varc_smoothed", "a_varc"]
+    shared = Counter(train_vqvae=1, train_var=1, manifest=2, gflops=1, accuracy=1)
+    for found in jobs.values():
+        assert {rule: found[rule] for rule in shared} == shared
+    # per shard (2): varc 1; varc_smoothed the same + 4 samples; a_varc 3 scales, 4 scales, 2 samples
+    assert jobs["varc",]["score"] == 2
+    assert jobs["varc_smoothed",]["score"] == 10
+    assert jobs["a_varc",]["score"] == 8
+    assert together["score"] == 2 + 8 + 8
+    # tokens: 2 clean of the test images, 8 of training; smoothed 4 samples, of which a_varc needs 2
+    assert [found["tokenize"] for found in jobs.values()] == [10, 18, 14, 18]
+    assert [found["encode"] for found in jobs.values()] == [4, 4, 4, 4]
+
+
+def test_a_fresh_clone_plans_without_torch_and_without_data(tmp_path):
+    project = copy_project(tmp_path / "fresh")
+    config = default_config(project)
+    config["datasets"]["digits"] = {"reader": "image_folder", "root": "absent", "classes": "absent.csv", "size": 8}
+    (project / "absent.csv").write_text("folder,class_id,name\na,0,A\n")
+    (project / "torch").mkdir()  # found before the real one
+    (project / "torch" / "__init__.py").write_text("raise ImportError('torch was imported')")
+    (project / "sklearn.py").write_text("raise ImportError('scikit-learn was imported')")
+    assert plan(project, "--configfile", write_config(project, config)).jobs["score"] == 18
+
+
+# What reruns
+
+
+def changed(project, change, *arguments):
+    config = default_config(project)
+    change(config)
+    return plan(project, *arguments, "--configfile", write_config(project, config))
+
+
+def test_a_second_run_has_nothing_to_do(project):
+    run = snakemake(project)
+    assert run.code == 0
+    assert "Nothing to be done" in run.output
+
+
+def test_how_and_where_it_is_computed_reruns_nothing(project):
+    settings = ["score:batch_size=7", "tokenize:device=cpu", "encode:batch_size=3"]
+    assert not plan(project, "--set-resources", *settings).jobs
+    assert not plan(project, "--cores", "1", "--set-threads", "train_var=1").jobs
+
+
+def test_the_order_of_keys_in_the_file_reruns_nothing(project):
+    config = default_config(project)
+    config["classifiers"] = dict(reversed(config["classifiers"].items()))
+    config["evaluate"][0]["classifiers"].reverse()
+    (project / "turned.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    assert not plan(project, "--configfile", "turned.yaml").jobs
+
+
+def test_a_changed_keep_of_stage_2_does_not_score_stage_1_again(project):
+    found = changed(project, lambda config: config["classifiers"]["a_varc"]["funnel"][1].update(keep=2))
+    assert found.jobs == Counter(prune=2, score=4, predict=1, gflops=1, accuracy=1)
+    assert all("3x1-keep5.4x1-keep2" in file for file in found.files if "/scores/" in file or "/candidates/" in file)
+
+
+def test_more_samples_score_the_new_ones_only(project):
+    found = changed(project, lambda config: config["classifiers"]["varc_smoothed"]["funnel"][0].update(samples=7))
+    assert found.jobs == Counter(tokenize=4, score=4, predict=1, gflops=1, accuracy=1)
+    assert sorted(file.split("/")[-2] for file in found.files if "/scores/" in file) == (
+        ["sigma0.2spread-5"] * 2 + ["sigma0.2spread-6"] * 2
+    )
+
+
+def test_another_classifier_on_the_same_model_reuses_tokens_and_stages(project):
+    def change(config):
+        first = copy.deepcopy(config["classifiers"]["a_varc"]["funnel"][0])
+        config["classifiers"]["two_stages"] = {"model": "base", "funnel": [first, {"scales": 4, "keep": 1}]}
+        config["evaluate"][0]["classifiers"].append("two_stages")
+
+    assert changed(project, change).jobs == Counter(predict=1, gflops=1, accuracy=1)
+
+
+SCORING = Counter(score=18, prune=4, predict=3, pruning=1, accuracy=1)
+EDITS = {
+    "varc/scoring/likelihood.py": SCORING,
+    "varc/scoring/funnel.py": SCORING,
+    "varc/metrics/accuracy.py": Counter(gflops=1, pruning=1, accuracy=1),
+    "varc/metrics/plots.py": Counter(pruning=1),
+    "varc/metrics/flops.py": Counter(gflops=1, pruning=1, accuracy=1),
+    "varc/training/var.py": Counter(train_var=1) + SCORING,
+}
+
+
+@pytest.mark.parametrize("file", EDITS)
+def test_an_edit_of_the_library_reruns_what_depends_on_it(project, file):
+    path = project / file
+    before = path.read_bytes()
+    path.write_bytes(before + b"\n# an edit\n")
+    try:
+        found = plan(project).jobs
+    finally:
+        path.write_bytes(before)
+    assert found == EDITS[file]
+    assert not plan(project).jobs  # the same content with a new time stamp
+
+
+def readme_rows():
+    """config key -> rules, from the second table in config/README.md."""
+    text = (ROOT / "config" / "README.md").read_text().partition("## What makes a job rerun")[2]
+    rows = re.findall(r"^\| `([^`]+)` \| [^|]* \| ([^|]*) \|$", text, re.M)
+    return {key: set(re.findall(r"`(\w+)`", rules)) for key, rules in rows}
+
+
+def update(path, value):
+    def change(config):
+        *parents, last = path
+        for part in parents:
+            config = config[part]
+        config[last] = value
+
+    return change
+
+
+def add_data_set(config):
+    config["datasets"]["more"] = {"reader": "digits", "split": "validation"}
+    config["evaluate"][0]["datasets"].append("more")
+
+
+def add_model(config):
+    config["models"]["other"] = copy.deepcopy(config["models"]["base"])
+    config["classifiers"]["other"] = {"model": "other", "funnel": [{"scales": 4, "keep": 1}]}
+    config["evaluate"][0]["classifiers"].append("other")
+
+
+TRAIN = ("models", "base", "train")
+CHANGES = {
+    "seed": update(["seed"], 1),
+    "datasets: split": update(["datasets", "digits", "split"], "validation"),
+    "datasets: resize": update(["datasets", "digits"], {"reader": "digits", "split": "test", "size": 8, "resize": 9}),
+    "datasets: (a new one)": add_data_set,
+    "models: train: data": update([*TRAIN, "data"], "digits"),
+    "models: train: vqvae": update([*TRAIN, "vqvae", "steps"], 301),
+    "models: train: var": update([*TRAIN, "var", "steps"], 1201),
+    "models: train: var: depth": update([*TRAIN, "var", "depth"], 3),
+    "models: train: var: samples": update([*TRAIN, "var", "samples"], 3),
+    "models: train: var: sigma": update([*TRAIN, "var", "sigma"], {"spread": 0.1}),
+    "models: (a new one)": add_model,
+    "classifiers: sigma": update(["classifiers", "varc_smoothed", "sigma"], {"spread": 0.1}),
+    "classifiers: funnel: scales": update(["classifiers", "a_varc", "funnel", 0, "scales"], 2),
+    "classifiers: funnel: samples": update(["classifiers", "varc_smoothed", "funnel", 0, "samples"], 6),
+    "classifiers: funnel: keep": update(["classifiers", "a_varc", "funnel", 0, "keep"], 4),
+    "evaluate": update(["evaluate", 0, "classifiers"], ["varc"]),
+}
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_a_changed_key_reruns_the_rules_that_the_readme_says(project, key):
+    assert set(changed(project, CHANGES[key]).jobs) == readme_rows()[key]
+
+
+def test_the_readme_has_a_tested_row_for_each_key():
+    assert set(readme_rows()) == {*CHANGES, "run", "shards"}
+
+
+def test_another_run_name_starts_afresh_and_touches_nothing_else(project):
+    found = changed(project, lambda config: config.update(run="other"))
+    assert set(found.jobs) == readme_rows()["run"]
+    assert all(file.startswith("results/other/") for file in found.files)
+
+
+def test_another_number_of_shards_is_refused(project):
+    config = default_config(project)
+    config["shards"] = 3
+    run = snakemake(project, "--configfile", write_config(project, config))
+    assert run.code != 0
+    assert "shards is 3, but results/digits was made with 2" in run.output
+    assert not list((project / "results/digits").rglob("2.parquet"))
+    assert readme_rows()["shards"] == {"run"}  # the key to change instead
+
+
+# What breaks
+
+
+def failure(project, *targets):
+    """A run that must fail: its output, without a Python traceback."""
+    run = snakemake(project, *targets)
+    assert run.code != 0
+    assert "Traceback" not in run.output
+    return run.output
+
+
+def test_a_truncated_file_of_an_earlier_stage_is_named(project, results):
+    path = results / "scores/base/digits/all/scales3/clean/0.parquet"
+    target = results / "candidates/base/digits/3x1-keep5/0.parquet"
+    whole, before = path.read_bytes(), target.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    try:
+        output = failure(project, "results/digits/candidates/base/digits/3x1-keep5/0.parquet")
+        assert "results/digits/scores/base/digits/all/scales3/clean/0.parquet: damaged" in output
+        assert not target.exists()
+    finally:
+        path.write_bytes(whole)
+    assert snakemake(project).code == 0
+    assert target.read_bytes() == before
+
+
+def test_weights_that_are_not_finite_are_named(project, results):
+    path = results / "models/base/var.safetensors"
+    whole, card = path.read_bytes(), card_path(path).read_bytes()
+    state = load_file(path)
+    save_file({**state, "head.bias": torch.full_like(state["head.bias"], torch.nan)}, path)
+    card_path(path).write_text(json.dumps({**json.loads(card), "sha256": file_sha256(path)}))
+    try:
+        output = failure(project, "results/digits/scores/base/digits/all/scales3/clean/1.parquet")
+        assert "var.safetensors: 1 tensors hold NaN or infinity, first head.bias" in output
+        assert not (results / "scores/base/digits/all/scales3/clean/1.parquet").exists()
+    finally:
+        path.write_bytes(whole)
+        card_path(path).write_bytes(card)
