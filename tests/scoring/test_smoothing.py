@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from varc.errors import InputError
 from varc.models.vqvae import VQVAE, VQVAEConfig
 from varc.scoring.smoothing import absolute_sigma, encode, noise, tokenize
 
@@ -76,5 +77,5 @@ def test_encode_does_not_depend_on_batch_size(vqvae):
 def test_sigma_in_units_of_the_spread():
     assert absolute_sigma(0.1, None) == 0.1
     assert absolute_sigma({"spread": 0.2}, 3.0) == pytest.approx(0.6)
-    with pytest.raises(ValueError, match="feature_std"):
+    with pytest.raises(InputError, match="feature_std"):
         absolute_sigma({"spread": 0.2}, None)

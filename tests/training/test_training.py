@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 import torch
 
+from varc.errors import InputError
 from varc.models.var import VARConfig
 from varc.models.vqvae import VQVAEConfig
 from varc.scoring.likelihood import log_prob_per_token, score
@@ -100,7 +101,7 @@ def test_optimise_finds_a_minimum_and_records_it():
 
 def test_a_loss_that_is_not_finite_stops_the_training():
     x = torch.nn.Parameter(torch.tensor([1.0]))
-    with pytest.raises(FloatingPointError, match="step 3 of 10: lower lr"):
+    with pytest.raises(InputError, match="step 3 of 10: lower lr"):
         optimise(
             [x], lambda step: {"loss": x.sum() / (2 - step if step == 2 else 1)}, steps=10, lr=1e-3, report=lines_off
         )

@@ -32,15 +32,18 @@ def set_key(path, value):
 FUNNEL = ("classifiers", "a_varc", "funnel")
 TRAIN = ("models", "base", "train")
 
+DIGITS = ("datasets", "digits")
+EVALUATE = ("evaluate", 0)
+
 BAD_CONFIGS = {
     "unknown key": (set_key(["shardz"], 2), "'shardz' was unexpected"),
     "unknown key of a stage": (set_key([*FUNNEL, 0, "scale"], 3), "classifiers: a_varc: funnel: 0: .*'scale' was unexp"),
-    "unknown key of a data set": (set_key(["datasets", "digits", "rot"], "x"), "datasets: digits: .*'rot' was unexpected"),
+    "unknown key of a data set": (set_key([*DIGITS, "rot"], "x"), "datasets: digits: .*'rot' was unexpected"),
     "missing key": (set_key(["evaluate"], None), "'evaluate' is a required property"),
-    "missing split": (set_key(["datasets", "digits", "split"], None), "datasets: digits: split is missing"),
-    "key of another reader": (set_key(["datasets", "digits", "root"], "x"), "datasets: digits: root is no key of reader"),
-    "unknown reader": (set_key(["datasets", "digits", "reader"], "digitz"), "datasets: digits: reader: 'digitz'"),
-    "unknown split": (set_key(["datasets", "digits", "split"], "testing"), "datasets: digits: split: 'testing'"),
+    "missing split": (set_key([*DIGITS, "split"], None), "datasets: digits: split is missing"),
+    "key of another reader": (set_key([*DIGITS, "root"], "x"), "digits: root is no key of reader"),
+    "unknown reader": (set_key([*DIGITS, "reader"], "digitz"), "datasets: digits: reader: 'digitz'"),
+    "unknown split": (set_key([*DIGITS, "split"], "testing"), "datasets: digits: split: 'testing'"),
     "zero shards": (set_key(["shards"], 0), "shards: 0 is less than the minimum of 1"),
     "shards that are no number": (set_key(["shards"], "two"), "shards: 'two' is not of type 'integer'"),
     "a path as run": (set_key(["run"], "../outside"), r"run: '\.\./outside' does not match"),
@@ -49,16 +52,16 @@ BAD_CONFIGS = {
     "a last keep above 1": (set_key([*FUNNEL, 2, "keep"], 2), "a_varc: funnel: the last stage has keep 2"),
     "too many scales": (set_key([*FUNNEL, 1, "scales"], 5), "funnel: 1: scales is 5, but model base has 4"),
     "samples without sigma": (set_key(["classifiers", "a_varc", "sigma"], None), "a_varc has no sigma"),
-    "a wrong sigma": (set_key(["classifiers", "a_varc", "sigma"], {"spred": 1}), "a_varc: sigma: .* is not a number above 0"),
-    "unknown model": (set_key(["classifiers", "varc", "model"], "bass"), "classifiers: varc: model: 'bass' is not defined"),
-    "unknown data set": (set_key(["evaluate", 0, "datasets"], ["digit"]), "evaluate: 0: datasets: 'digit' is not defined"),
-    "unknown classifier": (set_key(["evaluate", 0, "classifiers"], ["x"]), "evaluate: 0: classifiers: 'x' is not defined"),
+    "a wrong sigma": (set_key(["classifiers", "a_varc", "sigma"], {"spred": 1}), "a_varc: sigma: .* is not a number"),
+    "unknown model": (set_key(["classifiers", "varc", "model"], "bass"), "varc: model: 'bass' is not defined"),
+    "unknown data set": (set_key([*EVALUATE, "datasets"], ["digit"]), "evaluate: 0: datasets: 'digit' is not defined"),
+    "unknown classifier": (set_key([*EVALUATE, "classifiers"], ["x"]), "evaluate: 0: classifiers: 'x' is not defined"),
     "unknown training data": (set_key([*TRAIN, "data"], "x"), "models: base: train: data: 'x' is not defined"),
     "falling patch_nums": (set_key([*TRAIN, "vqvae", "patch_nums"], [1, 3, 2, 4]), r"patch_nums are \[1, 3, 2, 4\]"),
     "groups that do not divide": (set_key([*TRAIN, "vqvae", "norm_groups"], 5), "norm_groups must divide"),
     "heads that do not divide": (set_key([*TRAIN, "var", "heads"], 5), "heads 5 does not divide width 64"),
     "size of another model": (set_key(["datasets", "digits_train", "size"], 16), "size 16, but the model takes 8"),
-    "resize below size": (set_key(["datasets", "digits", "resize"], 4), "resize 4 and size absent"),
+    "resize below size": (set_key([*DIGITS, "resize"], 4), "resize 4 and size absent"),
 }  # fmt: skip
 
 

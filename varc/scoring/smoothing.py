@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from varc.data.preprocess import to_input
+from varc.errors import InputError
 from varc.models.vqvae import VQVAE, MultiScaleQuantizer
 
 
@@ -61,10 +62,12 @@ def tokenize(
 def absolute_sigma(sigma: float | dict[str, float], feature_std: float | None) -> float:
     """sigma itself, or {spread: s} as s times the standard deviation of f over the training images.
 
-    Raises KeyError-free: a card without feature_std gives ValueError.
+    Raises InputError where the model's card does not say feature_std.
     """
     if isinstance(sigma, dict):
         if feature_std is None:
-            raise ValueError("sigma: {spread: ...} needs the model's feature_std, which its card lacks; give a number")
+            raise InputError(
+                "sigma: {spread: ...} needs feature_std in the VQ-VAE's card, which is absent; give a number"
+            )
         return sigma["spread"] * feature_std
     return sigma

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from varc.errors import InputError
+
 Curve = list[dict[str, float]]
 
 
@@ -24,7 +26,7 @@ def optimise(
     losses(step) returns named scalar losses; the one named "loss" is minimised. report gets a progress line about
     twenty times. Returns the training curve: one row per step with "step", "lr" and every loss.
 
-    Raises FloatingPointError when the loss is not finite.
+    Raises InputError when the loss is not finite.
     """
     parameters = list(parameters)
     optimizer = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.95), weight_decay=weight_decay)
@@ -42,7 +44,7 @@ def optimise(
         schedule.step()
         curve.append(row)
         if not math.isfinite(row["loss"]):
-            raise FloatingPointError(f"the loss is {row['loss']} at step {step + 1} of {steps}: lower lr (now {lr})")
+            raise InputError(f"the loss is {row['loss']} at step {step + 1} of {steps}: lower lr (now {lr})")
         if (step + 1) % max(1, steps // 20) == 0 or step + 1 == steps:
             report(progress_line(row, steps, time.monotonic() - start))
     return curve
