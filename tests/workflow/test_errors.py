@@ -37,7 +37,7 @@ EVALUATE = ("evaluate", 0)
 
 BAD_CONFIGS = {
     "unknown key": (set_key(["shardz"], 2), "'shardz' was unexpected"),
-    "unknown key of a stage": (set_key([*FUNNEL, 0, "scale"], 3), "classifiers: a_varc: funnel: 0: .*'scale' was unexp"),
+    "unknown key of a stage": (set_key([*FUNNEL, 0, "scale"], 3), "classifiers: a_varc: funnel: 0: .*'scale' was un"),
     "unknown key of a data set": (set_key([*DIGITS, "rot"], "x"), "datasets: digits: .*'rot' was unexpected"),
     "missing key": (set_key(["evaluate"], None), "'evaluate' is a required property"),
     "missing split": (set_key([*DIGITS, "split"], None), "datasets: digits: split is missing"),
