@@ -1,9 +1,9 @@
 """Encode the images of a shard into features."""
 
 from job import compute_device, job, measured
+from weights import read_vqvae
 
 from varc.data.manifest import load_images, rows
-from varc.models.checkpoints import load_vqvae
 from varc.scoring.smoothing import encode
 from varc.storage import features_schema, fixed_size_list, read_parquet, shard_bounds, write_parquet
 
@@ -12,7 +12,7 @@ with job(snakemake) as log:
     listed = rows(read_parquet(snakemake.input.manifest))
     first, end = shard_bounds(len(listed), int(snakemake.wildcards.shard), snakemake.resources.shards)
     listed = listed[first:end]
-    vqvae, card = load_vqvae(snakemake.input.vqvae)
+    vqvae, card = read_vqvae(snakemake.input.vqvae, snakemake.params.checkpoint)
     images = load_images(snakemake.params.dataset, listed, vqvae.config.image_size)
     with measured(device, len(images), log) as record:
         features = encode(vqvae.to(device), images, snakemake.resources.batch_size, device)
@@ -21,5 +21,11 @@ with job(snakemake) as log:
         snakemake.output.features,
         {"image_id": [row.image_id for row in listed], "features": fixed_size_list(flat)},
         features_schema(flat.shape[1]),
-        {**record, "shape": list(features.shape[1:]), "vqvae_sha256": card["sha256"]},
+        {
+            **record,
+            "shape": list(features.shape[1:]),
+            "size": vqvae.config.image_size,
+            **{key: snakemake.params.dataset[key] for key in ("resize", "border") if key in snakemake.params.dataset},
+            "vqvae_sha256": card["sha256"],
+        },
     )

@@ -3,7 +3,7 @@
 import pyarrow as pa
 from job import job
 
-from varc.scoring.funnel import mean_over_samples, predict, read_scores
+from varc.scoring.funnel import mean_over_samples, predict, read_label_of, read_scores
 from varc.storage import predictions_schema, provenance, read_parquet, shard_bounds, write_parquet
 
 
@@ -14,6 +14,7 @@ def seconds(files):
 
 with job(snakemake) as log:
     labels = read_parquet(snakemake.input.manifest)["label"].to_numpy()
+    label_of = read_label_of(snakemake.input.manifest)
     samples = snakemake.params.samples
     stage_files = [snakemake.input[f"stage{i + 1}"] for i in range(len(samples))]
     shards = len(stage_files[0]) // samples[0]
@@ -22,7 +23,7 @@ with job(snakemake) as log:
     for shard in range(shards):
         stages = [mean_over_samples([read_scores(path) for path in files[shard::shards]]) for files in stage_files]
         first, end = shard_bounds(len(labels), shard, shards)
-        tables.append(pa.table(predict(stages, labels[first:end]), schema=schema))
+        tables.append(pa.table(predict(stages, labels[first:end], label_of), schema=schema))
     predictions = pa.concat_tables(tables)
     record = {
         "images": len(predictions),

@@ -2,9 +2,9 @@
 
 import numpy as np
 from job import compute_device, job, measured
+from weights import read_var, read_vqvae
 
 from varc.data.classes import class_ids, data_set_classes
-from varc.models.checkpoints import load_var, load_vqvae
 from varc.models.var import tokens_at
 from varc.scoring.funnel import all_classes, read_candidates
 from varc.scoring.likelihood import score
@@ -21,8 +21,8 @@ with job(snakemake) as log:
     device = compute_device(snakemake)
     scales = int(snakemake.wildcards.scales)
     table = read_parquet(snakemake.input.tokens)
-    vqvae, vqvae_card = load_vqvae(snakemake.input.vqvae)
-    var, card = load_var(snakemake.input.var)
+    vqvae, vqvae_card = read_vqvae(snakemake.input.vqvae, snakemake.params.vqvae_checkpoint)
+    var, card = read_var(snakemake.input.var, snakemake.params.var_checkpoint)
     ids = image_ids(table)
     if snakemake.input.candidates:
         candidates = read_candidates(snakemake.input.candidates, ids)

@@ -1,7 +1,8 @@
-"""The shapes of a model that is trained here, from its config entry."""
+"""The shapes of a model, from its config entry."""
 
 from typing import Any
 
+from varc.models.public import read_state, var_shape, vqvae_shape
 from varc.models.var import VARConfig
 from varc.models.vqvae import VQVAEConfig
 
@@ -29,10 +30,19 @@ def var_config(settings: dict[str, Any], vqvae: VQVAEConfig, num_classes: int) -
         vocab_size=vqvae.vocab_size,
         z_channels=vqvae.z_channels,
         patch_nums=vqvae.patch_nums,
+        shared_adaln=settings.get("shared_adaln", False),
     )
 
 
-def model_configs(architecture: dict[str, Any]) -> tuple[VQVAEConfig, VARConfig]:
-    """Both shapes of a model; the number of classes, which costs nothing, is left at 1."""
-    vqvae = vqvae_config(architecture["vqvae"])
-    return vqvae, var_config(architecture["var"], vqvae, 1)
+def model_configs(shape: dict[str, Any]) -> tuple[VQVAEConfig, VARConfig]:
+    """Both shapes of a model, as the config gives them, or else from the tensors of its two files.
+
+    From the config, the number of classes, which costs nothing, is left at 1.
+    """
+    if "files" not in shape:
+        vqvae = vqvae_config(shape["vqvae"])
+        return vqvae, var_config(shape["var"], vqvae, 1)
+    vqvae_file, var_file = shape["files"]
+    var = var_shape(var_file, read_state(var_file), shape.get("patch_nums"))
+    groups = shape.get("norm_groups", 32)
+    return vqvae_shape(vqvae_file, read_state(vqvae_file), var.patch_nums, groups), var

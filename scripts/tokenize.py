@@ -2,8 +2,8 @@
 
 import torch
 from job import compute_device, job, measured
+from weights import read_vqvae
 
-from varc.models.checkpoints import load_vqvae
 from varc.scoring.smoothing import absolute_sigma, tokenize
 from varc.storage import (
     column_matrix,
@@ -18,7 +18,7 @@ from varc.storage import (
 with job(snakemake) as log:
     device = compute_device(snakemake)
     table = read_parquet(snakemake.input.features)
-    vqvae, card = load_vqvae(snakemake.input.vqvae)
+    vqvae, card = read_vqvae(snakemake.input.vqvae, snakemake.params.checkpoint)
     shape = provenance(snakemake.input.features)["shape"]
     features = torch.tensor(column_matrix(table, "features")).unflatten(1, shape)
     sigma, sample = snakemake.params.noise

@@ -5,10 +5,19 @@ from itertools import pairwise
 import yaml
 from jsonschema import Draft202012Validator
 
+from varc.models.architectures import ARCHITECTURES
+from workflow.naming import image_size, patch_nums
+
+ANY_READER = {"classes", "size", "resize", "border", "ids", "per_class"}
+PICTURES = {"root", "classes", "size"}
 READER_KEYS = {  # required, optional
-    "digits": ({"split"}, {"classes", "size", "resize"}),
-    "idx": ({"root", "split", "classes"}, {"size", "resize"}),
-    "image_folder": ({"root", "classes", "size"}, {"resize"}),
+    "digits": ({"split"}, ANY_READER),
+    "idx": ({"root", "split", "classes"}, ANY_READER),
+    "image_folder": (PICTURES, ANY_READER | {"subset"}),
+    "labels_file": (PICTURES | {"labels"}, ANY_READER | {"subset"}),
+    "objectnet": (PICTURES, ANY_READER),
+    "webdataset": (PICTURES, ANY_READER | {"subset"}),
+    "parquet": (PICTURES, ANY_READER | {"subset"}),
 }
 
 
@@ -49,6 +58,10 @@ def check(config):
     for i, entry in enumerate(config["evaluate"]):
         known(f"evaluate: {i}: datasets", entry["datasets"], config["datasets"])
         known(f"evaluate: {i}: classifiers", entry["classifiers"], config["classifiers"])
+        for dataset in entry["datasets"]:
+            for classifier in entry["classifiers"]:
+                model = config["classifiers"][classifier]["model"]
+                check_size(f"evaluate: {i}", dataset, config["datasets"][dataset], model, config["models"][model])
 
 
 def known(key, names, table):
@@ -70,32 +83,56 @@ def check_dataset(key, dataset):
         raise ConfigError(f"{key}: {found}; resize needs a size, and must be at least as large")
 
 
+def check_size(key, dataset, spec, model, entry):
+    """The images of a data set must have the size that the model takes, as far as the config tells both."""
+    size = image_size(entry)
+    if size is not None and spec.get("size", size) != size:
+        raise ConfigError(f"{key}: data set {dataset} has size {spec['size']}, but model {model} takes {size}")
+
+
 def check_model(key, model, datasets):
-    train = model["train"]
-    known(f"{key}: train: data", [train["data"]], datasets)
+    if "train" in model:
+        for extra in sorted(set(model) - {"train"}):
+            raise ConfigError(f"{key}: {extra} does not go with train; take one of them away")
+        check_training(f"{key}: train", model["train"], datasets)
+        check_size(f"{key}: train", model["train"]["data"], datasets[model["train"]["data"]], "here", model)
+    else:
+        check_checkpoint(key, model)
+
+
+def check_training(key, train, datasets):
+    known(f"{key}: data", [train["data"]], datasets)
     vqvae, var = train["vqvae"], train["var"]
     patch_nums = vqvae["patch_nums"]
     if any(a >= b for a, b in pairwise(patch_nums)):
-        raise ConfigError(f"{key}: train: vqvae: patch_nums are {patch_nums}; each must be larger than the one before")
+        raise ConfigError(f"{key}: vqvae: patch_nums are {patch_nums}; each must be larger than the one before")
     if any(vqvae["ch"] * mult % vqvae["norm_groups"] for mult in vqvae["ch_mult"]):
         found = f"ch {vqvae['ch']}, ch_mult {vqvae['ch_mult']}, norm_groups {vqvae['norm_groups']}"
-        raise ConfigError(f"{key}: train: vqvae: {found}; norm_groups must divide the channels of every level")
+        raise ConfigError(f"{key}: vqvae: {found}; norm_groups must divide the channels of every level")
     if var["width"] % var["heads"]:
-        raise ConfigError(f"{key}: train: var: heads {var['heads']} does not divide width {var['width']}")
+        raise ConfigError(f"{key}: var: heads {var['heads']} does not divide width {var['width']}")
     if var["samples"] > 1 and "sigma" not in var:
-        raise ConfigError(f"{key}: train: var: samples {var['samples']} needs sigma; add it")
-    size = patch_nums[-1] * 2 ** (len(vqvae["ch_mult"]) - 1)
-    own = datasets[train["data"]].get("size", size)
-    if own != size:
-        raise ConfigError(
-            f"{key}: train: data {train['data']} has size {own}, but the model takes {size}: the last of patch_nums "
-            f"times 2 for each entry but one of ch_mult"
-        )
+        raise ConfigError(f"{key}: var: samples {var['samples']} needs sigma; add it")
+
+
+def check_checkpoint(key, model):
+    for missing in sorted({"vqvae", "var"} - set(model)):
+        raise ConfigError(f"{key}: {missing} is missing; a model has either train, or the files vqvae and var")
+    if "architecture" in model and model["architecture"] not in ARCHITECTURES:
+        names = ", ".join(sorted(ARCHITECTURES))
+        raise ConfigError(f"{key}: architecture: {model['architecture']!r} is not known; known are {names}")
+    if "architecture" in model and "patch_nums" in model:
+        raise ConfigError(f"{key}: patch_nums follow from architecture; take one of them away")
+    if "hub" in model and set(model.get("sha256", {})) != {"vqvae", "var"}:
+        raise ConfigError(f"{key}: hub needs sha256: {{vqvae: ..., var: ...}}, so that what is downloaded is checked")
 
 
 def check_classifier(key, classifier, models):
     known(f"{key}: model", [classifier["model"]], models)
-    scales = len(models[classifier["model"]]["train"]["vqvae"]["patch_nums"])
+    model = models[classifier["model"]]
+    scales = len(patch_nums(model))
+    if "train" not in model and isinstance(classifier.get("sigma"), dict):
+        raise ConfigError(f"{key}: sigma: spread is known for models trained here only; give a number")
     keep = None
     for i, stage in enumerate(classifier["funnel"]):
         where = f"{key}: funnel: {i}"

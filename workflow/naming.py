@@ -6,17 +6,21 @@ files, and a changed stage has other paths than before.
 
 import re
 from decimal import Decimal
+from pathlib import PurePath
 from typing import NamedTuple
+
+from varc.models.architectures import ARCHITECTURES, PATCH_NUMS_256
 
 CANDIDATES = r"all|\d+x\d+(s[\d.]+(spread)?)?-keep\d+(\.\d+x\d+(s[\d.]+(spread)?)?-keep\d+)*"
 NOISE = r"clean|sigma[\d.]+(spread)?-\d+"
 STAGE = re.compile(r"(\d+)x(\d+)(?:s([\d.]+(?:spread)?))?-keep(\d+)")
-
-
-SHAPE_KEYS = {
+SHAPE_KEYS = {  # of a model that is trained here
     "vqvae": ("patch_nums", "ch", "ch_mult", "num_res_blocks", "z_channels", "vocab_size", "norm_groups"),
     "var": ("depth", "width", "heads"),
 }
+
+
+PUBLIC_NORM_GROUPS = 32
 
 
 class Stage(NamedTuple):
@@ -90,6 +94,33 @@ def sample_folders(earlier, stage):
     ]
 
 
-def shape_settings(train):
-    """The part of a model's `train` entry that gives its shape."""
-    return {part: {key: train[part][key] for key in keys} for part, keys in SHAPE_KEYS.items()}
+def architecture(model):
+    """The shape of a model's entry, as far as the config tells it: its `train` entry's, or that of its name.
+
+    None for a checkpoint whose `architecture` is not given: its tensors tell, once they are there.
+    """
+    if "train" in model:
+        return {part: {key: model["train"][part][key] for key in keys} for part, keys in SHAPE_KEYS.items()}
+    return ARCHITECTURES.get(model.get("architecture"))
+
+
+def patch_nums(model):
+    """The patch numbers of a model's entry; those of the public models at 256 px, where nothing says otherwise."""
+    shape = architecture(model)
+    return shape["vqvae"]["patch_nums"] if shape else model.get("patch_nums", list(PATCH_NUMS_256))
+
+
+def image_size(model):
+    """Pixels per side of a model's images, or None where only its tensors tell."""
+    shape = architecture(model)
+    return shape and shape["vqvae"]["patch_nums"][-1] * 2 ** (len(shape["vqvae"]["ch_mult"]) - 1)
+
+
+def vqvae_name(model, entry, sha256):
+    """The <vqvae> of a model: its own name where it is trained here, else the file's stem and 8 digits of its SHA-256.
+
+    So models with the same VQ-VAE share its tokens, and a changed file starts new ones.
+    """
+    if "train" in entry:
+        return model
+    return re.sub(r"[^\w-]", "_", PurePath(entry["vqvae"]).stem) + "-" + (sha256 or "absent")[:8]

@@ -1,8 +1,11 @@
-"""The data that a config points to: is it there, and has it changed?"""
+"""The data and weights that a config points to: are they there, and have they changed?"""
 
 import hashlib
+import json
 import os
 from pathlib import Path
+
+DIGESTS = Path(".snakemake/varc_sha256.json")
 
 
 def stamp(dataset):
@@ -26,9 +29,40 @@ def stamp(dataset):
 def absent(datasets):
     """A message for the first data root or class list that is not there, or None."""
     for name, dataset in datasets.items():
-        for key in ("root", "classes"):
+        for key in ("root", "classes", "labels", "ids"):
             if key in dataset and not Path(dataset[key]).exists():
                 return (
                     f"datasets: {name}: {key}: {dataset[key]}: no such file or folder; set {key} to where the data is"
                 )
+    return None
+
+
+def file_sha256(path):
+    """The SHA-256 of a file, None where there is none. Kept in .snakemake until the file's size or time changes."""
+    if not os.path.isfile(path):
+        return None
+    stat = os.stat(path)
+    known = json.loads(DIGESTS.read_text()) if DIGESTS.is_file() else {}
+    key = f"{os.path.abspath(path)} {stat.st_size} {stat.st_mtime_ns}"
+    if key not in known:
+        with open(path, "rb") as file:
+            known[key] = hashlib.file_digest(file, "sha256").hexdigest()
+        DIGESTS.parent.mkdir(exist_ok=True)
+        temporary = DIGESTS.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(known))
+        os.replace(temporary, DIGESTS)
+    return known[key]
+
+
+def unfit_weights(models):
+    """A message for the first checkpoint that is not there, or is not the one that the config names; or None."""
+    for name, model in models.items():
+        for part in ("vqvae", "var"):
+            if part not in model:
+                continue
+            found, expected = file_sha256(model[part]), model.get("sha256", {}).get(part)
+            if found is None and "hub" not in model:
+                return f"models: {name}: {part}: {model[part]}: no such file; put the checkpoint there, or set hub"
+            if found and expected and found != expected:
+                return f"models: {name}: {part}: {model[part]} has SHA-256 {found}, but the config says {expected}"
     return None

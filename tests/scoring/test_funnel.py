@@ -66,7 +66,7 @@ def test_samples_of_other_images_are_refused():
 
 def test_predict():
     second = scores([[5, 7], [2, 7]], [[-6.0, -5.5], [-2.0, -4.0]])
-    found = predict([ALL, second], np.array([7, 5]))
+    found = predict([ALL, second], np.array([7, 5]), {})
     assert found["prediction"].tolist() == [7, 2]
     assert found["score"].tolist() == [-5.5, -2.0]
     assert found["runner_up"].tolist() == [5, 7]
@@ -76,7 +76,7 @@ def test_predict():
 
 
 def test_predict_with_one_candidate_has_no_margin():
-    found = predict([scores([[4], [4]], [[-1.0], [-2.0]])], np.array([4, 3]))
+    found = predict([scores([[4], [4]], [[-1.0], [-2.0]])], np.array([4, 3]), {})
     assert found["prediction"].tolist() == [4, 4]
     assert found["runner_up"] == found["margin"] == [None, None]
     assert found["rank_stage1"] == [1, None]
@@ -87,16 +87,16 @@ def test_predictions_do_not_depend_on_the_order_of_classes():
     values, class_ids = rng.normal(size=(50, 8)), np.arange(8)
     labels = rng.integers(0, 8, 50)
     ids = np.array([f"i{i}" for i in range(50)], dtype=object)
-    plain = predict([scores([class_ids] * 50, values, ids)], labels)
+    plain = predict([scores([class_ids] * 50, values, ids)], labels, {})
     renaming = rng.permutation(8)  # class c is called renaming[c]
     order = np.argsort(renaming)
-    renamed = predict([scores([class_ids] * 50, values[:, order], ids)], renaming[labels])
+    renamed = predict([scores([class_ids] * 50, values[:, order], ids)], renaming[labels], {})
     assert renamed["prediction"].tolist() == renaming[plain["prediction"]].tolist()
     assert renamed["rank_stage1"] == plain["rank_stage1"]
 
 
 def test_label_ranks_by_hand():
-    assert label_ranks(ALL, np.array([9, 3])) == [4, None]
+    assert label_ranks(ALL, np.array([9, 3]), {}) == [4, None]
 
 
 def write_scores(path, class_ids, per_scale):

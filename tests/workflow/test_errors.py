@@ -40,6 +40,7 @@ BAD_CONFIGS = {
     "unknown key of a stage": (set_key([*FUNNEL, 0, "scale"], 3), "classifiers: a_varc: funnel: 0: .*'scale' was un"),
     "unknown key of a data set": (set_key([*DIGITS, "rot"], "x"), "datasets: digits: .*'rot' was unexpected"),
     "missing key": (set_key(["evaluate"], None), "'evaluate' is a required property"),
+    "a model of two kinds": (set_key(["models", "base", "vqvae"], "vae.pth"), "base: vqvae does not go with train"),
     "missing split": (set_key([*DIGITS, "split"], None), "datasets: digits: split is missing"),
     "key of another reader": (set_key([*DIGITS, "root"], "x"), "digits: root is no key of reader"),
     "unknown reader": (set_key([*DIGITS, "reader"], "digitz"), "datasets: digits: reader: 'digitz'"),
@@ -142,7 +143,8 @@ def test_a_missing_class_list_is_named(project, pictures):
 def test_data_that_cannot_be_listed_is_named(project, pictures, fault):
     if fault == "folder":
         (pictures / "three").mkdir()
-        message = "three: 'three' is not in the class list"
+        Image.new("L", (8, 8)).save(pictures / "three" / "0.png")
+        message = "three/0.png: 'three' is not in the class list"
     elif fault == "empty":
         for path in pictures.rglob("*.png"):
             path.unlink()

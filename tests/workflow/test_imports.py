@@ -8,7 +8,7 @@ from snakemake_runs import ROOT
 
 from workflow.imports import code_inputs
 
-SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if path.stem not in ("job", "shapes"))
+SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if path.stem not in ("job", "shapes", "weights"))
 
 LOAD = """
 import sys, types

@@ -59,7 +59,7 @@ def test_scores_are_those_of_a_plain_loop_over_images_classes_and_samples(result
     vqvae, card = load_vqvae(results / "models/base/vqvae.safetensors")
     var, _ = load_var(results / "models/base/var.safetensors")
     spec = {"reader": "digits", "split": "test"}
-    listed = manifest(spec, data_set_classes(spec))
+    listed, _ = manifest(spec, data_set_classes(spec))
     images = to_input(load_images(spec, listed, 8))
     sigma = 0.2 * card["feature_std"]
     stored = [

@@ -1,6 +1,7 @@
 """Class lists: which class_id a folder has. Labels never follow from the order of folders."""
 
 import csv
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,3 +61,57 @@ def data_set_classes(spec: dict[str, Any]) -> list[ClassEntry]:
 def class_ids(entries: list[ClassEntry]) -> list[int]:
     """All class_ids of a list, ascending: the candidates of a funnel's first stage."""
     return sorted(entry.class_id for entry in entries)
+
+
+def folder_labels(spec: dict[str, Any], classes: list[ClassEntry]) -> dict[str, int | None]:
+    """The label of each folder that the data set knows; None for one whose images are left out."""
+    if spec["reader"] != "objectnet":
+        return {entry.folder: entry.class_id for entry in classes}
+    return {folder: min(ids) if ids else None for folder, ids in objectnet_classes(spec["root"], classes).items()}
+
+
+def label_of(spec: dict[str, Any], classes: list[ClassEntry]) -> dict[int, int]:
+    """class_id -> label, where several class_ids stand for one class of the data set; empty where none do.
+
+    The label of such a class is its smallest class_id.
+    """
+    if spec["reader"] != "objectnet":
+        return {}
+    groups = objectnet_classes(spec["root"], classes).values()
+    return {class_id: min(ids) for ids in groups for class_id in ids}
+
+
+def objectnet_classes(root: str | Path, classes: list[ClassEntry]) -> dict[str, list[int]]:
+    """The class_ids of each folder of ObjectNet (Barbu et al. 2019), by the mapping that comes with it.
+
+    root/mappings/folder_to_objectnet_label.json names each folder's class; objectnet_to_imagenet_1k.json says which
+    ImageNet classes it stands for, by their lists of names, several divided by "; ". They are matched to the class
+    list by the first name. Folders that stand for none have none. Raises InputError for files that cannot be read,
+    and for a name that the class list lacks.
+    """
+    mappings = Path(root) / "mappings"
+    names = read_json(mappings / "folder_to_objectnet_label.json")
+    stands_for = read_json(mappings / "objectnet_to_imagenet_1k.json")
+    known = {entry.name: entry.class_id for entry in classes}
+    result = {}
+    for folder, name in names.items():
+        first_names = [synset.split(",")[0].strip() for synset in stands_for.get(name, "").split(";") if synset.strip()]
+        absent = [first for first in first_names if first not in known]
+        if absent:
+            raise InputError(
+                f"{mappings / 'objectnet_to_imagenet_1k.json'}: {name!r} stands for {absent[0]!r}, which is no name in "
+                f"the class list; use config/classes/objectnet.csv"
+            )
+        result[folder] = sorted(known[first] for first in first_names)
+    return result
+
+
+def read_json(path: Path) -> dict[str, str]:
+    """A JSON object. Raises InputError where it cannot be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); set root to the unpacked objectnet-1.0") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a JSON object")
+    return content

@@ -1,29 +1,101 @@
 """The manifest: which images a data set has, under which names and labels."""
 
+import hashlib
+from collections import Counter
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from varc.data.classes import ClassEntry
+from varc.data.classes import ClassEntry, folder_labels
 from varc.data.preprocess import preprocess, stack_images
-from varc.data.readers import READERS, Listed, Spec
+from varc.data.readers import READERS, Found, Spec
 from varc.errors import InputError
 
 
-def manifest(spec: Spec, classes: list[ClassEntry]) -> list[Listed]:
-    """All images of a data set, sorted by image_id.
+class Listed(NamedTuple):
+    """One image of a data set: a row of its manifest."""
 
-    Raises InputError for an empty data set, and for an image_id that occurs twice.
+    image_id: str
+    label: int
+    path: str
+
+
+class LeftOut(NamedTuple):
+    """An image that the source has, but the data set has not, and why."""
+
+    image_id: str
+    folder: str
+    reason: str
+
+
+def manifest(spec: Spec, classes: list[ClassEntry]) -> tuple[list[Listed], list[LeftOut]]:
+    """The images of a data set, and those of its source that are left out, both sorted by image_id.
+
+    Labels follow from the class list. Left out are folders that are not in it (with `subset: true`, else they are an
+    error), classes that ObjectNet does not map to ImageNet, images that `ids` does not name, and all but `per_class`
+    images of a class: those whose image_id has the smallest SHA-256 stay.
+
+    Raises InputError for an empty data set, an image_id that occurs twice, a folder that is not in the class list,
+    and an entry of ids that is no image.
     """
-    listed = sorted(READERS[spec["reader"]].list_images(spec, classes))
-    if not listed:
-        raise InputError(f"{describe(spec)}: no images; expected at least one")
-    for one, other in pairwise(listed):
+    found = sorted(READERS[spec["reader"]].list_images(spec))
+    for one, other in pairwise(found):
         if one.image_id == other.image_id:
             raise InputError(f"{describe(spec)}: two images are called {one.image_id!r}")
-    return listed
+    labels = folder_labels(spec, classes)
+    chosen = chosen_ids(spec, found)
+    listed: list[Listed] = []
+    left_out: list[LeftOut] = []
+    for image in found:
+        if image.folder not in labels and not spec.get("subset"):
+            raise InputError(
+                f"{image.path or image.image_id}: {image.folder!r} is not in the class list; add a row for it, or say "
+                f"subset: true to leave out what the list does not name"
+            )
+        label = labels.get(image.folder)
+        if label is None:
+            left_out.append(LeftOut(image.image_id, image.folder, "not in the class list"))
+        elif chosen is not None and image.image_id not in chosen:
+            left_out.append(LeftOut(image.image_id, image.folder, "not in ids"))
+        else:
+            listed.append(Listed(image.image_id, label, image.path))
+    listed, beyond = first_per_class(listed, spec.get("per_class"))
+    folders = {image.image_id: image.folder for image in found}
+    left_out += [LeftOut(image.image_id, folders[image.image_id], "beyond per_class") for image in beyond]
+    if not listed:
+        raise InputError(f"{describe(spec)}: no images; expected at least one ({len(left_out)} left out)")
+    return listed, sorted(left_out)
+
+
+def chosen_ids(spec: Spec, found: list[Found]) -> set[str] | None:
+    """The image_ids in the file `ids`, one a line; None without it. Raises InputError for one that is no image."""
+    if "ids" not in spec:
+        return None
+    try:
+        chosen = set(Path(spec["ids"]).read_text(encoding="utf-8").split("\n")) - {""}
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{spec['ids']}: the image ids cannot be read ({error}); set ids to the file") from None
+    unknown = sorted(chosen - {image.image_id for image in found})
+    if unknown:
+        raise InputError(f"{spec['ids']}: {len(unknown)} of {len(chosen)} ids are no image, first {unknown[0]!r}")
+    return chosen
+
+
+def first_per_class(listed: list[Listed], per_class: int | None) -> tuple[list[Listed], list[Listed]]:
+    """At most `per_class` images of each label, by the SHA-256 of their image_id, and the others; orders are kept."""
+    if per_class is None:
+        return listed, []
+    by_hash = sorted(listed, key=lambda image: hashlib.sha256(image.image_id.encode()).digest())
+    taken: Counter[int] = Counter()
+    first = set()
+    for image in by_hash:
+        taken[image.label] += 1
+        if taken[image.label] <= per_class:
+            first.add(image.image_id)
+    return [i for i in listed if i.image_id in first], [i for i in listed if i.image_id not in first]
 
 
 def describe(spec: Spec) -> str:
@@ -34,7 +106,11 @@ def describe(spec: Spec) -> str:
 def load_images(spec: Spec, listed: list[Listed], side: int) -> NDArray[np.uint8]:
     """The preprocessed images (N, side, side, 3) of some rows of a manifest."""
     open_image = READERS[spec["reader"]].open_images(spec)
-    images = [preprocess(open_image(row), spec.get("size"), spec.get("resize")) for row in listed]
+    border = spec.get("border", 0)
+    images = [
+        preprocess(open_image(Found(row.image_id, "", row.path)), spec.get("size"), spec.get("resize"), border)
+        for row in listed
+    ]
     return stack_images(images, side, [row.image_id for row in listed])
 
 

@@ -9,13 +9,16 @@ from torch import Tensor
 from varc.errors import InputError
 
 
-def preprocess(image: Image.Image, size: int | None, resize: int | None = None) -> NDArray[np.uint8]:
+def preprocess(image: Image.Image, size: int | None, resize: int | None = None, border: int = 0) -> NDArray[np.uint8]:
     """A picture as RGB (size, size, 3): the shorter side resized by Lanczos, then a centre crop, as VAR's code does.
 
     resize: length of the shorter side before the crop, by default round(1.125 size). Without a size the picture is
-    only converted to RGB. EXIF orientation is not applied.
+    only converted to RGB. border: pixels cropped from each side first. EXIF orientation is not applied, and an alpha
+    channel is dropped, as in VAR's code; 16-bit grey levels are divided by 257 (Pillow alone would cut them at 255).
     """
-    image = image.convert("RGB")
+    image = eight_bits(image).convert("RGB")
+    if border:
+        image = image.crop((border, border, image.width - border, image.height - border))
     if size is None:
         return np.asarray(image)
     shorter = resize or round(1.125 * size)
@@ -26,6 +29,14 @@ def preprocess(image: Image.Image, size: int | None, resize: int | None = None) 
     image = image.resize(shape, Image.Resampling.LANCZOS)
     left, top = (round((side - size) / 2) for side in shape)
     return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """A picture of 16-bit grey levels with 8 bits; others as they are."""
+    if not image.mode.startswith("I"):
+        return image
+    levels = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+    return Image.fromarray(np.round(levels / 257).astype(np.uint8))
 
 
 def to_input(images: NDArray[np.uint8]) -> Tensor:

@@ -83,11 +83,15 @@ def stage_row(stage: str, passes: int, tokens: int | None, samples: int | None, 
 
 
 def accuracy_row(predictions: pd.DataFrame, classes: int) -> dict[str, Any]:
-    """Top-1 with Wilson's 95 % interval, and top-5 where there are more than five classes."""
+    """Top-1 with Wilson's 95 % interval, and top-5 where there are more than five classes.
+
+    A prediction is right where the label has rank 1 in the last stage: also where it is one of several class_ids that
+    stand for the label.
+    """
     n = len(predictions)
-    hits = int((predictions["label"] == predictions["prediction"]).sum())
-    low, high = wilson_interval(hits, n)
     stages = [name for name in predictions.columns if name.startswith("rank_stage")]
+    hits = int((predictions[stages[-1]] == 1).sum())
+    low, high = wilson_interval(hits, n)
     ranks = final_rank([[None if pd.isna(r) else int(r) for r in predictions[name]] for name in stages])
     top5 = top_k(ranks, 5) if classes > 5 else None
     return {"images": n, "top1": hits / n, "top1_low": low, "top1_high": high, "top5": top5}
@@ -98,19 +102,32 @@ def pruning_rows(
 ) -> list[dict[str, Any]]:
     """Recall of the label among the best k classes after the first scales, for all k and numbers of scales.
 
-    per_scale: log-likelihoods (N, M, K) of all classes class_ids (M,). gflops: per image, of the funnel that this
-    choice stands for: all classes at `scales` scales, then (if there are more) the best k at all scales.
+    per_scale: log-likelihoods (N, M, K) of all classes. class_ids (M,): the label that each stands for; the best of
+    those that stand for an image's label counts. gflops: per image, of the funnel that this choice stands for: all
+    classes at `scales` scales, then (if there are more) the best k at all scales.
     """
     classes, num_scales = per_scale.shape[1:]
-    position = np.searchsorted(class_ids, labels)
+    own_class = class_ids[None] == labels[:, None]  # (N, M)
     rows = []
     for scales in range(1, num_scales + 1):
         scores = per_scale[..., :scales].sum(-1)
-        own = np.take_along_axis(scores, position[:, None], 1)
-        ahead = (scores > own) | ((scores == own) & (np.arange(classes) < position[:, None]))
-        recall = pruning_recall(ahead.sum(1) + 1, classes)
+        order = np.argsort(-scores, axis=1, kind="stable")
+        rank = np.take_along_axis(own_class, order, 1).argmax(axis=1) + 1
+        recall = pruning_recall(rank, classes)
         first = costs.encoder.gflops + classes * costs.passes[scales].gflops
         for k in range(1, classes + 1):
             second = k * costs.passes[num_scales].gflops if scales < num_scales else 0.0
             rows.append({"scales": scales, "k": k, "recall": recall[k - 1], "gflops": first + second})
     return rows
+
+
+def with_published(table: pd.DataFrame, published: str | Path | None, columns: dict[str, str]) -> pd.DataFrame:
+    """The table with published figures in columns of their own, matched by dataset and classifier.
+
+    published: a CSV with the columns dataset, classifier, and what `columns` names (column there -> column here);
+    None: the table as it is.
+    """
+    if published is None:
+        return table
+    figures = pd.read_csv(published)[["dataset", "classifier", *columns]].rename(columns=columns)
+    return table.merge(figures, on=["dataset", "classifier"], how="left", validate="many_to_one")

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 import varc
 from varc.errors import InputError
@@ -19,6 +19,7 @@ from varc.models.vqvae import VQVAE, VQVAEConfig
 
 Card = dict[str, Any]
 C = TypeVar("C", VQVAEConfig, VARConfig)
+M = TypeVar("M", VQVAE, VAR)
 
 
 def card_path(weights: str | Path) -> Path:
@@ -60,21 +61,19 @@ def read_card(weights: str | Path) -> Card:
 
 
 def load_vqvae(path: str | Path) -> tuple[VQVAE, Card]:
-    """A VQ-VAE in eval mode, and its card. Raises InputError as load_weights does."""
+    """A VQ-VAE that was trained here, in eval mode, and its card. Raises InputError as read_weights does."""
     card = read_card(path)
     with torch.device("meta"):
         model = VQVAE(architecture(VQVAEConfig, card, path))
-    load_weights(model, path, card)
-    return model.eval().requires_grad_(False), card
+    return assign_weights(model, path, read_weights(path, card)), card
 
 
 def load_var(path: str | Path) -> tuple[VAR, Card]:
-    """A VAR in eval mode, and its card. Raises InputError as load_weights does."""
+    """A VAR that was trained here, in eval mode, and its card. Raises InputError as read_weights does."""
     card = read_card(path)
     with torch.device("meta"):
         model = VAR(architecture(VARConfig, card, path))
-    load_weights(model, path, card)
-    return model.eval().requires_grad_(False), card
+    return assign_weights(model, path, read_weights(path, card)), card
 
 
 def architecture(config: type[C], card: Card, path: str | Path) -> C:
@@ -86,23 +85,28 @@ def architecture(config: type[C], card: Card, path: str | Path) -> C:
         raise InputError(f"{card_path(path)}: architecture does not describe a {config.__name__} ({error})") from None
 
 
-def load_weights(model: nn.Module, path: str | Path, card: Card) -> None:
-    """Fills a model on the meta device from a safetensors file.
-
-    Raises InputError for a file that is unreadable or not the card's, for missing, unexpected and misshapen keys, and
-    for weights that are not finite.
-    """
+def read_weights(path: str | Path, card: Card) -> dict[str, Tensor]:
+    """The tensors of a safetensors file. Raises InputError for one that is unreadable or not the card's."""
     try:
         found = load_file(path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: the weights cannot be read ({error})") from None
     if file_sha256(path) != card.get("sha256"):
         raise InputError(f"{path}: its SHA-256 is not the one in {card_path(path).name}; the two must belong together")
-    wrong = misfits(model.state_dict(), found)
+    return found
+
+
+def assign_weights(model: M, path: str | Path, state: dict[str, Tensor]) -> M:
+    """Gives a model on the meta device its weights, without a copy, and returns it in eval mode.
+
+    Raises InputError for missing, unexpected and misshapen keys, and for weights that are not finite.
+    """
+    wrong = misfits(model.state_dict(), state)
     if wrong:
         raise InputError(f"{path}: {len(wrong)} keys do not fit the architecture: {'; '.join(wrong[:5])}")
-    check_finite(path, found)
-    model.load_state_dict(found, assign=True)
+    check_finite(path, state)
+    model.load_state_dict(state, assign=True)
+    return model.eval().requires_grad_(False)
 
 
 def misfits(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
@@ -118,11 +122,14 @@ def misfits(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
 
 
 def check_finite(path: str | Path, tensors: dict[str, Tensor]) -> None:
-    """Raises InputError naming the weights that hold NaN or infinity. Masks and counters are not weights."""
+    """Raises InputError naming the weights that hold NaN or infinity. Masks are not weights."""
     bad = [
-        name
-        for name, tensor in tensors.items()
-        if not name.endswith("attn_bias_for_masking") and not torch.isfinite(tensor).all()
+        name for name, tensor in tensors.items() if not name.endswith("attn_bias_for_masking") and not finite(tensor)
     ]
     if bad:
         raise InputError(f"{path}: {len(bad)} tensors hold NaN or infinity, first {bad[0]}; use another checkpoint")
+
+
+def finite(tensor: Tensor) -> bool:
+    """Whether all numbers are finite, in pieces, so that a large tensor needs no second one beside it."""
+    return all(bool(torch.isfinite(part).all()) for part in tensor.flatten().split(2**22))

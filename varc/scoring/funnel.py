@@ -101,11 +101,25 @@ def prune(scores: Scores, keep: int) -> dict[str, NDArray[Any]]:
     }
 
 
-def predict(stages: Sequence[Scores], labels: Ints) -> dict[str, Any]:
+def read_label_of(manifest: str | Path) -> dict[int, int]:
+    """class_id -> label of a manifest, where several class_ids stand for one class of the data set; else empty."""
+    return {int(class_id): label for class_id, label in provenance(manifest).get("label_of", {}).items()}
+
+
+def as_labels(class_ids: Ints, label_of: dict[int, int]) -> Ints:
+    """The labels that class_ids stand for; themselves, where label_of does not name them."""
+    if not label_of:
+        return class_ids
+    ids, index = np.unique(class_ids, return_inverse=True)
+    return np.array([label_of.get(int(i), int(i)) for i in ids], class_ids.dtype)[index].reshape(class_ids.shape)
+
+
+def predict(stages: Sequence[Scores], labels: Ints, label_of: dict[int, int]) -> dict[str, Any]:
     """The last stage's best candidate of each image, as columns of `predictions`.
 
     score: its mean log-likelihood. margin: how far it is ahead of the runner-up; both are null where the last stage
-    had one candidate. rank_stage<i>: the label's rank in each stage, null once it was pruned.
+    had one candidate. rank_stage<i>: the label's rank in each stage, null once it was pruned; the best rank, where
+    several class_ids stand for it (label_of).
     """
     last = stages[-1]
     order = np.argsort(-last.log_likelihood, axis=1, kind="stable")
@@ -119,12 +133,13 @@ def predict(stages: Sequence[Scores], labels: Ints) -> dict[str, Any]:
         "score": best[:, 0],
         "runner_up": [None] * len(best) if alone else best_ids[:, 1],
         "margin": [None] * len(best) if alone else best[:, 0] - best[:, 1],
-        **{f"rank_stage{i + 1}": label_ranks(stage, labels) for i, stage in enumerate(stages)},
+        **{f"rank_stage{i + 1}": label_ranks(stage, labels, label_of) for i, stage in enumerate(stages)},
     }
 
 
-def label_ranks(scores: Scores, labels: Ints) -> list[int | None]:
+def label_ranks(scores: Scores, labels: Ints, label_of: dict[int, int]) -> list[int | None]:
     """The rank of each image's label among its candidates, None where it is not one of them."""
-    hit = scores.class_ids == labels[:, None]
-    rank = np.where(hit, ranks(scores), 0).max(axis=1)
-    return [int(r) or None for r in rank]
+    hit = as_labels(scores.class_ids, label_of) == labels[:, None]
+    behind_all = scores.class_ids.shape[1] + 1
+    rank = np.where(hit, ranks(scores), behind_all).min(axis=1)
+    return [int(r) if r < behind_all else None for r in rank]

@@ -1,5 +1,7 @@
+import functools
 import json
 import os
+import re
 
 from snakemake.exceptions import WorkflowError
 
@@ -8,17 +10,18 @@ from workflow.imports import code_inputs
 from workflow.naming import (
     CANDIDATES,
     NOISE,
-    Stage,
+    architecture,
+    patch_nums,
+    PUBLIC_NORM_GROUPS,
     read_candidates,
     read_noise,
     sample_folders,
-    shape_settings,
-    spell_candidates,
     spell_noise,
     spell_sigma,
     stages,
+    vqvae_name,
 )
-from workflow.sources import absent, stamp
+from workflow.sources import absent, file_sha256, stamp, unfit_weights
 
 try:
     check(config)
@@ -29,6 +32,9 @@ config = in_order(config)
 RUN = f"results/{config['run']}"
 SHARDS = config["shards"]
 PAIRS = sorted({(d, c) for entry in config["evaluate"] for d in entry["datasets"] for c in entry["classifiers"]})
+MODELS = {name: config["models"][name] for name in sorted({config["classifiers"][c]["model"] for _, c in PAIRS})}
+TRAINED = {name: entry for name, entry in MODELS.items() if "train" in entry}
+HUB = {entry[part]: (name, part) for name, entry in MODELS.items() if "hub" in entry for part in ("vqvae", "var")}
 
 
 localrules:
@@ -36,6 +42,8 @@ localrules:
     accuracy,
     pruning,
     prune,
+    robustness,
+    download,
 
 
 wildcard_constraints:
@@ -64,13 +72,64 @@ def class_list(wildcards):
     return config["datasets"][wildcards.dataset].get("classes", [])
 
 
+def published_file(wildcards):
+    """The CSV of published figures, where the config names one."""
+    return config.get("published", [])
+
+
+@functools.cache
+def weights_sha256(model, part):
+    """The SHA-256 of a checkpoint: as the config says, else of the file, None where there is none yet."""
+    entry = config["models"][model]
+    return entry.get("sha256", {}).get(part) or file_sha256(entry[part])
+
+
+def listing_files(wildcards):
+    """The files that say which images a data set has, and with which labels, beside the images themselves."""
+    spec = config["datasets"][wildcards.dataset]
+    return [spec[key] for key in ("classes", "labels", "ids") if key in spec and os.path.exists(spec[key])]
+
+
 def vqvae_of(model):
-    """The model whose VQ-VAE a model uses, as tokens/ names it."""
-    return model
+    """The VQ-VAE that a model uses, as tokens/ names it."""
+    entry = config["models"][model]
+    return vqvae_name(model, entry, None if "train" in entry else weights_sha256(model, "vqvae"))
+
+
+def model_of(wildcards):
+    """A model that has the VQ-VAE of the wildcards and is evaluated on, or trained with, their data set."""
+    if wildcards.vqvae in config["models"]:
+        return wildcards.vqvae
+    models = (config["classifiers"][c]["model"] for dataset, c in PAIRS if dataset == wildcards.dataset)
+    return next(model for model in models if vqvae_of(model) == wildcards.vqvae)
+
+
+def weights(model, part):
+    """The file of a model's weights. A checkpoint that is not there is left out, so that a dry run can do without.
+
+    It is ancient, since its content counts (see checkpoint) and not its time.
+    """
+    entry = config["models"][model]
+    if "train" in entry:
+        return f"{RUN}/models/{model}/{part}.safetensors"
+    return ancient(entry[part]) if entry[part] in HUB or os.path.exists(entry[part]) else []
+
+
+def checkpoint(model, part):
+    """What is known of a checkpoint before it is read; None for a model that is trained here, whose card tells."""
+    entry = config["models"][model]
+    if "train" in entry:
+        return None
+    known = {"sha256": weights_sha256(model, part), "patch_nums": patch_nums(entry) if "patch_nums" in entry else None}
+    if shape := architecture(entry):
+        known |= {"patch_nums": shape["vqvae"]["patch_nums"], "architecture": shape[part]}
+    if part == "vqvae":
+        known["norm_groups"] = entry.get("norm_groups", PUBLIC_NORM_GROUPS)
+    return known
 
 
 def num_scales(model):
-    return len(config["models"][model]["train"]["vqvae"]["patch_nums"])
+    return len(patch_nums(config["models"][model]))
 
 
 def shards_of(folder):
@@ -92,21 +151,23 @@ def full_pairs():
 def tables():
     """All tables and pictures of the run."""
     names = ["accuracy.csv", "gflops.csv"]
+    if len({dataset for dataset, _ in PAIRS}) > 1:
+        names.append("robustness.csv")
     if full_pairs():
         names += ["pruning.csv", "pruning.svg"]
-    curves = [
-        f"{RUN}/models/{model}/{part}_curve.svg"
-        for model in sorted({config["classifiers"][name]["model"] for _, name in PAIRS})
-        for part in ("vqvae", "var")
-    ]
+    curves = [f"{RUN}/models/{model}/{part}_curve.svg" for model in TRAINED for part in ("vqvae", "var")]
     return [f"{RUN}/tables/{name}" for name in names] + curves
 
 
 def check_sources():
-    """Stops a real run, before its first job, where data is absent or the number of shards has changed."""
-    used = {dataset for dataset, _ in PAIRS}
-    used |= {config["models"][config["classifiers"][name]["model"]]["train"]["data"] for _, name in PAIRS}
-    message = absent({name: config["datasets"][name] for name in sorted(used)})
+    """Stops a real run, before its first job, where what its jobs read is absent, or the number of shards has changed."""
+    jobs = [(job.rule.name, job.wildcards) for job in workflow.dag.needrun_jobs()]
+    datasets = {wildcards.dataset for rule, wildcards in jobs if rule in ("manifest", "encode")}
+    models = {model_of(wildcards) for rule, wildcards in jobs if rule in ("encode", "tokenize")}
+    models |= {wildcards.model for rule, wildcards in jobs if rule == "score"}
+    message = absent({name: config["datasets"][name] for name in sorted(datasets)}) or unfit_weights(
+        {name: config["models"][name] for name in sorted(models)}
+    )
     if message:
         raise WorkflowError(f"{CONFIG_NAME}: {message}")
     note = f"{RUN}/shards.json"
@@ -180,10 +241,23 @@ def evaluated(key):
     return {name: table[name] for name in sorted(names)}
 
 
-def architectures():
-    """model -> the settings that give its shape, of all models evaluated; not those that only train it."""
-    names = {entry["model"] for entry in evaluated("classifiers").values()}
-    return {name: shape_settings(config["models"][name]["train"]) for name in sorted(names)}
+def shapes(wildcards=None):
+    """model -> its shape, of all models evaluated; where only the tensors tell, the files and what they do not show."""
+    return {
+        name: architecture(entry)
+        or {
+            "files": [entry["vqvae"], entry["var"]],
+            **{k: entry[k] for k in ("patch_nums", "norm_groups") if k in entry},
+        }
+        for name, entry in MODELS.items()
+    }
+
+
+def shape_files(wildcards):
+    """The checkpoints that the costs are read from, as far as no architecture is named."""
+    return [
+        weights(name, part) for name, entry in MODELS.items() if not architecture(entry) for part in ("vqvae", "var")
+    ]
 
 
 def all_class_lists(wildcards):

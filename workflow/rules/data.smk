@@ -1,9 +1,10 @@
 rule manifest:
     input:
-        classes=class_list,
+        lists=listing_files,
         code=code("manifest"),
     output:
         manifest="results/{run}/datasets/{dataset}.parquet",
+        left_out="results/{run}/datasets/{dataset}_left_out.csv",
     log:
         "results/{run}/logs/manifest/{dataset}.log",
     conda:
@@ -18,7 +19,7 @@ rule manifest:
 rule encode:
     input:
         manifest=rules.manifest.output.manifest,
-        vqvae="results/{run}/models/{vqvae}/vqvae.safetensors",
+        vqvae=lambda wildcards: weights(model_of(wildcards), "vqvae"),
         code=code("encode"),
     output:
         features="results/{run}/features/{vqvae}/{dataset}/{shard}.parquet",
@@ -33,6 +34,7 @@ rule encode:
         shards=SHARDS,
     params:
         dataset=dataset_spec,
+        checkpoint=lambda wildcards: checkpoint(model_of(wildcards), "vqvae"),
     script:
         "../../scripts/encode.py"
 
@@ -40,7 +42,7 @@ rule encode:
 rule tokenize:
     input:
         features=rules.encode.output.features,
-        vqvae="results/{run}/models/{vqvae}/vqvae.safetensors",
+        vqvae=lambda wildcards: weights(model_of(wildcards), "vqvae"),
         code=code("tokenize"),
     output:
         tokens="results/{run}/tokens/{vqvae}/{dataset}/{noise}/{shard}.parquet",
@@ -53,6 +55,7 @@ rule tokenize:
         device="auto",
         gpu=1,
     params:
+        checkpoint=lambda wildcards: checkpoint(model_of(wildcards), "vqvae"),
         noise=lambda wildcards: read_noise(wildcards.noise),
         seed=lambda wildcards: config["seed"] if wildcards.noise != "clean" else None,
     script:

@@ -32,7 +32,7 @@ rule train_var:
         manifest=training_manifest,
         classes=lambda wildcards: config["datasets"][training(wildcards)["data"]].get("classes", []),
         tokens=training_tokens,
-        vqvae=lambda wildcards: f"{RUN}/models/{vqvae_of(wildcards.model)}/vqvae.safetensors",
+        vqvae="results/{run}/models/{model}/vqvae.safetensors",
         code=code("train_var"),
     output:
         weights="results/{run}/models/{model}/var.safetensors",
@@ -58,3 +58,19 @@ rule train_var:
         seed=config["seed"],
     script:
         "../../scripts/train_var.py"
+
+
+rule download:
+    output:
+        checkpoint="{checkpoint}",
+    log:
+        f"{RUN}/logs/download/{{checkpoint}}.log",
+    wildcard_constraints:
+        checkpoint="|".join(map(re.escape, HUB)) or r"(?!)",
+    conda:
+        "../envs/varc.yaml"
+    params:
+        hub=lambda wildcards: MODELS[HUB[wildcards.checkpoint][0]]["hub"],
+        sha256=lambda wildcards: weights_sha256(*HUB[wildcards.checkpoint]),
+    script:
+        "../../scripts/download.py"

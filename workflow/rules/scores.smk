@@ -5,8 +5,8 @@ rule score:
         ),
         candidates=candidates_file,
         classes=class_list,
-        vqvae=lambda wildcards: f"{RUN}/models/{vqvae_of(wildcards.model)}/vqvae.safetensors",
-        var="results/{run}/models/{model}/var.safetensors",
+        vqvae=lambda wildcards: weights(wildcards.model, "vqvae"),
+        var=lambda wildcards: weights(wildcards.model, "var"),
         code=code("score"),
     output:
         scores="results/{run}/scores/{model}/{dataset}/{candidates}/scales{scales}/{noise}/{shard}.parquet",
@@ -20,6 +20,8 @@ rule score:
         gpu=1,
     params:
         dataset=dataset_spec,
+        vqvae_checkpoint=lambda wildcards: checkpoint(wildcards.model, "vqvae"),
+        var_checkpoint=lambda wildcards: checkpoint(wildcards.model, "var"),
     script:
         "../../scripts/score.py"
 

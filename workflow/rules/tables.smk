@@ -1,6 +1,8 @@
 rule gflops:
     input:
         classes=all_class_lists,
+        published=published_file,
+        checkpoints=shape_files,
         code=code("gflops"),
     output:
         csv=report("results/{run}/tables/gflops.csv", category="Tables", caption="../report/gflops.rst"),
@@ -13,7 +15,7 @@ rule gflops:
         pairs=PAIRS,
         datasets=evaluated("datasets"),
         classifiers=evaluated("classifiers"),
-        architectures=architectures(),
+        shapes=shapes(),
     script:
         "../../scripts/gflops.py"
 
@@ -37,6 +39,25 @@ rule accuracy:
         "../../scripts/accuracy.py"
 
 
+rule robustness:
+    input:
+        accuracy=rules.accuracy.output.csv,
+        left_out=[f"{RUN}/datasets/{dataset}_left_out.csv" for dataset in evaluated("datasets")],
+        published=published_file,
+        code=code("robustness"),
+    output:
+        csv=report("results/{run}/tables/robustness.csv", category="Tables", caption="../report/robustness.rst"),
+        markdown="results/{run}/tables/robustness.md",
+    log:
+        "results/{run}/logs/robustness.log",
+    conda:
+        "../envs/varc.yaml"
+    params:
+        datasets=list(evaluated("datasets")),
+    script:
+        "../../scripts/robustness.py"
+
+
 rule pruning:
     input:
         manifests=[f"{RUN}/datasets/{dataset}.parquet" for dataset, _ in full_pairs()],
@@ -45,6 +66,7 @@ rule pruning:
             for dataset, model in full_pairs()
             for file in shards_of(f"scores/{model}/{dataset}/all/scales{num_scales(model)}/clean")
         ],
+        checkpoints=shape_files,
         code=code("pruning"),
     output:
         csv=report("results/{run}/tables/pruning.csv", category="Tables", caption="../report/pruning.rst"),
@@ -56,6 +78,6 @@ rule pruning:
         "../envs/varc.yaml"
     params:
         pairs=full_pairs(),
-        architectures=architectures(),
+        shapes=shapes(),
     script:
         "../../scripts/pruning.py"
