@@ -62,6 +62,9 @@ def check(config):
             for classifier in entry["classifiers"]:
                 model = config["classifiers"][classifier]["model"]
                 check_size(f"evaluate: {i}", dataset, config["datasets"][dataset], model, config["models"][model])
+    for i, entry in enumerate(config.get("explain", [])):
+        known(f"explain: {i}: datasets", entry["datasets"], config["datasets"])
+        known(f"explain: {i}: models", entry["models"], config["models"])
 
 
 def known(key, names, table):

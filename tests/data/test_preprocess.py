@@ -39,3 +39,56 @@ def test_input_is_in_minus_one_to_one():
     found = to_input(images)
     assert found.shape == (1, 3, 1, 1)
     assert found.flatten().tolist() == pytest.approx([-1.0, -0.6, 1.0])
+
+
+def through_file(image, tmp_path, suffix="png", **options):
+    image.save(tmp_path / f"picture.{suffix}", **options)
+    return Image.open(tmp_path / f"picture.{suffix}")
+
+
+@pytest.mark.parametrize(
+    ("mode", "pixel", "expected"),
+    [
+        ("L", 40, [40, 40, 40]),
+        ("1", 1, [255, 255, 255]),
+        ("LA", (40, 0), [40, 40, 40]),  # alpha is dropped, not blended
+        ("RGBA", (10, 20, 30, 0), [10, 20, 30]),
+        ("RGB", (10, 20, 30), [10, 20, 30]),
+        ("CMYK", (255, 0, 0, 51), [0, 204, 204]),
+        ("I;16", 257 * 40, [40, 40, 40]),  # 16 bits: divided by 257
+        ("I;16", 65535, [255, 255, 255]),
+    ],
+)
+def test_every_mode_becomes_rgb(tmp_path, mode, pixel, expected):
+    image = Image.new(mode, (40, 30), pixel)
+    image = through_file(image, tmp_path, "tif" if mode == "CMYK" else "png")
+    assert preprocess(image, 16)[8, 8].tolist() == expected
+    assert preprocess(image, 16).shape == (16, 16, 3)
+
+
+def test_a_palette_is_looked_up(tmp_path):
+    image = Image.new("RGB", (32, 32), (200, 100, 50)).convert("P", palette=Image.Palette.ADAPTIVE)
+    assert preprocess(through_file(image, tmp_path), None)[0, 0].tolist() == [200, 100, 50]
+
+
+def test_exif_rotation_is_not_applied(tmp_path):
+    pixels = np.zeros((20, 30, 3), np.uint8)
+    pixels[:10] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    image = through_file(Image.fromarray(pixels), tmp_path, "png", exif=exif)
+    assert image.getexif()[0x0112] == 6
+    assert np.array_equal(preprocess(image, None), pixels)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 500), (500, 3), (257, 255), (4001, 7)])
+def test_odd_sizes_become_the_size(width, height):
+    assert preprocess(Image.new("RGB", (width, height), (7, 8, 9)), 64)[0, 0].tolist() == [7, 8, 9]
+
+
+def test_a_border_is_cropped_first():
+    pixels = np.zeros((12, 14, 3), np.uint8)
+    pixels[..., 0] = 255
+    pixels[2:-2, 2:-2] = 9
+    assert np.array_equal(preprocess(Image.fromarray(pixels), None, border=2), np.full((8, 10, 3), 9))
+    assert (preprocess(Image.fromarray(pixels), 8, border=2) == 9).all()

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from varc.metrics.flops import Cost, ModelCosts
-from varc.metrics.tables import accuracy_row, as_markdown, gflops_rows, pruning_rows, write_table
+from varc.metrics.tables import accuracy_row, as_markdown, gflops_rows, pruning_rows, with_published, write_table
 
 PUBLIC = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)
 D16 = ModelCosts(
@@ -86,3 +86,25 @@ def test_tables_as_csv_and_markdown(tmp_path):
     write_table(table, tmp_path / "t.csv", tmp_path / "t.md", "How it was got.")
     assert pd.read_csv(tmp_path / "t.csv")["value"][0] == 1234567.891
     assert (tmp_path / "t.md").read_text().startswith("How it was got.\n\n| name | value | count |")
+
+
+def test_a_prediction_that_stands_for_the_label_counts():
+    predictions = pd.DataFrame({"label": [1, 1, 1], "prediction": [1, 2, 3], "rank_stage1": [1, 1, 2]})
+    assert accuracy_row(predictions, 10)["top1"] == pytest.approx(2 / 3)
+
+
+def test_recall_takes_the_best_of_the_classes_that_stand_for_a_label():
+    per_scale = np.array([[[-3.0], [-1.0], [-2.0]]])  # classes 0, 4, 7; 0 and 7 stand for label 0
+    costs = ModelCosts(Cost(1.0, 0.0), {1: Cost(1.0, 0.0)})
+    rows = pruning_rows(per_scale, np.array([0, 4, 0]), np.array([0]), costs)
+    assert [row["recall"] for row in rows] == [0.0, 1.0, 1.0]
+
+
+def test_published_figures_stand_beside_ours(tmp_path):
+    path = tmp_path / "published.csv"
+    path.write_text("dataset,classifier,top1,gflops\na,varc,0.5,\n")
+    table = pd.DataFrame({"dataset": ["a", "b"], "classifier": ["varc", "varc"], "top1": [0.1, 0.2]})
+    found = with_published(table, path, {"top1": "paper_top1"})
+    assert found["paper_top1"].tolist()[0] == 0.5 and np.isnan(found["paper_top1"].tolist()[1])
+    assert found["top1"].tolist() == [0.1, 0.2]
+    assert with_published(table, None, {"top1": "paper_top1"}) is table

@@ -99,6 +99,18 @@ def test_label_ranks_by_hand():
     assert label_ranks(ALL, np.array([9, 3]), {}) == [4, None]
 
 
+def test_a_prediction_is_right_if_it_stands_for_the_label():
+    """ALL's classes 5 and 7 are one class of the data set, called 5, and so are 2 and 9, called 2."""
+    label_of = {5: 5, 7: 5, 2: 2, 9: 2}
+    plain = [label_ranks(ALL, np.array([i, i]), {}) for i in (5, 7, 2, 9)]
+    grouped = [label_ranks(ALL, np.array([i, i]), label_of) for i in (5, 2)]
+    assert grouped[0] == [min(a, b) for a, b in zip(plain[0], plain[1], strict=True)]
+    assert grouped[1] == [min(a, b) for a, b in zip(plain[2], plain[3], strict=True)]
+    found = predict([ALL], np.array([5, 2]), label_of)
+    assert found["prediction"].tolist() == predict([ALL], np.array([5, 2]), {})["prediction"].tolist()
+    assert found["rank_stage1"] == [grouped[0][0], grouped[1][1]]
+
+
 def write_scores(path, class_ids, per_scale):
     per_scale = np.asarray(per_scale, float)
     columns = {

@@ -170,6 +170,8 @@ def check_sources():
     )
     if message:
         raise WorkflowError(f"{CONFIG_NAME}: {message}")
+    if "explain" in config:
+        raise WorkflowError(f"{CONFIG_NAME}: explain: this version plans it only; take the key away to run the rest")
     note = f"{RUN}/shards.json"
     before = json.load(open(note))["shards"] if os.path.exists(note) else SHARDS
     if before != SHARDS:
@@ -255,9 +257,9 @@ def shapes(wildcards=None):
 
 def shape_files(wildcards):
     """The checkpoints that the costs are read from, as far as no architecture is named."""
-    return [
-        weights(name, part) for name, entry in MODELS.items() if not architecture(entry) for part in ("vqvae", "var")
-    ]
+    unnamed = [name for name, entry in MODELS.items() if not architecture(entry)]
+    files = [weights(name, part) for name in unnamed for part in ("vqvae", "var")]
+    return [file for file in files if file]
 
 
 def all_class_lists(wildcards):
