@@ -18,13 +18,15 @@ with job(snakemake) as log:
     rows = []
     for (dataset, classifier), path in zip(snakemake.params.pairs, snakemake.input.predictions, strict=True):
         total = totals.loc[(dataset, classifier)]
-        record = provenance(path)
+        record, predictions = provenance(path), read_parquet(path).to_pandas()
         rows.append(
             {
                 "dataset": dataset,
                 "classifier": classifier,
                 "model": snakemake.params.models[classifier],
-                **accuracy_row(read_parquet(path).to_pandas(), total["classes"]),
+                **accuracy_row(
+                    read_parquet(path).to_pandas(), total["classes"], classifier in snakemake.params.adaptive
+                ),
                 "gflops_per_image": total["gflops"],
                 "seconds_per_image": sum(record["seconds"].values()) / record["images"],
             }

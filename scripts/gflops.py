@@ -6,7 +6,8 @@ from shapes import model_configs
 
 from varc.data.classes import data_set_classes
 from varc.metrics.flops import model_costs
-from varc.metrics.tables import gflops_rows, with_published, write_table
+from varc.metrics.tables import adaptive_gflops_rows, gflops_rows, with_published, write_table
+from varc.scoring.adaptive import read_adaptive
 
 CAPTION = (
     "GFLOPs per image in fvcore's convention (one multiply-add is 1; attention products do not count and stand in "
@@ -18,13 +19,18 @@ with job(snakemake) as log:
     params = snakemake.params
     configs = {name: model_configs(shape) for name, shape in params.shapes.items()}
     costs = {name: model_costs(*pair) for name, pair in configs.items()}
-    rows = []
+    rows, adaptive_files = [], list(snakemake.input.get("adaptive") or [])
     for dataset, classifier in params.pairs:
         entry = params.classifiers[classifier]
         patch_nums = configs[entry["model"]][0].patch_nums
         classes = len(data_set_classes(params.datasets[dataset]))
-        rows += gflops_rows(dataset, classes, classifier, entry["funnel"], patch_nums, costs[entry["model"]])
-    table = pd.DataFrame(rows).astype({"tokens": "Int64", "samples": "Int64"})
+        if "adaptive" in entry["funnel"][0]:
+            files, adaptive_files = adaptive_files[: params.shards], adaptive_files[params.shards :]
+            result, _ = read_adaptive(files)
+            rows += adaptive_gflops_rows(dataset, classifier, result, costs[entry["model"]])
+        else:
+            rows += gflops_rows(dataset, classes, classifier, entry["funnel"], patch_nums, costs[entry["model"]])
+    table = pd.DataFrame(rows).astype({"tokens": "Int64", "samples": "Int64", "passes": "float64"})
     published = snakemake.input.get("published") or None
     table = with_published(table, published, {"gflops": "paper_gflops"})
     if published:

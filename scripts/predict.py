@@ -4,13 +4,7 @@ import pyarrow as pa
 from job import job
 
 from varc.scoring.funnel import mean_over_samples, predict, read_label_of, read_scores
-from varc.storage import predictions_schema, provenance, read_parquet, shard_bounds, write_parquet
-
-
-def seconds(files):
-    """Seconds of computation that made the files, summed."""
-    return sum(provenance(path)["seconds"] for path in files)
-
+from varc.storage import predictions_schema, read_parquet, shard_bounds, total_seconds, write_parquet
 
 with job(snakemake) as log:
     labels = read_parquet(snakemake.input.manifest)["label"].to_numpy()
@@ -28,8 +22,8 @@ with job(snakemake) as log:
     record = {
         "images": len(predictions),
         "seconds": {
-            "encoder": seconds(snakemake.input.features) + seconds(snakemake.input.tokens),
-            **{f"stage{i + 1}": seconds(files) for i, files in enumerate(stage_files)},
+            "encoder": total_seconds(snakemake.input.features) + total_seconds(snakemake.input.tokens),
+            **{f"stage{i + 1}": total_seconds(files) for i, files in enumerate(stage_files)},
         },
     }
     write_parquet(

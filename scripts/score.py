@@ -5,6 +5,7 @@ from job import compute_device, job, measured
 from weights import read_var, read_vqvae
 
 from varc.data.classes import class_ids, data_set_classes
+from varc.device import check_precision
 from varc.models.var import tokens_at
 from varc.scoring.funnel import all_classes, read_candidates
 from varc.scoring.likelihood import score
@@ -20,6 +21,8 @@ from varc.storage import (
 with job(snakemake) as log:
     device = compute_device(snakemake)
     scales = int(snakemake.wildcards.scales)
+    precision = snakemake.wildcards.precision.removeprefix("-") or "float32"
+    check_precision(precision, device)
     table = read_parquet(snakemake.input.tokens)
     vqvae, vqvae_card = read_vqvae(snakemake.input.vqvae, snakemake.params.vqvae_checkpoint)
     var, card = read_var(snakemake.input.var, snakemake.params.var_checkpoint)
@@ -35,8 +38,9 @@ with job(snakemake) as log:
             vqvae.quantize.to(device),
             tokens,
             candidates,
-            batch_size=snakemake.resources.batch_size,
             device=device,
+            batch_size=None if snakemake.resources.batch_size == "auto" else snakemake.resources.batch_size,
+            precision=precision,
         )
     write_parquet(
         snakemake.output.scores,
@@ -47,5 +51,5 @@ with job(snakemake) as log:
             "per_scale": fixed_size_list(per_scale.reshape(-1, scales)),
         },
         scores_schema(scales),
-        {**record, "var_sha256": card["sha256"], "vqvae_sha256": vqvae_card["sha256"]},
+        {**record, "dtype": precision, "var_sha256": card["sha256"], "vqvae_sha256": vqvae_card["sha256"]},
     )

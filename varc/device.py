@@ -22,6 +22,18 @@ def pick_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raises InputError where the device has no arithmetic in bfloat16."""
+    if precision == "float32":
+        return
+    if device.type == "cuda":
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        able = torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_avx512_bf16_supported()
+    if not able:
+        raise InputError(f"precision: {precision}: this {device.type} has no bfloat16; take the key away")
+
+
 def device_name(device: torch.device) -> str:
     """A name for the provenance: the GPU's model, or "cpu"."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

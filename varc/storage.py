@@ -49,6 +49,19 @@ def scores_schema(scales: int) -> pa.Schema:
     )
 
 
+def adaptive_schema(scales: int) -> pa.Schema:
+    """Scores of an adaptive funnel: also how many scales and samples each candidate got; per_scale is NaN beyond."""
+    schema = scores_schema(scales)
+    return pa.schema(
+        [
+            *(schema.field(i) for i in (0, 1)),
+            ("scales", pa.int32()),
+            ("samples", pa.int32()),
+            *(schema.field(i) for i in (2, 3)),
+        ]
+    )
+
+
 def predictions_schema(stages: int) -> pa.Schema:
     """One row per image; rank_stage<i> is null once the label was pruned."""
     return pa.schema(
@@ -127,3 +140,13 @@ def shard_bounds(images: int, shard: int, shards: int) -> tuple[int, int]:
     if shards > images:
         raise InputError(f"shards: {shards} shards, but only {images} images; set shards to {images} or fewer")
     return shard * images // shards, (shard + 1) * images // shards
+
+
+def concat_ids(paths: Sequence[str | Path]) -> NDArray[np.object_]:
+    """The image_ids of several files, one after the other."""
+    return np.concatenate([image_ids(read_parquet(path, ["image_id"])) for path in paths])
+
+
+def total_seconds(paths: Sequence[str | Path]) -> float:
+    """Seconds of computation that made the files, summed."""
+    return sum(provenance(path)["seconds"] for path in paths)

@@ -55,13 +55,21 @@ def check(config):
         check_model(f"models: {name}", model, config["datasets"])
     for name, classifier in config["classifiers"].items():
         check_classifier(f"classifiers: {name}", classifier, config["models"])
+        if "calibrate" in classifier:
+            known(f"classifiers: {name}: calibrate", [classifier["calibrate"]], config["datasets"])
     for i, entry in enumerate(config["evaluate"]):
         known(f"evaluate: {i}: datasets", entry["datasets"], config["datasets"])
         known(f"evaluate: {i}: classifiers", entry["classifiers"], config["classifiers"])
         for dataset in entry["datasets"]:
             for classifier in entry["classifiers"]:
                 model = config["classifiers"][classifier]["model"]
-                check_size(f"evaluate: {i}", dataset, config["datasets"][dataset], model, config["models"][model])
+                check_size(
+                    f"evaluate: {i}", dataset, config["datasets"][dataset], f"model {model}", config["models"][model]
+                )
+                if config["classifiers"][classifier].get("calibrate") == dataset:
+                    raise ConfigError(
+                        f"evaluate: {i}: {classifier} is calibrated on {dataset}; evaluate it on other images"
+                    )
     for i, entry in enumerate(config.get("explain", [])):
         known(f"explain: {i}: datasets", entry["datasets"], config["datasets"])
         known(f"explain: {i}: models", entry["models"], config["models"])
@@ -90,7 +98,7 @@ def check_size(key, dataset, spec, model, entry):
     """The images of a data set must have the size that the model takes, as far as the config tells both."""
     size = image_size(entry)
     if size is not None and spec.get("size", size) != size:
-        raise ConfigError(f"{key}: data set {dataset} has size {spec['size']}, but model {model} takes {size}")
+        raise ConfigError(f"{key}: data set {dataset} has size {spec['size']}, but {model} takes {size}")
 
 
 def check_model(key, model, datasets):
@@ -98,7 +106,7 @@ def check_model(key, model, datasets):
         for extra in sorted(set(model) - {"train"}):
             raise ConfigError(f"{key}: {extra} does not go with train; take one of them away")
         check_training(f"{key}: train", model["train"], datasets)
-        check_size(f"{key}: train", model["train"]["data"], datasets[model["train"]["data"]], "here", model)
+        check_size(f"{key}: train", model["train"]["data"], datasets[model["train"]["data"]], "the model", model)
     else:
         check_checkpoint(key, model)
 
@@ -136,9 +144,14 @@ def check_classifier(key, classifier, models):
     scales = len(patch_nums(model))
     if "train" not in model and isinstance(classifier.get("sigma"), dict):
         raise ConfigError(f"{key}: sigma: spread is known for models trained here only; give a number")
+    if any("adaptive" in stage for stage in classifier["funnel"]):
+        check_adaptive(key, classifier)
+        return
     keep = None
     for i, stage in enumerate(classifier["funnel"]):
         where = f"{key}: funnel: {i}"
+        for missing in sorted({"scales", "keep"} - set(stage)):
+            raise ConfigError(f"{where}: {missing} is missing; a stage has scales and keep, or adaptive")
         if stage["scales"] > scales:
             raise ConfigError(f"{where}: scales is {stage['scales']}, but model {classifier['model']} has {scales}")
         if keep is not None and stage["keep"] >= keep:
@@ -146,5 +159,21 @@ def check_classifier(key, classifier, models):
         if stage["samples"] > 1 and "sigma" not in classifier:
             raise ConfigError(f"{where}: samples is {stage['samples']}, but {key} has no sigma; add it")
         keep = stage["keep"]
+    if "calibrate" in classifier and (len(classifier["funnel"]) > 1 or classifier["funnel"][0]["scales"] < scales):
+        raise ConfigError(f"{key}: calibrate goes with an adaptive funnel, or one stage at all {scales} scales")
     if keep != 1:
         raise ConfigError(f"{key}: funnel: the last stage has keep {keep}; it must be 1, the prediction")
+
+
+def check_adaptive(key, classifier):
+    stage = classifier["funnel"][0]
+    if len(classifier["funnel"]) > 1:
+        raise ConfigError(f"{key}: funnel: an adaptive stage stands alone; take the others away")
+    for extra in sorted({"scales", "keep"} & set(stage)):
+        raise ConfigError(f"{key}: funnel: 0: {extra} does not go with adaptive; take it away")
+    if "calibrate" not in classifier:
+        raise ConfigError(f"{key}: calibrate is missing; an adaptive funnel takes its thresholds from that data set")
+    if stage["adaptive"]["samples"] > 1 and "sigma" not in classifier:
+        raise ConfigError(
+            f"{key}: funnel: 0: samples is {stage['adaptive']['samples']}, but {key} has no sigma; add it"
+        )

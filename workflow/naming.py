@@ -11,9 +11,13 @@ from typing import NamedTuple
 
 from varc.models.architectures import ARCHITECTURES, PATCH_NUMS_256
 
-CANDIDATES = r"all|\d+x\d+(s[\d.]+(spread)?)?-keep\d+(\.\d+x\d+(s[\d.]+(spread)?)?-keep\d+)*"
-NOISE = r"clean|sigma[\d.]+(spread)?-\d+"
-STAGE = re.compile(r"(\d+)x(\d+)(?:s([\d.]+(?:spread)?))?-keep(\d+)")
+SIGMA = r"[\d.]+(?:spread)?"
+KEPT = rf"\d+x\d+(?:s{SIGMA})?(?:-bf16)?-keep\d+"
+CANDIDATES = rf"all|{KEPT}(?:\.{KEPT})*"
+NOISE = rf"clean|sigma{SIGMA}-\d+"
+PRECISION = "|-bf16"
+ADAPTIVE = rf"adaptive[\d.]+(?:x\d+s{SIGMA})?"
+STAGE = re.compile(rf"(\d+)x(\d+)(?:s({SIGMA}))?(-bf16)?-keep(\d+)")
 SHAPE_KEYS = {  # of a model that is trained here
     "vqvae": ("patch_nums", "ch", "ch_mult", "num_res_blocks", "z_channels", "vocab_size", "norm_groups"),
     "var": ("depth", "width", "heads"),
@@ -30,6 +34,7 @@ class Stage(NamedTuple):
     samples: int
     keep: int
     sigma: str
+    precision: str
 
 
 def spell_sigma(sigma):
@@ -38,28 +43,63 @@ def spell_sigma(sigma):
         return ""
     if isinstance(sigma, dict):
         return spell_sigma(sigma["spread"]) + "spread"
-    return format(Decimal(str(sigma)).normalize(), "f")
+    return spell_number(sigma)
+
+
+def spell_number(number):
+    """0.10 as "0.1", 1e-3 as "0.001"."""
+    return format(Decimal(str(number)).normalize(), "f")
 
 
 def stages(classifier):
     """The stages of a classifier's entry in the config."""
     sigma = spell_sigma(classifier.get("sigma"))
     return [
-        Stage(stage["scales"], stage["samples"], stage["keep"], sigma if stage["samples"] > 1 else "")
+        Stage(
+            stage["scales"],
+            stage["samples"],
+            stage["keep"],
+            sigma if stage["samples"] > 1 else "",
+            stage["precision"],
+        )
         for stage in classifier["funnel"]
     ]
 
 
+def adaptive_stage(classifier):
+    """The settings of a classifier's adaptive stage; None for a funnel of fixed stages."""
+    return classifier["funnel"][0].get("adaptive")
+
+
+def spell_adaptive(classifier):
+    """Where an adaptive funnel's files lie: "adaptive0.01", with samples and sigma where it smooths."""
+    stage = adaptive_stage(classifier)
+    smoothing = f"x{stage['samples']}s{spell_sigma(classifier['sigma'])}" if stage["samples"] > 1 else ""
+    return f"adaptive{spell_number(stage['alpha'])}{smoothing}"
+
+
+def spell_scales(stage):
+    """The folder of a stage's scores: e.g. "scales6", or "scales6-bf16" where it is not in float32."""
+    return f"scales{stage.scales}{'' if stage.precision == 'float32' else '-' + stage.precision}"
+
+
 def spell_candidates(earlier):
     """The <candidates> of the stage after the stages `earlier`: "all", or e.g. "6x1-keep10.10x1-keep3"."""
-    spelled = (f"{s.scales}x{s.samples}{'s' + s.sigma if s.sigma else ''}-keep{s.keep}" for s in earlier)
-    return ".".join(spelled) or "all"
+    return ".".join(spell_kept(stage) for stage in earlier) or "all"
+
+
+def spell_kept(stage):
+    """A stage and how many candidates it keeps, e.g. "10x3s0.1-keep3", or "6x1-bf16-keep10"."""
+    sigma = f"s{stage.sigma}" if stage.sigma else ""
+    precision = "" if stage.precision == "float32" else f"-{stage.precision}"
+    return f"{stage.scales}x{stage.samples}{sigma}{precision}-keep{stage.keep}"
 
 
 def read_candidates(spelled):
     """The stages that a <candidates> spells; the inverse of spell_candidates."""
     return [
-        Stage(int(scales), int(samples), int(keep), sigma) for scales, samples, sigma, keep in STAGE.findall(spelled)
+        Stage(int(scales), int(samples), int(keep), sigma, precision.removeprefix("-") or "float32")
+        for scales, samples, sigma, precision, keep in STAGE.findall(spelled)
     ]
 
 
@@ -86,10 +126,10 @@ def sample_folders(earlier, stage):
     own = spell_candidates(earlier)
     clean = own
     if stage.samples > 1:
-        same = [i for i, before in enumerate(earlier) if before.scales == stage.scales]
+        same = [i for i, before in enumerate(earlier) if spell_scales(before) == spell_scales(stage)]
         clean = spell_candidates(earlier[: same[0]]) if same else own
     return [
-        f"{own if sample else clean}/scales{stage.scales}/{spell_noise(stage.sigma, sample)}"
+        f"{own if sample else clean}/{spell_scales(stage)}/{spell_noise(stage.sigma, sample)}"
         for sample in range(stage.samples)
     ]
 

@@ -62,6 +62,15 @@ BAD_CONFIGS = {
     "groups that do not divide": (set_key([*TRAIN, "vqvae", "norm_groups"], 5), "norm_groups must divide"),
     "heads that do not divide": (set_key([*TRAIN, "var", "heads"], 5), "heads 5 does not divide width 64"),
     "size of another model": (set_key(["datasets", "digits_train", "size"], 16), "size 16, but the model takes 8"),
+    "size of another test image": (set_key([*DIGITS, "size"], 16), "digits has size 16, but model base takes 8"),
+    "no scales": (set_key([*FUNNEL, 0, "scales"], None), "a_varc: funnel: 0: scales is missing"),
+    "unknown precision": (set_key([*FUNNEL, 0, "precision"], "fp8"), "funnel: 0: precision: 'fp8' is not one of"),
+    "an adaptive stage among others": (set_key([*FUNNEL, 0], {"adaptive": {"alpha": 0.1}}), "stands alone"),
+    "an adaptive stage without images": (set_key(FUNNEL, [{"adaptive": {"alpha": 0.1}}]), "calibrate is missing"),
+    "an alpha that is no risk": (set_key(FUNNEL, [{"adaptive": {"alpha": 1.5}}]), "alpha: 1.5 is greater than"),
+    "calibration on the test images": (
+        set_key(["classifiers", "a_varc", "calibrate"], "digits"), "a_varc is calibrated on digits"
+    ),
     "resize below size": (set_key([*DIGITS, "resize"], 4), "resize 4 and size absent"),
 }  # fmt: skip
 
@@ -159,7 +168,7 @@ def test_data_that_cannot_be_listed_is_named(project, pictures, fault):
     assert "Traceback" in (project / "results/folder/logs/manifest/pictures.log").read_text()  # the details
 
 
-@pytest.mark.parametrize("fault", ["unreadable", "shards", "size"])
+@pytest.mark.parametrize("fault", ["unreadable", "shards"])
 def test_pictures_that_cannot_be_encoded_are_named(project, pictures, fault):
     config = folder_config(project, str(pictures), shards=5 if fault == "shards" else 1)
     config["run"] = f"folder_{fault}"
@@ -167,11 +176,8 @@ def test_pictures_that_cannot_be_encoded_are_named(project, pictures, fault):
         path = pictures / "one" / "1.png"
         path.write_bytes(path.read_bytes()[:30])
         message = "one/1.png: unreadable image"
-    elif fault == "shards":
-        message = "shards: 5 shards, but only 4 images"
     else:
-        config["datasets"]["pictures"].update(size=16, resize=16)
-        message = "one/0.png: 16x16 pixels, but the model takes 8x8"
+        message = "shards: 5 shards, but only 4 images"
     target = f"results/folder_{fault}/features/base/pictures/0.parquet"
     run = snakemake(project, target, "--configfile", write_config(project, config))
     check_refusal(run, message)

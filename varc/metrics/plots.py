@@ -1,6 +1,7 @@
 """Plots of the tables, as SVG."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -20,4 +21,36 @@ def plot_pruning(path: str | Path, pruning: pd.DataFrame) -> None:
         axes.axvline(full, color="0.5", linestyle="--", label=f"all classes at {last} scales")
         axes.set(title=f"{dataset}, {model}", xlabel="GFLOPs per image (fvcore)", ylabel="recall of the label")
         axes.legend(frameon=False)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def plot_frontier(path: str | Path, adaptive: pd.DataFrame, fixed: dict[tuple[str, str], pd.DataFrame]) -> None:
+    """Top-1 against scoring GFLOPs: a panel per data set and classifier; the best fixed funnels are a line."""
+    figure = Figure(figsize=(6.5, 4 * len(fixed)), layout="constrained")
+    panels = figure.subplots(len(fixed), 1, squeeze=False)[:, 0]
+    for axes, ((dataset, classifier), points) in zip(panels, fixed.items(), strict=True):
+        group = adaptive[(adaptive["dataset"] == dataset) & (adaptive["classifier"] == classifier)]
+        points = points.sort_values("gflops")
+        best = points[points["top1"] > points["top1"].cummax().shift(fill_value=-1.0)]
+        axes.plot(points["gflops"], points["top1"], ".", color="0.8", label="two fixed stages")
+        axes.plot(best["gflops"], best["top1"], color="0.5", drawstyle="steps-post", label="the best of them")
+        error = [group["top1"] - group["top1_low"], group["top1_high"] - group["top1"]]
+        axes.errorbar(
+            group["scoring_gflops"], group["top1"], error, marker="o", capsize=2, label="adaptive, each alpha"
+        )
+        axes.set(title=f"{dataset}, {classifier}", xlabel="scoring GFLOPs per image (fvcore)", ylabel="top-1")
+        axes.set(xscale="log", ylim=(max(0.0, group["top1"].min() - 0.1), min(1.0, group["top1"].max() + 0.05)))
+        axes.legend(frameon=False)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def plot_reliability(path: str | Path, curves: dict[str, tuple[Any, Any]]) -> None:
+    """Accuracy against confidence; title -> (confidence, accuracy) per bin."""
+    figure = Figure(figsize=(5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.7", linestyle="--")
+    for title, (confidence, accuracy) in curves.items():
+        axes.plot(confidence, accuracy, marker="o", markersize=3, label=title)
+    axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    axes.legend(frameon=False)
     figure.savefig(path, metadata={"Date": None})

@@ -14,6 +14,7 @@ from varc.metrics.accuracy import final_rank, pruning_recall, top_k, wilson_inte
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from varc.metrics.flops import ModelCosts
+    from varc.scoring.adaptive import AdaptiveScores
 
 Funnel = list[dict[str, Any]]  # stages with scales, samples, keep
 
@@ -71,7 +72,30 @@ def gflops_rows(
     return [{"dataset": dataset, "classes": classes, "classifier": classifier, **row} for row in rows]
 
 
-def stage_row(stage: str, passes: int, tokens: int | None, samples: int | None, *gflops: float) -> dict[str, Any]:
+def adaptive_gflops_rows(
+    dataset: str, classifier: str, result: AdaptiveScores, costs: ModelCosts
+) -> list[dict[str, Any]]:
+    """Costs per image of an adaptive funnel, means over the images it scored; see gflops_rows.
+
+    passes: candidates and samples begun. gflops counts each as a plain pass of the scales that it got; so does
+    gflops_computed, since nothing is computed twice: keys and values of earlier scales are kept.
+    """
+    encoder, passes = costs
+    last = result.per_scale.shape[2]
+    extra = np.maximum(result.samples - 1, 0).sum(1).mean()
+    begun = {k: (result.scales == k).sum(1).mean() for k in range(1, last + 1)}
+    gflops = sum(n * passes[k].gflops for k, n in begun.items()) + extra * passes[last].gflops
+    attention = sum(n * passes[k].attention_gflops for k, n in begun.items()) + extra * passes[last].attention_gflops
+    total = result.scales.shape[1] + extra
+    rows = [
+        stage_row("encoder", 1, None, 1, encoder.gflops, encoder.gflops, encoder.attention_gflops),
+        stage_row("stage1", total, None, None, gflops, gflops, attention),
+        stage_row("total", total, None, None, *(encoder.gflops + gflops,) * 2, encoder.attention_gflops + attention),
+    ]
+    return [{"dataset": dataset, "classes": result.scales.shape[1], "classifier": classifier, **row} for row in rows]
+
+
+def stage_row(stage: str, passes: float, tokens: int | None, samples: int | None, *gflops: float) -> dict[str, Any]:
     names = ("gflops", "gflops_computed", "attention_gflops")
     return {
         "stage": stage,
@@ -82,8 +106,8 @@ def stage_row(stage: str, passes: int, tokens: int | None, samples: int | None, 
     }
 
 
-def accuracy_row(predictions: pd.DataFrame, classes: int) -> dict[str, Any]:
-    """Top-1 with Wilson's 95 % interval, and top-5 where there are more than five classes.
+def accuracy_row(predictions: pd.DataFrame, classes: int, adaptive: bool = False) -> dict[str, Any]:
+    """Top-1 with Wilson's 95 % interval, and top-5 where there are more than five classes and the funnel is fixed.
 
     A prediction is right where the label has rank 1 in the last stage: also where it is one of several class_ids that
     stand for the label.
@@ -93,7 +117,7 @@ def accuracy_row(predictions: pd.DataFrame, classes: int) -> dict[str, Any]:
     hits = int((predictions[stages[-1]] == 1).sum())
     low, high = wilson_interval(hits, n)
     ranks = final_rank([[None if pd.isna(r) else int(r) for r in predictions[name]] for name in stages])
-    top5 = top_k(ranks, 5) if classes > 5 else None
+    top5 = top_k(ranks, 5) if classes > 5 and not adaptive else None
     return {"images": n, "top1": hits / n, "top1_low": low, "top1_high": high, "top5": top5}
 
 

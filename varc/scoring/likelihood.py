@@ -1,29 +1,163 @@
-"""The engine: log-likelihoods of tokens under classes, by one teacher-forced forward pass per class."""
+"""The engine: log-likelihoods of tokens under classes, by teacher-forced forward passes over (image, class) pairs.
+
+It gives what varc.models.var.VAR gives, in less time: what depends on the class alone (adaLN, the start token) or on
+the image alone (the input embedding) is computed once; each scale attends, without a mask, to just the positions that
+it may see; and the head's logits are reduced in pieces, so that no tensor of (pairs, positions, vocabulary) exists.
+Shapes: B pairs, L tokens, C width, H heads, D = C / H.
+"""
+
+import copy
+import logging
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from varc.models.var import VAR
+from varc.models.var import MAX_LOG_SCALE, VAR, Block, tokens_at
 from varc.models.vqvae import MultiScaleQuantizer
+
+HEAD_ROWS = 1024  # positions whose logits exist at a time
+CPU_TOKENS = 8192  # tokens in a batch on the CPU: more do not make it faster, see benchmarks/engine.py
+GPU_SHARE = 0.5  # of the free memory that a batch may take
+
+logger = logging.getLogger(__name__)
 
 
 @torch.inference_mode()
 def log_prob_per_token(var: VAR, teacher_input: Tensor, tokens: Tensor, labels: Tensor) -> Tensor:
     """log p(r_i | earlier scales, label) in nats, float32 (B, L), of tokens (B, L) under labels (B,).
 
-    teacher_input: (B, L - p_0^2, Cvae) of the same tokens, see MultiScaleQuantizer.teacher_input.
+    The plain forward pass, by which the engine is checked. teacher_input: (B, L - p_0^2, Cvae) of the same tokens,
+    see MultiScaleQuantizer.teacher_input.
     """
     log_prob = var(labels, teacher_input).log_softmax(dim=-1)
     return log_prob.gather(-1, tokens[..., None])[..., 0]
 
 
-def sum_per_scale(log_prob: Tensor, patch_nums: tuple[int, ...]) -> Tensor:
+def sum_per_scale(log_prob: Tensor, patch_nums: Sequence[int]) -> Tensor:
     """Sums of (B, L) over the tokens of each scale that L covers: float64 (B, k)."""
     sizes = [p * p for p in patch_nums]
     scales = next(k for k in range(len(sizes) + 1) if sum(sizes[:k]) == log_prob.shape[1])
     return torch.stack([part.double().sum(1) for part in log_prob.split(sizes[:scales], dim=1)], dim=1)
+
+
+class ClassTables(NamedTuple):
+    """What depends on the class alone; row i is of class_ids[i]."""
+
+    class_ids: Tensor  # (n,), ascending
+    start: Tensor  # (n, p_0^2, C)
+    blocks: Sequence[
+        tuple[Tensor, ...]
+    ]  # per block gamma1, gamma2, 1 + scale1, 1 + scale2, shift1, shift2: each (n, 1, C)
+    head: tuple[Tensor, Tensor]  # 1 + scale, shift: each (n, 1, C)
+
+
+def class_tables(var: VAR, class_ids: Tensor) -> ClassTables:
+    """The tables of some classes (n,), ascending."""
+    cond = var.class_emb(class_ids)
+    block_cond = var.shared_ada_lin(cond).view(-1, 1, 6, var.config.width) if var.config.shared_adaln else cond
+    blocks = []
+    for block in var.blocks:
+        gamma1, gamma2, scale1, scale2, shift1, shift2 = block.modulation(block_cond)  # type: ignore[operator]
+        blocks.append((gamma1, gamma2, 1 + scale1, 1 + scale2, shift1, shift2))
+    scale, shift = var.head_nm.ada_lin(cond).view(-1, 1, 2, var.config.width).unbind(2)
+    return ClassTables(class_ids, cond[:, None] + var.pos_start, blocks, (1 + scale, shift))
+
+
+def embed(var: VAR, teacher_input: Tensor) -> Tensor:
+    """The transformer's input (N, L, C) of images, but for the start token, which is the class's."""
+    first = var.config.patch_nums[0] ** 2
+    L = first + teacher_input.shape[1]
+    x = F.pad(var.word_embed(teacher_input), (0, 0, first, 0))
+    return x + var.lvl_embed(var.lvl_1L[:, :L]) + var.pos_1LC[:, :L]
+
+
+def modulated(x: Tensor, scale: Tensor, shift: Tensor, dtype: torch.dtype) -> Tensor:
+    """LayerNorm, scaled and shifted."""
+    return torch.addcmul(shift, F.layer_norm(x, (x.shape[-1],), eps=1e-6), scale).to(dtype)
+
+
+def attention(block: Block, h: Tensor, spans: Sequence[tuple[int, int]], past: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The block's attention over h (B, l, C), and keys and values (2, B, H, L, D) with those of earlier positions.
+
+    spans: first and end of each scale in h; a scale sees everything up to its own end.
+    """
+    attn = block.attn
+    B, length, C = h.shape
+    bias = torch.cat([attn.q_bias, attn.zero_k_bias, attn.v_bias])
+    q, k, v = F.linear(h, attn.mat_qkv.weight, bias).view(B, length, 3, attn.heads, -1).permute(2, 0, 3, 1, 4)
+    q = F.normalize(q, dim=-1) * attn.scale_mul_1H11.clamp_max(MAX_LOG_SCALE).exp().to(q.dtype)
+    kv = torch.stack([F.normalize(k, dim=-1), v])
+    before = 0
+    if past is not None:
+        before = past.shape[3]
+        kv = torch.cat([past, kv], dim=3)
+    out = h.new_empty(B, length, attn.heads, C // attn.heads)
+    for first, end in spans:
+        keys, values = kv[:, :, :, : before + end]
+        seen = F.scaled_dot_product_attention(q[:, :, first:end], keys, values, scale=1.0)
+        out[:, first:end] = seen.transpose(1, 2)
+    return attn.proj(out.view(B, length, C)), kv
+
+
+def block_pass(
+    block: Block, x: Tensor, modulation: Sequence[Tensor], spans: Sequence[tuple[int, int]], past: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """One block over the residual stream x (B, l, C), float32; the linear layers run in the weights' dtype."""
+    gamma1, gamma2, scale1, scale2, shift1, shift2 = modulation
+    dtype = block.attn.proj.weight.dtype
+    h, kv = attention(block, modulated(x, scale1, shift1, dtype), spans, past)
+    x = torch.addcmul(x, h.to(x.dtype), gamma1)
+    h = block.ffn(modulated(x, scale2, shift2, dtype))
+    return torch.addcmul(x, h.to(x.dtype), gamma2), kv
+
+
+def head_log_prob(var: VAR, x: Tensor, scale: Tensor, shift: Tensor, tokens: Tensor) -> Tensor:
+    """log p of tokens (B, l), float32, from the last block's output x (B, l, C)."""
+    h = modulated(x, scale, shift, torch.float32).flatten(0, 1)
+    parts = []
+    for rows, target in zip(h.split(HEAD_ROWS), tokens.flatten().split(HEAD_ROWS), strict=True):
+        logits = var.head(rows)
+        parts.append(logits.gather(1, target[:, None])[:, 0] - logits.logsumexp(1))
+    return torch.cat(parts).view(tokens.shape)
+
+
+def pair_log_prob(var: VAR, tables: ClassTables, x: Tensor, tokens: Tensor, rows: Tensor) -> Tensor:
+    """log p per token (B, L), float32, of tokens (B, L) with input embeddings x (B, L, C), under the rows (B,)."""
+    first = var.config.patch_nums[0] ** 2
+    x = x.clone()
+    x[:, :first] += tables.start[rows]
+    spans = list(pairwise(accumulate((p * p for p in var.config.patch_nums), initial=0)))
+    spans = [span for span in spans if span[1] <= x.shape[1]]
+    for block, table in zip(var.blocks, tables.blocks, strict=True):
+        x, _ = block_pass(block, x, [part[rows] for part in table], spans)  # type: ignore[arg-type]
+    return head_log_prob(var, x, tables.head[0][rows], tables.head[1][rows], tokens)
+
+
+def in_precision(var: VAR, precision: str) -> VAR:
+    """The model itself for float32; for bf16 a copy whose blocks' linear layers are bfloat16, and all else is not."""
+    if precision == "float32":
+        return var
+    var = copy.deepcopy(var)
+    for block in var.blocks:
+        for part in (block.attn, block.ffn):
+            assert isinstance(part, nn.Module)
+            part.bfloat16()
+    return var
+
+
+def pairs_per_batch(var: VAR, length: int, device: torch.device) -> int:
+    """How many pairs of `length` tokens a batch should hold: a measured number on the CPU, by free memory on a GPU."""
+    if device.type != "cuda":
+        return max(1, CPU_TOKENS // length)
+    per_pair = 4 * length * (24 * var.config.width)  # residual, normalised, qkv twice, MLP's inner layer twice
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, int(GPU_SHARE * free / per_pair))
 
 
 @torch.inference_mode()
@@ -33,25 +167,45 @@ def score(
     tokens: NDArray[np.uint16],
     candidates: NDArray[np.int32],
     *,
-    batch_size: int,
     device: torch.device,
+    batch_size: int | None = None,
+    precision: str = "float32",
 ) -> NDArray[np.float64]:
     """Log-likelihoods per scale (N, M, k), in nats, of images under their candidate classes.
 
     tokens: (N, L) of the first k scales. candidates: (N, M) class_ids. A batch holds (image, class) pairs, also of
-    several images; its size changes results by float rounding only.
+    several images; its size (None: chosen here) changes results by float rounding only, and is halved where memory
+    does not suffice. precision: float32, or bf16 for the linear layers of the blocks.
     """
     images, classes = candidates.shape
-    all_tokens = torch.from_numpy(tokens.astype(np.int64))
-    labels = torch.from_numpy(candidates.astype(np.int64)).flatten()
-    parts = []
-    for start in range(0, images * classes, batch_size):
-        pairs = torch.arange(start, min(start + batch_size, images * classes))
+    var = in_precision(var, precision)
+    all_tokens = torch.from_numpy(tokens.astype(np.int64)).to(device)
+    class_ids, rows = torch.from_numpy(candidates.astype(np.int64)).to(device).flatten().unique(return_inverse=True)
+    tables = class_tables(var, class_ids)
+    size = batch_size or pairs_per_batch(var, tokens.shape[1], device)
+    result = torch.empty(images * classes, tokens_scales(var, tokens.shape[1]), dtype=torch.float64)
+    start = 0
+    while start < len(result):
+        pairs = torch.arange(start, min(start + size, len(result)), device=device)
         image = pairs // classes
-        first, last = int(image[0]), int(image[-1])
-        batch = all_tokens[first : last + 1].to(device)
-        row = (image - first).to(device)
-        teacher_input = quantizer.teacher_input(batch)[row]
-        log_prob = log_prob_per_token(var, teacher_input, batch[row], labels[pairs].to(device))
-        parts.append(sum_per_scale(log_prob, var.config.patch_nums).cpu())
-    return torch.cat(parts).numpy().reshape(images, classes, -1)
+        first, last = start // classes, int(pairs[-1]) // classes
+        batch = all_tokens[first : last + 1]
+        try:
+            x = embed(var, quantizer.teacher_input(batch))[image - first]
+            log_prob = pair_log_prob(var, tables, x, batch[image - first], rows[pairs])
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+            size //= 2
+            logger.warning("out of memory: %d pairs a batch from here on", size)
+            torch.cuda.empty_cache()
+            continue
+        result[start : start + len(pairs)] = sum_per_scale(log_prob, var.config.patch_nums).cpu()
+        start += len(pairs)
+    return result.numpy().reshape(images, classes, -1)
+
+
+def tokens_scales(var: VAR, length: int) -> int:
+    """How many scales `length` tokens are."""
+    patch_nums = var.config.patch_nums
+    return next(k for k in range(len(patch_nums) + 1) if tokens_at(patch_nums, k) == length)

@@ -8,8 +8,13 @@ from snakemake.exceptions import WorkflowError
 from workflow.checks import ConfigError, check, in_order
 from workflow.imports import code_inputs
 from workflow.naming import (
+    ADAPTIVE,
     CANDIDATES,
     NOISE,
+    adaptive_stage,
+    spell_adaptive,
+    spell_candidates,
+    spell_scales,
     architecture,
     patch_nums,
     PUBLIC_NORM_GROUPS,
@@ -34,6 +39,13 @@ SHARDS = config["shards"]
 PAIRS = sorted({(d, c) for entry in config["evaluate"] for d in entry["datasets"] for c in entry["classifiers"]})
 MODELS = {name: config["models"][name] for name in sorted({config["classifiers"][c]["model"] for _, c in PAIRS})}
 TRAINED = {name: entry for name, entry in MODELS.items() if "train" in entry}
+ADAPTIVES = sorted({c for _, c in PAIRS if adaptive_stage(config["classifiers"][c])})
+FIXED = sorted({c for _, c in PAIRS} - set(ADAPTIVES))
+CALIBRATED = [  # those that score all classes at all scales in one stage, so that a softmax over them has a meaning
+    (d, c)
+    for d, c in PAIRS
+    if c in FIXED and "calibrate" in config["classifiers"][c] and len(config["classifiers"][c]["funnel"]) == 1
+]
 HUB = {entry[part]: (name, part) for name, entry in MODELS.items() if "hub" in entry for part in ("vqvae", "var")}
 
 
@@ -44,6 +56,9 @@ localrules:
     prune,
     robustness,
     download,
+    calibrate,
+    adaptive,
+    calibration,
 
 
 wildcard_constraints:
@@ -54,8 +69,15 @@ wildcard_constraints:
     classifier=r"[\w-]+",
     candidates=CANDIDATES,
     noise=NOISE,
+    adaptive=ADAPTIVE,
     scales=r"\d+",
+    precision=r"(-bf16)?",
     shard=r"\d+",
+
+
+def one_of(names):
+    """A wildcard constraint: one of the names."""
+    return "|".join(map(re.escape, names)) or r"(?!)"
 
 
 def code(script):
@@ -100,8 +122,9 @@ def model_of(wildcards):
     """A model that has the VQ-VAE of the wildcards and is evaluated on, or trained with, their data set."""
     if wildcards.vqvae in config["models"]:
         return wildcards.vqvae
-    models = (config["classifiers"][c]["model"] for dataset, c in PAIRS if dataset == wildcards.dataset)
-    return next(model for model in models if vqvae_of(model) == wildcards.vqvae)
+    classifiers = [config["classifiers"][c] for dataset, c in PAIRS if dataset == wildcards.dataset]
+    classifiers += [c for c in config["classifiers"].values() if c.get("calibrate") == wildcards.dataset]
+    return next(c["model"] for c in classifiers if vqvae_of(c["model"]) == wildcards.vqvae)
 
 
 def weights(model, part):
@@ -137,13 +160,25 @@ def shards_of(folder):
     return [f"{RUN}/{folder}/{shard}.parquet" for shard in range(SHARDS)]
 
 
+def full_stage(classifier):
+    """Whether a classifier's first stage scores all classes at all scales, in float32."""
+    first = stages(classifier)[0]
+    return first.scales == num_scales(classifier["model"]) and first.precision == "float32"
+
+
+def full_scores(model, dataset, sigma, samples):
+    """Scores of all classes at all scales: one list of files, all shards of one sample after the other's."""
+    folder = f"scores/{model}/{dataset}/all/scales{num_scales(model)}"
+    return [file for i in range(samples) for file in shards_of(f"{folder}/{spell_noise(sigma, i)}")]
+
+
 def full_pairs():
     """(dataset, model) pairs that some classifier scores at all scales for all classes."""
     return sorted(
         {
             (dataset, config["classifiers"][name]["model"])
             for dataset, name in PAIRS
-            if stages(config["classifiers"][name])[0].scales == num_scales(config["classifiers"][name]["model"])
+            if name in FIXED and full_stage(config["classifiers"][name])
         }
     )
 
@@ -153,6 +188,10 @@ def tables():
     names = ["accuracy.csv", "gflops.csv"]
     if len({dataset for dataset, _ in PAIRS}) > 1:
         names.append("robustness.csv")
+    if ADAPTIVES:
+        names += ["adaptive.csv", "adaptive.svg"]
+    if CALIBRATED:
+        names += ["calibration.csv", "calibration.svg"]
     if full_pairs():
         names += ["pruning.csv", "pruning.svg"]
     curves = [f"{RUN}/models/{model}/{part}_curve.svg" for model in TRAINED for part in ("vqvae", "var")]
@@ -164,7 +203,7 @@ def check_sources():
     jobs = [(job.rule.name, job.wildcards) for job in workflow.dag.needrun_jobs()]
     datasets = {wildcards.dataset for rule, wildcards in jobs if rule in ("manifest", "encode")}
     models = {model_of(wildcards) for rule, wildcards in jobs if rule in ("encode", "tokenize")}
-    models |= {wildcards.model for rule, wildcards in jobs if rule == "score"}
+    models |= {wildcards.model for rule, wildcards in jobs if rule in ("score", "score_adaptive")}
     message = absent({name: config["datasets"][name] for name in sorted(datasets)}) or unfit_weights(
         {name: config["models"][name] for name in sorted(models)}
     )
@@ -233,6 +272,97 @@ def funnel_files(wildcards):
     for i, stage in enumerate(funnel):
         folders = sample_folders(funnel[:i], stage)
         files[f"stage{i + 1}"] = [f for s in folders for f in shards_of(f"scores/{model}/{dataset}/{s}")]
+    return files
+
+
+def adaptive_classifier(wildcards):
+    """The classifier whose adaptive stage the wildcards model and adaptive spell."""
+    classifiers = (config["classifiers"][name] for name in ADAPTIVES)
+    return next(c for c in classifiers if (c["model"], spell_adaptive(c)) == (wildcards.model, wildcards.adaptive))
+
+
+def calibration_files(wildcards):
+    """What thresholds come from: scores of all classes at all scales and samples, on the calibration images."""
+    classifier, dataset = adaptive_classifier(wildcards), wildcards.dataset
+    samples = adaptive_stage(classifier)["samples"]
+    return {
+        "manifest": f"{RUN}/datasets/{dataset}.parquet",
+        "scores": full_scores(wildcards.model, dataset, spell_sigma(classifier.get("sigma")), samples),
+    }
+
+
+def adaptive_inputs(wildcards):
+    """What an adaptive stage reads for a shard: tokens of all samples, the model, and its thresholds."""
+    classifier, model = adaptive_classifier(wildcards), wildcards.model
+    folder = f"{RUN}/tokens/{vqvae_of(model)}/{wildcards.dataset}"
+    sigma, samples = spell_sigma(classifier.get("sigma")), adaptive_stage(classifier)["samples"]
+    return {
+        "tokens": [f"{folder}/{spell_noise(sigma, i)}/{wildcards.shard}.parquet" for i in range(samples)],
+        "vqvae": weights(model, "vqvae"),
+        "var": weights(model, "var"),
+        "thresholds": f"{RUN}/thresholds/{model}/{classifier['calibrate']}/{wildcards.adaptive}.json",
+        "manifest": f"{RUN}/datasets/{wildcards.dataset}.parquet",
+        "calibration": f"{RUN}/datasets/{classifier['calibrate']}.parquet",
+    }
+
+
+def adaptive_scores(classifier, dataset):
+    """The score files of an adaptive classifier, all shards."""
+    entry = config["classifiers"][classifier]
+    return shards_of(f"scores/{entry['model']}/{dataset}/all/{spell_adaptive(entry)}")
+
+
+def adaptive_files(wildcards):
+    """All that a prediction of an adaptive classifier is made of."""
+    classifier, dataset = config["classifiers"][wildcards.classifier], wildcards.dataset
+    vqvae, sigma = vqvae_of(classifier["model"]), spell_sigma(classifier.get("sigma"))
+    noises = [spell_noise(sigma, i) for i in range(adaptive_stage(classifier)["samples"])]
+    return {
+        "manifest": f"{RUN}/datasets/{dataset}.parquet",
+        "features": shards_of(f"features/{vqvae}/{dataset}"),
+        "tokens": [file for noise in noises for file in shards_of(f"tokens/{vqvae}/{dataset}/{noise}")],
+        "scores": adaptive_scores(wildcards.classifier, dataset),
+    }
+
+
+def reference_classifier(dataset, classifier):
+    """The fixed funnel that an adaptive one is compared with: of those of its model on the data set, the longest."""
+    model = config["classifiers"][classifier]["model"]
+    same = [c for d, c in PAIRS if d == dataset and c in FIXED and config["classifiers"][c]["model"] == model]
+    return max(same, key=lambda name: len(config["classifiers"][name]["funnel"]), default=None)
+
+
+def adaptive_table_rows():
+    """What tables/adaptive.csv compares: (dataset, adaptive classifier, its settings, the fixed funnel beside it)."""
+    return [
+        {"dataset": d, "classifier": c, "reference": reference_classifier(d, c), **config["classifiers"][c]}
+        for d, c in PAIRS
+        if c in ADAPTIVES
+    ]
+
+
+def adaptive_table_files(wildcards):
+    """Per row of the table: manifests and full scores of the evaluated and the calibration images, a prediction."""
+    files = {}
+    for i, row in enumerate(adaptive_table_rows()):
+        sigma, samples = spell_sigma(row.get("sigma")), adaptive_stage(row)["samples"]
+        for kind, dataset in (("test", row["dataset"]), ("calibration", row["calibrate"])):
+            files[f"{kind}_manifest{i}"] = f"{RUN}/datasets/{dataset}.parquet"
+            files[f"{kind}_scores{i}"] = full_scores(row["model"], dataset, sigma, samples)
+        if row["reference"]:
+            files[f"reference{i}"] = f"{RUN}/predictions/{row['reference']}/{row['dataset']}.parquet"
+    return files
+
+
+def calibration_table_files(wildcards):
+    """Per pair of CALIBRATED: manifests and full scores of the evaluated and of the calibration images."""
+    files = {}
+    for i, (dataset, name) in enumerate(CALIBRATED):
+        entry = config["classifiers"][name]
+        samples, sigma = stages(entry)[0].samples, spell_sigma(entry.get("sigma"))
+        for kind, images in (("test", dataset), ("calibration", entry["calibrate"])):
+            files[f"{kind}_manifest{i}"] = f"{RUN}/datasets/{images}.parquet"
+            files[f"{kind}_scores{i}"] = full_scores(entry["model"], images, sigma, samples)
     return files
 
 

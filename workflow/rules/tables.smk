@@ -3,6 +3,7 @@ rule gflops:
         classes=all_class_lists,
         published=published_file,
         checkpoints=shape_files,
+        adaptive=[file for dataset, name in PAIRS if name in ADAPTIVES for file in adaptive_scores(name, dataset)],
         code=code("gflops"),
     output:
         csv=report("results/{run}/tables/gflops.csv", category="Tables", caption="../report/gflops.rst"),
@@ -13,6 +14,7 @@ rule gflops:
         "../envs/varc.yaml"
     params:
         pairs=PAIRS,
+        shards=SHARDS if ADAPTIVES else 0,
         datasets=evaluated("datasets"),
         classifiers=evaluated("classifiers"),
         shapes=shapes(),
@@ -34,6 +36,7 @@ rule accuracy:
         "../envs/varc.yaml"
     params:
         pairs=PAIRS,
+        adaptive=ADAPTIVES,
         models={name: entry["model"] for name, entry in evaluated("classifiers").items()},
     script:
         "../../scripts/accuracy.py"
@@ -81,3 +84,40 @@ rule pruning:
         shapes=shapes(),
     script:
         "../../scripts/pruning.py"
+
+
+rule adaptive:
+    input:
+        unpack(adaptive_table_files),
+        code=code("adaptive"),
+    output:
+        csv=report("results/{run}/tables/adaptive.csv", category="Tables", caption="../report/adaptive.rst"),
+        markdown="results/{run}/tables/adaptive.md",
+        plot=report("results/{run}/tables/adaptive.svg", category="Tables", caption="../report/adaptive_plot.rst"),
+    log:
+        "results/{run}/logs/adaptive.log",
+    conda:
+        "../envs/varc.yaml"
+    params:
+        rows=adaptive_table_rows(),
+        shapes=shapes(),
+    script:
+        "../../scripts/adaptive.py"
+
+
+rule calibration:
+    input:
+        unpack(calibration_table_files),
+        code=code("calibration"),
+    output:
+        csv=report("results/{run}/tables/calibration.csv", category="Tables", caption="../report/calibration.rst"),
+        markdown="results/{run}/tables/calibration.md",
+        plot=report("results/{run}/tables/calibration.svg", category="Tables", caption="../report/calibration.rst"),
+    log:
+        "results/{run}/logs/calibration.log",
+    conda:
+        "../envs/varc.yaml"
+    params:
+        pairs=CALIBRATED,
+    script:
+        "../../scripts/calibration.py"

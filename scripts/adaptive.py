@@ -1,0 +1,54 @@
+"""Make the table of adaptive funnels: accuracy, cost and risk for several alphas, beside a fixed funnel."""
+
+import numpy as np
+import pandas as pd
+from job import job
+from shapes import model_configs
+
+from varc.metrics.flops import model_costs
+from varc.metrics.frontier import adaptive_row, fixed_frontier
+from varc.metrics.plots import plot_frontier
+from varc.metrics.tables import write_table
+from varc.scoring.adaptive import calibrate, read_full_scores, simulate
+from varc.storage import read_parquet
+
+ALPHAS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+CAPTION = (
+    "alpha: the promised risk that the label is dropped although the full funnel predicts it; observed_risk: its share "
+    "among the risk_images evaluated images whose label the full funnel predicts. Thresholds come from calibration "
+    "images alone. scoring_gflops: per image, fvcore's convention, encoder apart (encoder_gflops); of_varc: its share "
+    "of VARC's. vs_fixed: top-1 minus that of the classifier `reference`, paired, with a bootstrap interval and "
+    "McNemar's exact p. The alphas that no classifier runs are computed from the scores of all classes; the decisions "
+    "are the same."
+)
+
+
+def read(kind, i):
+    """Clean scores per scale, all samples, and the position of each image's label among the classes."""
+    labels = read_parquet(snakemake.input[f"{kind}_manifest{i}"])["label"].to_numpy()
+    per_scale, samples, class_ids = read_full_scores(snakemake.input[f"{kind}_scores{i}"], len(labels))
+    return per_scale, samples, np.searchsorted(class_ids, labels)
+
+
+with job(snakemake) as log:
+    rows, frontiers = [], {}
+    for i, row in enumerate(snakemake.params.rows):
+        costs = model_costs(*model_configs(snakemake.params.shapes[row["model"]]))
+        per_scale, samples, label = read("test", i)
+        known_per_scale, known_samples, known_label = read("calibration", i)
+        full_right = samples.mean(0).argmax(1) == label
+        fixed_right = per_scale.sum(-1).argmax(1) == label
+        if row["reference"]:
+            predictions = read_parquet(snakemake.input[f"reference{i}"])
+            fixed_right = predictions["prediction"].to_numpy() == predictions["label"].to_numpy()
+        for alpha in sorted({*ALPHAS, row["funnel"][0]["adaptive"]["alpha"]}):
+            thresholds = calibrate(known_per_scale, known_samples.mean(0), known_label, alpha)
+            found = adaptive_row(simulate(per_scale, samples[1:], thresholds), label, full_right, fixed_right, costs)
+            names = {"dataset": row["dataset"], "classifier": row["classifier"], "reference": row["reference"]}
+            varc_gflops = per_scale.shape[1] * costs.passes[per_scale.shape[2]].gflops
+            share = {"of_varc": found["scoring_gflops"] / varc_gflops}
+            rows.append({**names, "alpha": alpha, **found, **share})
+        frontiers[row["dataset"], row["classifier"]] = fixed_frontier(per_scale, label, costs)
+    table = pd.DataFrame(rows)
+    write_table(table, snakemake.output.csv, snakemake.output.markdown, CAPTION)
+    plot_frontier(snakemake.output.plot, table, frontiers)

@@ -1,0 +1,56 @@
+"""Score the images of a shard by the adaptive funnel."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from job import compute_device, job, measured
+from weights import read_var, read_vqvae
+
+from varc.data.classes import class_ids, data_set_classes
+from varc.errors import InputError
+from varc.scoring.funnel import all_classes
+from varc.scoring.progressive import adaptive_scores
+from varc.storage import (
+    adaptive_schema,
+    column_matrix,
+    fixed_size_list,
+    image_ids,
+    read_parquet,
+    write_parquet,
+)
+
+with job(snakemake) as log:
+    device = compute_device(snakemake)
+    known = set(image_ids(read_parquet(snakemake.input.calibration)))
+    if both := sorted(known & set(image_ids(read_parquet(snakemake.input.manifest)))):
+        raise InputError(f"{snakemake.input.calibration}: {both[0]} and {len(both) - 1} others are test images as well")
+    tables = [read_parquet(path) for path in snakemake.input.tokens]
+    ids = image_ids(tables[0])
+    vqvae, vqvae_card = read_vqvae(snakemake.input.vqvae, snakemake.params.vqvae_checkpoint)
+    var, card = read_var(snakemake.input.var, snakemake.params.var_checkpoint)
+    found = json.loads(Path(snakemake.input.thresholds).read_text())["thresholds"]
+    thresholds = np.array([np.inf if t is None else t for t in found])
+    candidates = all_classes(class_ids(data_set_classes(snakemake.params.dataset)), len(ids), card)
+    with measured(device, len(ids), log) as record:
+        result = adaptive_scores(
+            var.to(device),
+            vqvae.quantize.to(device),
+            [column_matrix(table, "tokens") for table in tables],
+            candidates,
+            thresholds,
+            device=device,
+        )
+    write_parquet(
+        snakemake.output.scores,
+        {
+            "image_id": np.repeat(ids, candidates.shape[1]),
+            "class_id": candidates.ravel(),
+            "scales": result.scales.ravel(),
+            "samples": result.samples.ravel(),
+            "log_likelihood": result.log_likelihood.ravel(),
+            "per_scale": fixed_size_list(result.per_scale.reshape(-1, len(thresholds))),
+        },
+        adaptive_schema(len(thresholds)),
+        {**record, "thresholds": found, "var_sha256": card["sha256"], "vqvae_sha256": vqvae_card["sha256"]},
+    )

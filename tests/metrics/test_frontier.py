@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from varc.metrics.calibration import (
+    expected_calibration_error,
+    fit_temperature,
+    negative_log_likelihood,
+    reliability,
+)
+from varc.metrics.flops import Cost, ModelCosts
+from varc.metrics.frontier import adaptive_gflops, fixed_frontier
+from varc.metrics.paired import paired_difference
+from varc.metrics.tables import adaptive_gflops_rows
+from varc.scoring.adaptive import AdaptiveScores
+
+COSTS = ModelCosts(Cost(100.0, 0.0), {1: Cost(1.0, 0.1), 2: Cost(5.0, 0.5)})
+
+
+def result():
+    """Image 0: one survivor. Image 1: two survivors with three samples."""
+    return AdaptiveScores(
+        scales=np.array([[2, 1, 1], [2, 2, 1]], np.int32),
+        samples=np.array([[1, 0, 0], [3, 3, 0]], np.int32),
+        per_scale=np.zeros((2, 3, 2)),
+        log_likelihood=np.zeros((2, 3)),
+    )
+
+
+def test_costs_of_an_adaptive_funnel_by_hand():
+    assert adaptive_gflops(result(), COSTS).tolist() == [5 + 1 + 1, 5 + 5 + 1 + 4 * 5]
+    rows = {row["stage"]: row for row in adaptive_gflops_rows("d", "c", result(), COSTS)}
+    assert rows["stage1"]["gflops"] == pytest.approx((7 + 31) / 2)
+    assert rows["total"]["gflops"] == pytest.approx(100 + (7 + 31) / 2)
+    assert rows["stage1"]["passes"] == 3 + 2
+    assert rows["stage1"]["attention_gflops"] == pytest.approx((0.7 + 3.1) / 2)
+
+
+def test_the_fixed_frontier_has_varc_at_its_end():
+    rng = np.random.default_rng(0)
+    per_scale, label = rng.normal(size=(200, 3, 2)), rng.integers(0, 3, 200)
+    points = fixed_frontier(per_scale, label, COSTS).set_index(["scales", "k"])
+    assert points.loc[(1, 3), "top1"] == (per_scale.sum(-1).argmax(1) == label).mean()
+    assert points.loc[(1, 1), "top1"] == (per_scale[..., 0].argmax(1) == label).mean()
+    assert points["gflops"].tolist() == [3.0, 3 + 2 * 5, 3 + 3 * 5]
+
+
+def test_paired_difference_by_hand():
+    right = np.array([True] * 60 + [False] * 40)
+    other = np.array([True] * 50 + [False] * 10 + [True] * 2 + [False] * 38)
+    found = paired_difference(right, other)
+    assert found.difference == pytest.approx(0.08)
+    assert found.p == pytest.approx(2 * sum((1, 12, 66)) / 2**12)  # two-sided binomial, 10 of 12
+    assert found.low == pytest.approx(0.08 - 1.96 * 0.0337, abs=0.01)
+    assert found.high == pytest.approx(0.08 + 1.96 * 0.0337, abs=0.01)
+    assert paired_difference(right, right) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_a_temperature_is_found_again():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(20000, 5)) * 2
+    label = (softmax(scores, axis=1).cumsum(1) > rng.random((20000, 1))).argmax(1)
+    assert fit_temperature(scores * 7, label) == pytest.approx(7, rel=0.05)
+    assert expected_calibration_error(scores, label) < 0.02
+    assert expected_calibration_error(scores * 7, label) > 0.1
+    assert expected_calibration_error(scores * 7, label, 7.0) < 0.02
+    assert negative_log_likelihood(scores * 7, label, 7.0) < negative_log_likelihood(scores * 7, label)
+
+
+def test_calibration_error_by_hand():
+    half = np.log([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
+    label = np.array([0, 1, 0, 0])
+    # confidence 0.9 with accuracy 0.5, confidence 0.6 with accuracy 1
+    assert expected_calibration_error(half, label) == pytest.approx(0.4)
+    confidence, accuracy, count = reliability(half, label)
+    assert confidence.tolist() == pytest.approx([0.6, 0.9])
+    assert (accuracy.tolist(), count.tolist()) == ([1.0, 0.5], [2, 2])

@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+import torch
+from parity import models, reference
+
+from varc.scoring.adaptive import (
+    AdaptiveScores,
+    calibrate,
+    final_order,
+    label_behind,
+    predict_adaptive,
+    simulate,
+    survivors,
+    unsettled,
+)
+from varc.scoring.likelihood import score
+from varc.scoring.progressive import adaptive_scores
+
+CPU = torch.device("cpu")
+NEVER = np.full(3, np.inf)
+
+
+def random_scores(seed, images=400, classes=6, scales=3, signal=1.0):
+    """Per-scale log-likelihoods in which the label gains on average, and the labels."""
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, classes, images)
+    per_scale = rng.normal(size=(images, classes, scales))
+    per_scale[np.arange(images), label] += signal
+    return per_scale, label
+
+
+def test_survivors_by_hand():
+    so_far = np.array([[0.0, -1.0, -3.0], [-5.0, -2.0, -2.5]])
+    alive = np.array([[True, True, True], [True, False, True]])
+    assert survivors(so_far, alive, 1.0).tolist() == [[True, True, False], [False, False, True]]
+    assert survivors(so_far, alive, np.inf).tolist() == alive.tolist()
+    assert survivors(so_far, alive, 0.0).tolist() == [[True, False, False], [False, False, True]]
+
+
+def test_without_thresholds_all_is_scored_and_varc_predicts():
+    per_scale, _ = random_scores(0)
+    result = simulate(per_scale, np.zeros((0, 400, 6)), NEVER)
+    assert (result.scales == 3).all() and (result.samples == 1).all()
+    assert (final_order(result)[:, 0] == per_scale.sum(-1).argmax(1)).all()
+    assert np.allclose(result.log_likelihood, per_scale.sum(-1))
+
+
+def test_a_dropped_candidate_stops_where_it_fell_behind():
+    per_scale = np.array([[[0.0, 0.0, 0.0], [-3.0, 9.0, 9.0], [-1.0, -3.0, 9.0]]])
+    result = simulate(per_scale, np.zeros((0, 1, 3)), np.array([2.0, 2.0, 2.0]))
+    assert result.scales.tolist() == [[3, 1, 2]]
+    assert result.samples.tolist() == [[1, 0, 0]]
+    assert result.log_likelihood.tolist() == [[0.0, -3.0, -4.0]]
+    assert np.isnan(result.per_scale[0, 1]).tolist() == [False, True, True]
+    assert final_order(result).tolist() == [[0, 2, 1]]
+
+
+@pytest.mark.parametrize("alpha", [0.02, 0.1, 0.3])
+def test_the_risk_is_as_promised_over_many_calibration_sets(alpha):
+    """The mean risk over calibration sets is at most alpha, and not far below it."""
+    risks = []
+    for seed in range(60):
+        per_scale, label = random_scores(seed, images=400)
+        thresholds = calibrate(per_scale, per_scale.sum(-1), label, alpha)
+        other, other_label = random_scores(seed + 1000, images=2000)
+        full_right = other.sum(-1).argmax(1) == other_label
+        result = simulate(other, np.zeros((0, 2000, 6)), thresholds)
+        kept = np.take_along_axis(result.samples, other_label[:, None], 1)[:, 0] > 0
+        risks.append((~kept)[full_right].mean())
+    error = np.std(risks) / np.sqrt(len(risks))
+    assert np.mean(risks) <= alpha + 2 * error
+    assert np.mean(risks) >= alpha / 3
+
+
+def test_too_few_calibration_images_for_alpha_drop_nothing():
+    per_scale, label = random_scores(0, images=40)
+    assert np.isinf(calibrate(per_scale, per_scale.sum(-1), label, 0.001)).all()
+    assert np.isinf(calibrate(per_scale[:1], per_scale[:1].sum(-1), label[:1], 0.5)).all()
+
+
+def test_smaller_risks_cost_more():
+    per_scale, label = random_scores(0, images=4000)
+    thresholds = [calibrate(per_scale, per_scale.sum(-1), label, alpha) for alpha in (0.3, 0.1, 0.03, 0.01)]
+    scored = [simulate(per_scale, np.zeros((0, 4000, 6)), t).scales.sum() for t in thresholds]
+    assert scored == sorted(set(scored))
+
+
+def test_label_behind_by_hand():
+    per_scale = np.array([[[0.0, 1.0], [2.0, -3.0]]])
+    assert label_behind(per_scale, np.array([0])).tolist() == [[2.0, 0.0]]
+    assert label_behind(per_scale, np.array([1])).tolist() == [[0.0, 2.0]]
+
+
+def test_samples_are_added_until_the_margin_is_settled():
+    alive = np.array([[True, True, False]] * 3 + [[True, False, False]])
+    first = np.array([[0.0, -1.0, 5.0]] * 4)
+    assert unsettled(first[None], alive).tolist() == [True, True, True, False]
+    second = np.array([[0.0, -1.1, 5.0], [0.0, 1.0, 5.0], [0.0, -9.0, 5.0], [0.0, 0.0, 0.0]])
+    # margins (1, 1.1): mean 1.05, error 0.05; (1, -1): mean 0; (1, 9): mean 5, error 4
+    assert unsettled(np.stack([first, second]), alive).tolist() == [False, True, True, False]
+
+
+def test_only_open_images_get_more_samples():
+    per_scale = np.array([[[0.0], [-1.0]], [[0.0], [-1.0]], [[0.0], [-9.0]]])
+    noisy = np.array([[[0.0, -1.1], [0.0, 1.0], [7.0, 7.0]], [[3.0, 3.0], [0.0, 3.0], [7.0, 7.0]]])
+    result = simulate(per_scale, noisy, np.array([2.0]))
+    assert result.samples.tolist() == [[2, 2], [3, 3], [1, 0]]
+    assert result.log_likelihood[0].tolist() == pytest.approx([0.0, -1.05])
+    assert result.log_likelihood[1].tolist() == pytest.approx([0.0, 1.0])
+    assert final_order(result)[:, 0].tolist() == [0, 1, 0]
+
+
+def test_the_engine_does_what_the_simulation_says():
+    """On the reference's model: thresholds that drop some after each scale, and smoothing for what is left."""
+    (vqvae, var), ref = models(), reference()
+    candidates = np.tile(np.arange(20, dtype=np.int32), (3, 1))
+    tokens = [ref["smoothed_tokens"][s].astype(np.uint16) for s in range(3)]
+    full = [score(var, vqvae.quantize, t, candidates, device=CPU) for t in tokens]
+    behind = full[0].cumsum(-1).max(1, keepdims=True) - full[0].cumsum(-1)
+    thresholds = np.quantile(behind, 0.8, axis=(0, 1))
+    expected = simulate(full[0], np.stack([f.sum(-1) for f in full[1:]]), thresholds)
+    assert len(np.unique(expected.scales)) > 3 and expected.samples.max() > 1
+    for images_per_batch in (1, 3):
+        found = adaptive_scores(
+            var, vqvae.quantize, tokens, candidates, thresholds, device=CPU, images_per_batch=images_per_batch
+        )
+        assert (found.scales == expected.scales).all() and (found.samples == expected.samples).all()
+        assert np.nanmax(np.abs(found.per_scale - expected.per_scale)) < 1e-2
+        assert np.array_equal(np.isnan(found.per_scale), np.isnan(expected.per_scale))
+        assert np.abs(found.log_likelihood - expected.log_likelihood).max() < 1e-2
+
+
+def test_predictions_of_an_adaptive_funnel():
+    result = AdaptiveScores(
+        scales=np.array([[2, 1, 2], [1, 2, 2]], np.int32),
+        samples=np.array([[1, 0, 0], [0, 2, 2]], np.int32),
+        per_scale=np.zeros((2, 3, 2)),
+        log_likelihood=np.array([[-5.0, -1.0, -6.0], [-1.0, -4.0, -3.0]]),
+    )
+    found = predict_adaptive(result, np.array([3, 5, 8]), np.array(["a", "b"], object), np.array([8, 5]), {})
+    assert found["prediction"].tolist() == [3, 8]
+    assert found["runner_up"] == [None, 5]
+    assert found["margin"] == [None, 1.0]
+    assert found["rank_stage1"] == [None, 2]

@@ -1,0 +1,176 @@
+"""The adaptive funnel's decisions, without a model: how far an image is scored depends on how clear its case is.
+
+After every scale a candidate is dropped when its log-likelihood so far is behind the best by more than that scale's
+threshold. Where several candidates survive all scales, smoothing samples are added until the sign of the margin is
+settled. varc/scoring/progressive.py computes what is asked for here.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from varc.scoring.funnel import as_labels, read_per_scale, read_scores
+from varc.storage import column_matrix, provenance, read_parquet
+
+SETTLED = 2.0  # standard errors that the mean margin must be away from 0
+
+
+class AdaptiveScores(NamedTuple):
+    """What the adaptive funnel computed for N images with M candidates at K scales."""
+
+    scales: NDArray[np.int32]  # (N, M): how many scales each candidate was scored at
+    samples: NDArray[np.int32]  # (N, M): how many samples at all scales; 0 for a dropped candidate
+    per_scale: NDArray[np.float64]  # (N, M, K): of the clean sample; NaN beyond `scales`
+    log_likelihood: NDArray[np.float64]  # (N, M): survivors: mean over samples; others: the sum of per_scale
+
+
+def calibrate(
+    per_scale: NDArray[np.float64], final: NDArray[np.float64], label_index: NDArray[np.integer], alpha: float
+) -> NDArray[np.float64]:
+    """Thresholds (K,) in nats such that a label that the full funnel predicts is dropped with probability <= alpha.
+
+    per_scale (N, M, K): clean log-likelihoods of all classes on calibration images; final (N, M): the full funnel's
+    scores of all classes, which predict; label_index (N,): the label's position among the classes. Only images whose
+    label the full funnel predicts count. One half of them gives the thresholds' shape (per scale, a quantile of how
+    far the label is behind the best), the other half the factor that they are multiplied by: the split-conformal
+    quantile of the largest ratio of that distance to the shape over the scales (Vovk et al. 2005; Angelopoulos et al.
+    2022), so the guarantee holds for images like these at any n. Infinite where n is too small for alpha.
+    """
+    behind = label_behind(per_scale, label_index)[final.argmax(1) == label_index]  # (n, K)
+    shape_half, factor_half = behind[::2], behind[1::2]
+    if len(factor_half) == 0:
+        return np.full(per_scale.shape[2], np.inf)
+    level = max(0.5, 1 - alpha)
+    shape = np.maximum(np.quantile(shape_half, level, axis=0), 1e-3)
+    ratio = np.sort((factor_half / shape).max(axis=1))
+    rank = math.ceil((len(ratio) + 1) * (1 - alpha))
+    factor = ratio[rank - 1] if rank <= len(ratio) else np.inf
+    return factor * shape
+
+
+def label_behind(per_scale: NDArray[np.float64], label_index: NDArray[np.integer]) -> NDArray[np.float64]:
+    """How far (N, K) the label is behind the best class after each scale, in nats; 0 where it is the best."""
+    so_far = per_scale.cumsum(axis=2)
+    own = np.take_along_axis(so_far, label_index[:, None, None], 1)[:, 0]
+    return so_far.max(axis=1) - own
+
+
+def survivors(so_far: NDArray[np.float64], alive: NDArray[np.bool_], threshold: float) -> NDArray[np.bool_]:
+    """Which candidates (N, M) stay: those alive that are not behind the best alive one by more than the threshold."""
+    best = np.where(alive, so_far, -np.inf).max(axis=1, keepdims=True)
+    return alive & (so_far >= best - threshold)
+
+
+def unsettled(samples: NDArray[np.float64], alive: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Images (N,) whose prediction is open after some samples (n, N, M): two or more candidates are alive, and the mean
+    margin of the best two is within SETTLED standard errors of 0. After one sample all such images are open."""
+    several = alive.sum(1) > 1
+    n = len(samples)
+    if n == 1 or not several.any():
+        return several
+    mean = np.where(alive, samples.mean(0), -np.inf)
+    first, second = np.argsort(-mean, axis=1, kind="stable")[:, :2].T
+    image = np.arange(samples.shape[1])
+    margin = samples[:, image, first] - samples[:, image, second]  # (n, N)
+    with np.errstate(invalid="ignore"):
+        error = margin.std(axis=0, ddof=1) / math.sqrt(n)
+        return several & ~(margin.mean(0) > SETTLED * error)
+
+
+def simulate(
+    per_scale: NDArray[np.float64], noisy: NDArray[np.float64], thresholds: NDArray[np.float64]
+) -> AdaptiveScores:
+    """What adaptive_scores gives, from scores of all classes: clean (N, M, K), and noisy samples (S - 1, N, M)."""
+    images, classes, num_scales = per_scale.shape
+    so_far = per_scale.cumsum(axis=2)
+    alive = np.ones((images, classes), bool)
+    scales = np.zeros((images, classes), np.int32)
+    for k in range(num_scales):
+        scales[alive] = k + 1
+        alive = survivors(so_far[..., k], alive, thresholds[k])
+    samples = so_far[None, ..., -1]
+    used = alive.astype(np.int32)
+    total = np.where(alive, so_far[..., -1], 0.0)
+    for extra in noisy:
+        more = unsettled(samples, alive)
+        still = more[:, None] & alive & (used == len(samples))
+        samples = np.concatenate([samples, extra[None]])
+        total[still] += extra[still]
+        used[still] += 1
+    return finished(per_scale, scales, used, total)
+
+
+def finished(
+    per_scale: NDArray[np.float64], scales: NDArray[np.int32], used: NDArray[np.int32], total: NDArray[np.float64]
+) -> AdaptiveScores:
+    """The result, with what was not reached taken out. total (N, M): sums over the samples of the survivors."""
+    reached = np.arange(per_scale.shape[2]) < scales[..., None]
+    per_scale = np.where(reached, per_scale, np.nan)
+    mean = np.where(used > 0, total / np.maximum(used, 1), np.nansum(per_scale, axis=2))
+    return AdaptiveScores(scales, used, per_scale, mean)
+
+
+def final_order(result: AdaptiveScores) -> NDArray[np.intp]:
+    """The candidates (N, M) best first: survivors by score, then the dropped ones, the later dropped the better."""
+    return np.lexsort((-result.log_likelihood, -result.scales, result.samples == 0), axis=1)
+
+
+def read_full_scores(
+    paths: Sequence[str | Path], images: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.integer]]:
+    """Scores of all classes at all scales: per_scale of the clean sample (N, M, K), log-likelihoods of all samples
+    (S, N, M), and the class_ids (M,). paths: of each sample, the clean one first, all shards; images: N in all."""
+    scores = [read_scores(path) for path in paths]
+    per_shard = [len(part.image_ids) for part in scores]
+    shards = next(n for n in range(1, len(paths) + 1) if sum(per_shard[:n]) == images)
+    samples = [
+        np.concatenate([part.log_likelihood for part in scores[i : i + shards]]) for i in range(0, len(paths), shards)
+    ]
+    per_scale = np.concatenate([read_per_scale(path) for path in paths[:shards]])
+    return per_scale, np.stack(samples), scores[0].class_ids[0]
+
+
+def read_adaptive(paths: Sequence[str | Path]) -> tuple[AdaptiveScores, NDArray[np.integer]]:
+    """The scores of an adaptive funnel, of all shards, and the class_ids (M,)."""
+    parts: list[list[NDArray[Any]]] = []
+    for path in paths:
+        table = read_parquet(path)
+        images = provenance(path)["images"]
+        names = ("scales", "samples", "log_likelihood", "class_id")
+        scales, samples, log_likelihood, class_ids = (table[name].to_numpy().reshape(images, -1) for name in names)
+        per_scale = column_matrix(table, "per_scale").reshape(*scales.shape, -1)
+        parts.append([scales, samples, per_scale, log_likelihood, class_ids])
+    whole = [np.concatenate([part[i] for part in parts]) for i in range(5)]
+    return AdaptiveScores(*whole[:4]), whole[4][0]
+
+
+def predict_adaptive(
+    result: AdaptiveScores,
+    class_ids: NDArray[np.integer],
+    image_ids: NDArray[np.object_],
+    labels: NDArray[np.integer],
+    label_of: dict[int, int],
+) -> dict[str, Any]:
+    """The best survivor of each image, as columns of `predictions`; see varc.scoring.funnel.predict.
+
+    margin: to the best other survivor; null, like runner_up, where there is none.
+    """
+    order = final_order(result)
+    ranked = np.take_along_axis(result.log_likelihood, order, 1)
+    alone = (result.samples > 0).sum(1) == 1
+    best = class_ids[order]
+    hit = (as_labels(best, label_of) == labels[:, None]) & np.take_along_axis(result.samples > 0, order, 1)
+    second = min(1, order.shape[1] - 1)
+    return {
+        "image_id": image_ids,
+        "label": labels,
+        "prediction": best[:, 0],
+        "score": ranked[:, 0],
+        "runner_up": [None if a else int(c) for a, c in zip(alone, best[:, second], strict=True)],
+        "margin": [None if a else m for a, m in zip(alone, ranked[:, 0] - ranked[:, second], strict=True)],
+        "rank_stage1": [int(row.argmax()) + 1 if row.any() else None for row in hit],
+    }
