@@ -15,7 +15,7 @@ else
 TORCH_INDEX ?= https://pypi.org/simple
 endif
 
-.PHONY: demo test venv lint format lock report
+.PHONY: demo test bench venv lint format lock
 .DEFAULT_GOAL := demo
 
 demo: venv
@@ -26,6 +26,9 @@ demo: venv
 
 test: venv
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: venv
+	$(BIN)/python benchmarks/engine.py
 
 venv: .venv/installed
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from varc.logs import job_log
 
+PROGRESS_SECONDS = 10.0
+
 
 @contextmanager
 def job(snakemake: Any) -> Iterator[Any]:
@@ -26,8 +28,11 @@ def compute_device(snakemake: Any) -> Any:
 
 
 @contextmanager
-def measured(device: Any, images: int, log: Any) -> Iterator[dict[str, Any]]:
-    """A dict that has the provenance of the computation once the block ends: device, seconds, rate, peak memory."""
+def measured(device: Any, images: int, log: Any, gflops: float | None = None) -> Iterator[dict[str, Any]]:
+    """A dict that has the provenance of the computation once the block ends: device, seconds, rates, peak memory.
+
+    gflops: what the block computes, where that is known (nominal, fvcore's convention).
+    """
     import torch
 
     from varc.device import device_name, peak_memory
@@ -45,4 +50,23 @@ def measured(device: Any, images: int, log: Any) -> Iterator[dict[str, Any]]:
         "images_per_second": images / seconds,
         "peak_memory_bytes": peak_memory(device),
     }
-    log.info("%d images in %.1f s, %.1f images/s", images, seconds, images / seconds)
+    rate = ""
+    if gflops is not None:
+        record["gflops_per_second"] = gflops / seconds
+        rate = f", {gflops / seconds:.1f} GFLOP/s"
+    log.info("%d images in %.1f s, %.1f images/s%s", images, seconds, images / seconds, rate)
+
+
+def progress(log: Any) -> Any:
+    """A report of progress for the engine: at most a line every PROGRESS_SECONDS, with the rate and the time left."""
+    start = last = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= PROGRESS_SECONDS:
+            last = now
+            left = (total - done) * (now - start) / done
+            log.info("%d of %d pairs, %.1f pairs/s, ETA %.0f s", done, total, done / (now - start), left)
+
+    return report

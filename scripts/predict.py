@@ -4,7 +4,7 @@ import pyarrow as pa
 from job import job
 
 from varc.scoring.funnel import mean_over_samples, predict, read_label_of, read_scores
-from varc.storage import predictions_schema, read_parquet, shard_bounds, total_seconds, write_parquet
+from varc.storage import devices, predictions_schema, read_parquet, shard_bounds, total_seconds, write_parquet
 
 with job(snakemake) as log:
     labels = read_parquet(snakemake.input.manifest)["label"].to_numpy()
@@ -19,13 +19,11 @@ with job(snakemake) as log:
         first, end = shard_bounds(len(labels), shard, shards)
         tables.append(pa.table(predict(stages, labels[first:end], label_of), schema=schema))
     predictions = pa.concat_tables(tables)
-    record = {
-        "images": len(predictions),
-        "seconds": {
-            "encoder": total_seconds(snakemake.input.features) + total_seconds(snakemake.input.tokens),
-            **{f"stage{i + 1}": total_seconds(files) for i, files in enumerate(stage_files)},
-        },
-    }
+    seconds = {"encoder": total_seconds([*snakemake.input.features, *snakemake.input.tokens])}
+    for i, files in enumerate(stage_files):
+        before = {path for earlier in stage_files[:i] for path in earlier}  # clean scores that this stage reads again
+        seconds[f"stage{i + 1}"] = total_seconds([path for path in files if path not in before])
+    record = {"images": len(predictions), "seconds": seconds, "device": devices(stage_files[-1])}
     write_parquet(
         snakemake.output.predictions, dict(zip(schema.names, predictions.columns, strict=True)), schema, record
     )

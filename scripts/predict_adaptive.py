@@ -5,7 +5,7 @@ from job import job
 
 from varc.scoring.adaptive import predict_adaptive, read_adaptive
 from varc.scoring.funnel import read_label_of
-from varc.storage import concat_ids, predictions_schema, read_parquet, total_seconds, write_parquet
+from varc.storage import concat_ids, devices, predictions_schema, read_parquet, total_seconds, write_parquet
 
 with job(snakemake) as log:
     labels = read_parquet(snakemake.input.manifest)["label"].to_numpy()
@@ -14,12 +14,10 @@ with job(snakemake) as log:
     schema = predictions_schema(1)
     label_of = read_label_of(snakemake.input.manifest)
     predictions = pa.table(predict_adaptive(result, class_ids, ids, labels, label_of), schema=schema)
-    record = {
-        "images": len(predictions),
-        "seconds": {
-            "encoder": total_seconds(snakemake.input.features) + total_seconds(snakemake.input.tokens),
-            "stage1": total_seconds(snakemake.input.scores),
-        },
+    seconds = {
+        "encoder": total_seconds([*snakemake.input.features, *snakemake.input.tokens]),
+        "stage1": total_seconds(snakemake.input.scores),
     }
+    record = {"images": len(predictions), "seconds": seconds, "device": devices(snakemake.input.scores)}
     columns = dict(zip(schema.names, predictions.columns, strict=True))
     write_parquet(snakemake.output.predictions, columns, schema, record)

@@ -1,12 +1,12 @@
 """Score the images of a shard: log-likelihoods of their candidate classes at the first scales."""
 
 import numpy as np
-from job import compute_device, job, measured
+from job import compute_device, job, measured, progress
 from weights import read_var, read_vqvae
 
 from varc.data.classes import class_ids, data_set_classes
 from varc.device import check_precision
-from varc.models.var import tokens_at
+from varc.models.var import pass_gflops, tokens_at
 from varc.scoring.funnel import all_classes, read_candidates
 from varc.scoring.likelihood import score
 from varc.storage import (
@@ -32,7 +32,8 @@ with job(snakemake) as log:
     else:
         candidates = all_classes(class_ids(data_set_classes(snakemake.params.dataset)), len(ids), card)
     tokens = column_matrix(table, "tokens")[:, : tokens_at(var.config.patch_nums, scales)]
-    with measured(device, len(ids), log) as record:
+    gflops = candidates.size * pass_gflops(var.config, scales)
+    with measured(device, len(ids), log, gflops) as record:
         per_scale = score(
             var.to(device),
             vqvae.quantize.to(device),
@@ -41,6 +42,7 @@ with job(snakemake) as log:
             device=device,
             batch_size=None if snakemake.resources.batch_size == "auto" else snakemake.resources.batch_size,
             precision=precision,
+            report=progress(log),
         )
     write_parquet(
         snakemake.output.scores,

@@ -150,3 +150,8 @@ def concat_ids(paths: Sequence[str | Path]) -> NDArray[np.object_]:
 def total_seconds(paths: Sequence[str | Path]) -> float:
     """Seconds of computation that made the files, summed."""
     return sum(provenance(path)["seconds"] for path in paths)
+
+
+def devices(paths: Sequence[str | Path]) -> str:
+    """The devices that made the files, each once."""
+    return ", ".join(sorted({provenance(path)["device"] for path in paths}))

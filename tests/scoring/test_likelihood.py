@@ -3,6 +3,9 @@ import pytest
 import torch
 from parity import models, reference
 
+from varc.models.var import VAR, VARConfig
+from varc.models.vqvae import MultiScaleQuantizer
+from varc.scoring import likelihood
 from varc.scoring.likelihood import log_prob_per_token, score, sum_per_scale
 
 CPU = torch.device("cpu")
@@ -54,3 +57,51 @@ def test_fewer_scales_are_a_prefix():
 def test_sums_per_scale_by_hand():
     log_prob = torch.arange(14, dtype=torch.float32)[None]
     assert sum_per_scale(log_prob, (1, 2, 3, 9)).tolist() == [[0.0, 1 + 2 + 3 + 4, sum(range(5, 14))]]
+
+
+def test_memory_that_does_not_suffice_halves_the_batch(monkeypatch, caplog):
+    (vqvae, var), ref = models(), reference()
+    tokens, candidates = ref["tokens"].astype(np.uint16)[:, :14], np.tile(np.arange(7, dtype=np.int32), (3, 1))
+    expected = score(var, vqvae.quantize, tokens, candidates, batch_size=21, device=CPU)
+    plain = likelihood.pair_log_prob
+
+    def limited(var, tables, x, tokens, rows):
+        if len(x) > 3:
+            raise torch.OutOfMemoryError("made up")
+        return plain(var, tables, x, tokens, rows)
+
+    monkeypatch.setattr(likelihood, "pair_log_prob", limited)
+    found = score(var, vqvae.quantize, tokens, candidates, batch_size=21, device=CPU)
+    assert np.abs(found - expected).max() < 1e-3
+    assert caplog.messages == [f"out of memory: {n} pairs a batch from here on" for n in (10, 5, 2)]
+    monkeypatch.setattr(likelihood, "pair_log_prob", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("always")))
+    with pytest.raises(torch.OutOfMemoryError):
+        score(var, vqvae.quantize, tokens, candidates, batch_size=4, device=CPU)
+
+
+def test_bf16_is_close_and_leaves_the_model_as_it_was():
+    (vqvae, var), ref = models(), reference()
+    tokens, candidates = ref["tokens"].astype(np.uint16), np.tile(np.arange(20, dtype=np.int32), (3, 1))
+    exact = score(var, vqvae.quantize, tokens, candidates, device=CPU).sum(-1)
+    half = score(var, vqvae.quantize, tokens, candidates, device=CPU, precision="bf16").sum(-1)
+    assert 1e-3 < np.abs(half - exact).max() < 0.02 * (exact.max(1) - exact.min(1)).min() + 5
+    assert (half.argmax(1) == exact.argmax(1)).all()
+    assert {p.dtype for p in var.parameters()} == {torch.float32}
+    again = score(var, vqvae.quantize, tokens, candidates, device=CPU).sum(-1)
+    assert np.array_equal(again, exact)
+
+
+def test_a_shape_with_shared_adaln_and_two_start_tokens_is_the_plain_forward():
+    torch.manual_seed(0)
+    var = VAR(VARConfig(3, 48, 4, 5, 32, 4, (2, 3, 5), shared_adaln=True)).eval()
+    for p in var.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    quantizer = MultiScaleQuantizer(32, 4, (2, 3, 5)).eval()
+    tokens = torch.randint(0, 32, (2, 38))
+    found = score(var, quantizer, tokens.numpy().astype(np.uint16), np.array([[0, 5], [2, 4]], np.int32), device=CPU)
+    for i, labels in enumerate(([0, 5], [2, 4])):
+        for j, label in enumerate(labels):
+            plain = log_prob_per_token(
+                var, quantizer.teacher_input(tokens[i : i + 1]), tokens[i : i + 1], torch.tensor([label])
+            )
+            assert np.abs(found[i, j] - sum_per_scale(plain, (2, 3, 5)).numpy()).max() < 1e-3

@@ -8,7 +8,7 @@ Shapes: B pairs, L tokens, C width, H heads, D = C / H.
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
@@ -170,12 +170,14 @@ def score(
     device: torch.device,
     batch_size: int | None = None,
     precision: str = "float32",
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> NDArray[np.float64]:
     """Log-likelihoods per scale (N, M, k), in nats, of images under their candidate classes.
 
     tokens: (N, L) of the first k scales. candidates: (N, M) class_ids. A batch holds (image, class) pairs, also of
     several images; its size (None: chosen here) changes results by float rounding only, and is halved where memory
-    does not suffice. precision: float32, or bf16 for the linear layers of the blocks.
+    does not suffice. precision: float32, or bf16 for the linear layers of the blocks. report(done, total) is called
+    with the pairs scored so far, after each batch.
     """
     images, classes = candidates.shape
     var = in_precision(var, precision)
@@ -202,6 +204,7 @@ def score(
             continue
         result[start : start + len(pairs)] = sum_per_scale(log_prob, var.config.patch_nums).cpu()
         start += len(pairs)
+        report(start, len(result))
     return result.numpy().reshape(images, classes, -1)
 
 

@@ -54,6 +54,7 @@ localrules:
     accuracy,
     pruning,
     prune,
+    cost,
     robustness,
     download,
     calibrate,
@@ -185,7 +186,7 @@ def full_pairs():
 
 def tables():
     """All tables and pictures of the run."""
-    names = ["accuracy.csv", "gflops.csv"]
+    names = ["accuracy.csv", "cost.csv", "gflops.csv"]
     if len({dataset for dataset, _ in PAIRS}) > 1:
         names.append("robustness.csv")
     if ADAPTIVES:

@@ -42,6 +42,24 @@ rule accuracy:
         "../../scripts/accuracy.py"
 
 
+rule cost:
+    input:
+        gflops=rules.gflops.output.csv,
+        predictions=[f"{RUN}/predictions/{classifier}/{dataset}.parquet" for dataset, classifier in PAIRS],
+        code=code("cost"),
+    output:
+        csv=report("results/{run}/tables/cost.csv", category="Tables", caption="../report/cost.rst"),
+        markdown="results/{run}/tables/cost.md",
+    log:
+        "results/{run}/logs/cost.log",
+    conda:
+        "../envs/varc.yaml"
+    params:
+        pairs=PAIRS,
+    script:
+        "../../scripts/cost.py"
+
+
 rule robustness:
     input:
         accuracy=rules.accuracy.output.csv,
