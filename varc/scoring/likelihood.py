@@ -22,8 +22,10 @@ from varc.models.var import MAX_LOG_SCALE, VAR, Block, tokens_at
 from varc.models.vqvae import MultiScaleQuantizer
 
 HEAD_ROWS = 1024  # positions whose logits exist at a time
-CPU_TOKENS = 8192  # tokens in a batch on the CPU: more do not make it faster, see benchmarks/engine.py
+CPU_NUMBERS = 2**20  # tokens x width in a batch on the CPU: more leave its caches, see benchmarks/engine.py
 GPU_SHARE = 0.5  # of the free memory that a batch may take
+
+ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.backends.mkldnn.is_available()
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +79,29 @@ def embed(var: VAR, teacher_input: Tensor) -> Tensor:
     return x + var.lvl_embed(var.lvl_1L[:, :L]) + var.pos_1LC[:, :L]
 
 
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
+    """F.linear, and tanh-GELU of it where activation is "gelu".
+
+    On the CPU by oneDNN, with the activation fused: measured 1.1 times as fast as what F.linear calls there. The
+    operator is the one that torch's own compiler emits; where this torch lacks it, F.linear does the work.
+    """
+    if ONEDNN and x.device.type == "cpu":
+        algorithm = "tanh" if activation == "gelu" else ""
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], algorithm)
+    h = F.linear(x, weight, bias)
+    return F.gelu(h, approximate="tanh") if activation == "gelu" else h
+
+
+def attend(q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """softmax(q k^T) v for q (B, H, l, D) over keys and values (B, H, L, D), without a mask.
+
+    On the CPU as plain products, which measured faster there than the fused kernel: 1.2 times in float32, 1.8 in bf16.
+    """
+    if q.device.type == "cpu":
+        return (q @ keys.transpose(-1, -2)).softmax(-1) @ values
+    return F.scaled_dot_product_attention(q, keys, values, scale=1.0)
+
+
 def modulated(x: Tensor, scale: Tensor, shift: Tensor, dtype: torch.dtype) -> Tensor:
     """LayerNorm, scaled and shifted."""
     return torch.addcmul(shift, F.layer_norm(x, (x.shape[-1],), eps=1e-6), scale).to(dtype)
@@ -90,9 +115,11 @@ def attention(block: Block, h: Tensor, spans: Sequence[tuple[int, int]], past: T
     attn = block.attn
     B, length, C = h.shape
     bias = torch.cat([attn.q_bias, attn.zero_k_bias, attn.v_bias])
-    q, k, v = F.linear(h, attn.mat_qkv.weight, bias).view(B, length, 3, attn.heads, -1).permute(2, 0, 3, 1, 4)
-    q = F.normalize(q, dim=-1) * attn.scale_mul_1H11.clamp_max(MAX_LOG_SCALE).exp().to(q.dtype)
-    kv = torch.stack([F.normalize(k, dim=-1), v])
+    qkv = linear(h, attn.mat_qkv.weight, bias).view(B, length, 3, attn.heads, -1)
+    q, k, v = qkv.permute(2, 0, 3, 1, 4)
+    scale = attn.scale_mul_1H11.clamp_max(MAX_LOG_SCALE).exp()
+    q = q * (scale / lengths(q)).to(q.dtype)
+    kv = torch.stack([k * (1 / lengths(k)).to(k.dtype), v])
     before = 0
     if past is not None:
         before = past.shape[3]
@@ -100,9 +127,13 @@ def attention(block: Block, h: Tensor, spans: Sequence[tuple[int, int]], past: T
     out = h.new_empty(B, length, attn.heads, C // attn.heads)
     for first, end in spans:
         keys, values = kv[:, :, :, : before + end]
-        seen = F.scaled_dot_product_attention(q[:, :, first:end], keys, values, scale=1.0)
-        out[:, first:end] = seen.transpose(1, 2)
-    return attn.proj(out.view(B, length, C)), kv
+        out[:, first:end] = attend(q[:, :, first:end], keys, values).transpose(1, 2)
+    return linear(out.view(B, length, C), attn.proj.weight, attn.proj.bias), kv
+
+
+def lengths(x: Tensor) -> Tensor:
+    """Euclidean norms over the last dimension, float32, kept away from 0 as F.normalize does."""
+    return torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).clamp_min(1e-12)
 
 
 def block_pass(
@@ -113,7 +144,9 @@ def block_pass(
     dtype = block.attn.proj.weight.dtype
     h, kv = attention(block, modulated(x, scale1, shift1, dtype), spans, past)
     x = torch.addcmul(x, h.to(x.dtype), gamma1)
-    h = block.ffn(modulated(x, scale2, shift2, dtype))
+    fc1, fc2 = block.ffn.fc1, block.ffn.fc2
+    h = linear(modulated(x, scale2, shift2, dtype), fc1.weight, fc1.bias, "gelu")
+    h = linear(h, fc2.weight, fc2.bias)
     return torch.addcmul(x, h.to(x.dtype), gamma2), kv
 
 
@@ -122,7 +155,7 @@ def head_log_prob(var: VAR, x: Tensor, scale: Tensor, shift: Tensor, tokens: Ten
     h = modulated(x, scale, shift, torch.float32).flatten(0, 1)
     parts = []
     for rows, target in zip(h.split(HEAD_ROWS), tokens.flatten().split(HEAD_ROWS), strict=True):
-        logits = var.head(rows)
+        logits = linear(rows, var.head.weight, var.head.bias)
         parts.append(logits.gather(1, target[:, None])[:, 0] - logits.logsumexp(1))
     return torch.cat(parts).view(tokens.shape)
 
@@ -154,7 +187,7 @@ def in_precision(var: VAR, precision: str) -> VAR:
 def pairs_per_batch(var: VAR, length: int, device: torch.device) -> int:
     """How many pairs of `length` tokens a batch should hold: a measured number on the CPU, by free memory on a GPU."""
     if device.type != "cuda":
-        return max(1, CPU_TOKENS // length)
+        return max(1, CPU_NUMBERS // (length * var.config.width))
     per_pair = 4 * length * (24 * var.config.width)  # residual, normalised, qkv twice, MLP's inner layer twice
     free, _ = torch.cuda.mem_get_info(device)
     return max(1, int(GPU_SHARE * free / per_pair))
