@@ -69,8 +69,9 @@ BAD_CONFIGS = {
     "an adaptive stage without images": (set_key(FUNNEL, [{"adaptive": {"alpha": 0.1}}]), "calibrate is missing"),
     "an alpha that is no risk": (set_key(FUNNEL, [{"adaptive": {"alpha": 1.5}}]), "alpha: 1.5 is greater than"),
     "calibration on the test images": (
-        set_key(["classifiers", "a_varc", "calibrate"], "digits"), "a_varc is calibrated on digits"
+        set_key(["classifiers", "varc", "calibrate"], "digits"), "varc is calibrated on digits; evaluate it on other"
     ),
+    "calibration of a funnel": (set_key(["classifiers", "a_varc", "calibrate"], "digits_train"), "a_varc: calibrate goes"),
     "resize below size": (set_key([*DIGITS, "resize"], 4), "resize 4 and size absent"),
 }  # fmt: skip
 

@@ -19,6 +19,7 @@ from varc.data.manifest import load_images, manifest
 from varc.data.preprocess import to_input
 from varc.metrics.accuracy import wilson_interval
 from varc.models.checkpoints import card_path, file_sha256, load_var, load_vqvae, read_card
+from varc.scoring.adaptive import final_order, read_adaptive, read_full_scores, simulate
 from varc.scoring.likelihood import log_prob_per_token
 from varc.scoring.smoothing import noise
 
@@ -379,6 +380,38 @@ def test_another_number_of_shards_is_refused(project):
     assert "shards is 3, but results/digits was made with 2" in run.output
     assert not list((project / "results/digits").rglob("2.parquet"))
     assert readme_rows()["shards"] == {"run"}  # the key to change instead
+
+
+def test_an_adaptive_funnel_decides_as_the_full_scores_say(project, results):
+    """By targets, so that the tables of the default run stay as they are."""
+    config = default_config(project)
+    config["datasets"]["digits_calibration"] = {"reader": "digits", "split": "calibration"}
+    config["classifiers"]["adaptive"] = {
+        "model": "base",
+        "sigma": {"spread": 0.2},
+        "calibrate": "digits_calibration",
+        "funnel": [{"adaptive": {"alpha": 0.05, "samples": 3}}],
+    }
+    config["evaluate"][0]["classifiers"].append("adaptive")
+    target = "results/digits/predictions/adaptive/digits.parquet"
+    run = snakemake(project, target, "--configfile", write_config(project, config))
+    assert run.code == 0, run.output
+    folder = results / "scores/base/digits/all"
+    files = [
+        folder / f"scales4/{n}/{s}.parquet" for n in ("clean", "sigma0.2spread-1", "sigma0.2spread-2") for s in (0, 1)
+    ]
+    per_scale, samples, class_ids = read_full_scores(files, 454)
+    found, _ = read_adaptive([folder / f"adaptive0.05x3s0.2spread/{s}.parquet" for s in (0, 1)])
+    thresholds = json.loads((results / "thresholds/base/digits_calibration/adaptive0.05x3s0.2spread.json").read_text())[
+        "thresholds"
+    ]
+    expected = simulate(per_scale, samples[1:], np.array(thresholds))
+    assert (found.scales == expected.scales).all() and (found.samples == expected.samples).all()
+    assert np.abs(found.log_likelihood - expected.log_likelihood).max() < 1e-3
+    assert 0 < (found.scales < 4).mean() < 1
+    predictions = pd.read_parquet(project / target)
+    assert (predictions["prediction"] == class_ids[final_order(expected)[:, 0]]).all()
+    assert (predictions["prediction"] == predictions["label"]).mean() > 0.9
 
 
 # What breaks

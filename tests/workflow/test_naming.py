@@ -1,0 +1,77 @@
+import re
+
+import pytest
+
+from workflow.naming import (
+    ADAPTIVE,
+    CANDIDATES,
+    NOISE,
+    Stage,
+    read_candidates,
+    read_noise,
+    sample_folders,
+    spell_adaptive,
+    spell_candidates,
+    spell_noise,
+    spell_sigma,
+    stages,
+    vqvae_name,
+)
+
+FUNNEL = [
+    {"scales": 6, "samples": 1, "keep": 10, "precision": "bf16"},
+    {"scales": 10, "samples": 1, "keep": 3, "precision": "float32"},
+    {"scales": 10, "samples": 3, "keep": 1, "precision": "float32"},
+]
+
+
+@pytest.mark.parametrize(
+    ("sigma", "spelled"),
+    [(0.1, "0.1"), (0.10, "0.1"), (1, "1"), (1e-3, "0.001"), ({"spread": 0.2}, "0.2spread"), (None, "")],
+)
+def test_sigma(sigma, spelled):
+    assert spell_sigma(sigma) == spelled
+    if sigma:
+        noise = spell_noise(spelled, 12)
+        assert re.fullmatch(NOISE, noise)
+        assert read_noise(noise) == (sigma, 12)
+    assert spell_noise(spelled, 0) == "clean"
+    assert read_noise("clean") == (0.0, 0)
+
+
+@pytest.mark.parametrize("sigma", [0.1, {"spread": 0.05}])
+def test_candidates_are_spelled_by_what_chose_them(sigma):
+    found = stages({"funnel": FUNNEL, "sigma": sigma})
+    assert spell_candidates([]) == "all"
+    assert spell_candidates(found[:2]) == "6x1-bf16-keep10.10x1-keep3"
+    whole = spell_candidates(found)
+    assert whole.endswith(f".10x3s{spell_sigma(sigma)}-keep1")
+    assert re.fullmatch(CANDIDATES, whole)
+    assert read_candidates(whole) == found
+    assert read_candidates("all") == []
+
+
+def test_a_smoothed_stage_reads_clean_scores_of_its_own_precision():
+    first, second, third = stages({"funnel": FUNNEL, "sigma": 0.1})
+    assert sample_folders([], first) == ["all/scales6-bf16/clean"]
+    assert sample_folders([first, second], third) == [
+        "6x1-bf16-keep10/scales10/clean",
+        "6x1-bf16-keep10.10x1-keep3/scales10/sigma0.1-1",
+        "6x1-bf16-keep10.10x1-keep3/scales10/sigma0.1-2",
+    ]
+    half = Stage(10, 2, 1, "0.1", "bf16")
+    assert sample_folders([first, second], half)[0] == "6x1-bf16-keep10.10x1-keep3/scales10-bf16/clean"
+
+
+def test_adaptive():
+    plain = {"funnel": [{"adaptive": {"alpha": 0.01, "samples": 1}}]}
+    smoothed = {"funnel": [{"adaptive": {"alpha": 0.05, "samples": 3}}], "sigma": {"spread": 0.2}}
+    assert spell_adaptive(plain) == "adaptive0.01"
+    assert spell_adaptive(smoothed) == "adaptive0.05x3s0.2spread"
+    assert re.fullmatch(ADAPTIVE, spell_adaptive(smoothed))
+
+
+def test_a_vqvae_is_named_by_its_file_and_content():
+    assert vqvae_name("base", {"train": {}}, None) == "base"
+    assert vqvae_name("d16", {"vqvae": "a b/vae.v2.pth"}, "0123456789abcdef") == "vae_v2-01234567"
+    assert vqvae_name("d16", {"vqvae": "vae.pth"}, None) == "vae-absent"
