@@ -71,7 +71,7 @@ BAD_CONFIGS = {
     "calibration on the test images": (
         set_key(["classifiers", "varc", "calibrate"], "digits"), "varc is calibrated on digits; evaluate it on other"
     ),
-    "calibration of a funnel": (set_key(["classifiers", "a_varc", "calibrate"], "digits_train"), "a_varc: calibrate goes"),
+    "calibration of a funnel": (set_key(["classifiers", "a_varc", "calibrate"], "digits_train"), "calibrate goes with"),
     "resize below size": (set_key([*DIGITS, "resize"], 4), "resize 4 and size absent"),
 }  # fmt: skip
 

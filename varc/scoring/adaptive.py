@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from varc.scoring.funnel import as_labels, read_per_scale, read_scores
 from varc.storage import column_matrix, provenance, read_parquet
 
+SMALLEST_SHAPE = 0.05
 SETTLED = 2.0  # standard errors that the mean margin must be away from 0
 
 
@@ -35,21 +36,34 @@ def calibrate(
 
     per_scale (N, M, K): clean log-likelihoods of all classes on calibration images; final (N, M): the full funnel's
     scores of all classes, which predict; label_index (N,): the label's position among the classes. Only images whose
-    label the full funnel predicts count. One half of them gives the thresholds' shape (per scale, a quantile of how
-    far the label is behind the best), the other half the factor that they are multiplied by: the split-conformal
-    quantile of the largest ratio of that distance to the shape over the scales (Vovk et al. 2005; Angelopoulos et al.
-    2022), so the guarantee holds for images like these at any n. Infinite where n is too small for alpha.
+    label the full funnel predicts count. One half of them gives the thresholds' shape, see equal_quantiles; the other
+    half the factor that they are multiplied by: the split-conformal quantile, over images, of how far the label is
+    behind in units of the shape, at the scale where it is farthest (Vovk et al. 2005; Angelopoulos and Bates 2021). So
+    the guarantee holds for images like these at any n. Infinite where n is too small for alpha.
     """
     behind = label_behind(per_scale, label_index)[final.argmax(1) == label_index]  # (n, K)
     shape_half, factor_half = behind[::2], behind[1::2]
     if len(factor_half) == 0:
         return np.full(per_scale.shape[2], np.inf)
-    level = max(0.5, 1 - alpha)
-    shape = np.maximum(np.quantile(shape_half, level, axis=0), 1e-3)
+    shape = equal_quantiles(shape_half, alpha)
     ratio = np.sort((factor_half / shape).max(axis=1))
     rank = math.ceil((len(ratio) + 1) * (1 - alpha))
     factor = ratio[rank - 1] if rank <= len(ratio) else np.inf
     return factor * shape
+
+
+def equal_quantiles(behind: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
+    """Thresholds (K,): the same quantile of behind (n, K) at every scale, the lowest that drops at most alpha in all.
+
+    None is less than SMALLEST_SHAPE of the largest, so that a scale at which labels are hardly ever behind does not
+    decide alone.
+    """
+    for level in 1 - alpha * np.geomspace(1, 0.01, 60):
+        shape = np.quantile(behind, level, axis=0)
+        shape = np.maximum(shape, max(SMALLEST_SHAPE * shape.max(), 1e-3))
+        if (behind > shape).any(axis=1).mean() <= alpha:
+            break
+    return shape
 
 
 def label_behind(per_scale: NDArray[np.float64], label_index: NDArray[np.integer]) -> NDArray[np.float64]:
