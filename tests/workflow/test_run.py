@@ -123,6 +123,29 @@ def test_accuracy_follows_from_the_predictions(results):
         assert (predictions["margin"] >= 0).all() and (predictions["runner_up"] != predictions["prediction"]).all()
 
 
+def seconds_of(results, pattern):
+    files = [path for path in results.glob(pattern) if path.suffix == ".parquet"]
+    assert files
+    return sum(json.loads(pq.read_schema(path).metadata[b"varc"])["seconds"] for path in files)
+
+
+def test_costs_are_the_measured_seconds_each_counted_once(results):
+    cost = table(results, "cost").set_index(["classifier", "stage"])
+    seconds = cost["device_seconds"]
+    scores = "scores/base/digits"
+    assert seconds["a_varc", "stage1"] == pytest.approx(seconds_of(results, f"{scores}/all/scales3/clean/*"))
+    # the clean scores of stage 3 are those of stage 2
+    own = seconds_of(results, f"{scores}/3x1-keep5.4x1-keep3/scales4/sigma*/*")
+    assert seconds["a_varc", "stage3"] == pytest.approx(own)
+    stages = ["encoder", "stage1", "stage2", "stage3"]
+    assert seconds["a_varc", "total"] == pytest.approx(sum(seconds["a_varc", stage] for stage in stages))
+    accuracy = table(results, "accuracy").set_index("classifier")["seconds_per_image"]
+    assert cost.loc[("a_varc", "total"), "seconds_per_image"] == pytest.approx(accuracy["a_varc"])
+    gflops = table(results, "gflops").set_index(["classifier", "stage"])["gflops_computed"]
+    rate = 454 * gflops["a_varc", "stage3"] / seconds["a_varc", "stage3"]
+    assert cost.loc[("a_varc", "stage3"), "gflops_per_second"] == pytest.approx(rate)
+
+
 def test_recall_follows_from_the_scores(results):
     full = pd.concat(pd.read_parquet(results / f"scores/base/digits/all/scales4/clean/{s}.parquet") for s in (0, 1))
     labels = pd.read_parquet(results / "datasets/digits.parquet").set_index("image_id")["label"]
