@@ -286,13 +286,13 @@ def test_the_order_of_keys_in_the_file_reruns_nothing(project):
 
 def test_a_changed_keep_of_stage_2_does_not_score_stage_1_again(project):
     found = changed(project, lambda config: config["classifiers"]["a_varc"]["funnel"][1].update(keep=2))
-    assert found.jobs == Counter(prune=2, score=4, predict=1, gflops=1, accuracy=1)
+    assert found.jobs == Counter(prune=2, score=4, predict=1, gflops=1, accuracy=1, cost=1)
     assert all("3x1-keep5.4x1-keep2" in file for file in found.files if "/scores/" in file or "/candidates/" in file)
 
 
 def test_more_samples_score_the_new_ones_only(project):
     found = changed(project, lambda config: config["classifiers"]["varc_smoothed"]["funnel"][0].update(samples=7))
-    assert found.jobs == Counter(tokenize=4, score=4, predict=1, gflops=1, accuracy=1)
+    assert found.jobs == Counter(tokenize=4, score=4, predict=1, gflops=1, accuracy=1, cost=1)
     assert sorted(file.split("/")[-2] for file in found.files if "/scores/" in file) == (
         ["sigma0.2spread-5"] * 2 + ["sigma0.2spread-6"] * 2
     )
@@ -304,16 +304,16 @@ def test_another_classifier_on_the_same_model_reuses_tokens_and_stages(project):
         config["classifiers"]["two_stages"] = {"model": "base", "funnel": [first, {"scales": 4, "keep": 1}]}
         config["evaluate"][0]["classifiers"].append("two_stages")
 
-    assert changed(project, change).jobs == Counter(predict=1, gflops=1, accuracy=1)
+    assert changed(project, change).jobs == Counter(predict=1, gflops=1, accuracy=1, cost=1)
 
 
-SCORING = Counter(score=18, prune=4, predict=3, pruning=1, accuracy=1)
+SCORING = Counter(score=18, prune=4, predict=3, pruning=1, accuracy=1, cost=1)
 EDITS = {
     "varc/scoring/likelihood.py": SCORING,
-    "varc/scoring/funnel.py": SCORING,
-    "varc/metrics/accuracy.py": Counter(gflops=1, pruning=1, accuracy=1),
+    "varc/scoring/funnel.py": SCORING + Counter(gflops=1),
+    "varc/metrics/accuracy.py": Counter(gflops=1, pruning=1, accuracy=1, cost=1),
     "varc/metrics/plots.py": Counter(pruning=1),
-    "varc/metrics/flops.py": Counter(gflops=1, pruning=1, accuracy=1),
+    "varc/metrics/flops.py": Counter(gflops=1, pruning=1, accuracy=1, cost=1),
     "varc/training/var.py": Counter(train_var=1) + SCORING,
 }
 
