@@ -21,9 +21,11 @@ validate(config, SCHEMA)  # sets the defaults
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/common_adaptive.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/scores.smk"
+include: "workflow/rules/adaptive.smk"
 include: "workflow/rules/tables.smk"
 
 

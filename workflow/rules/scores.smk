@@ -26,44 +26,6 @@ rule score:
         "../../scripts/score.py"
 
 
-rule calibrate:
-    input:
-        unpack(calibration_files),
-        code=code("calibrate"),
-    output:
-        thresholds="results/{run}/thresholds/{model}/{dataset}/{adaptive}.json",
-    log:
-        "results/{run}/logs/calibrate/{model}/{dataset}/{adaptive}.log",
-    conda:
-        "../envs/varc.yaml"
-    params:
-        alpha=lambda wildcards: adaptive_stage(adaptive_classifier(wildcards))["alpha"],
-    script:
-        "../../scripts/calibrate.py"
-
-
-rule score_adaptive:
-    input:
-        unpack(adaptive_inputs),
-        classes=class_list,
-        code=code("score_adaptive"),
-    output:
-        scores="results/{run}/scores/{model}/{dataset}/all/{adaptive}/{shard}.parquet",
-    log:
-        "results/{run}/logs/score_adaptive/{model}/{dataset}/{adaptive}/{shard}.log",
-    conda:
-        "../envs/varc.yaml"
-    resources:
-        device="auto",
-        gpu=1,
-    params:
-        dataset=dataset_spec,
-        vqvae_checkpoint=lambda wildcards: checkpoint(wildcards.model, "vqvae"),
-        var_checkpoint=lambda wildcards: checkpoint(wildcards.model, "var"),
-    script:
-        "../../scripts/score_adaptive.py"
-
-
 rule prune:
     input:
         scores=sample_files,
@@ -96,19 +58,3 @@ rule predict:
         samples=lambda wildcards: [stage.samples for stage in stages(config["classifiers"][wildcards.classifier])],
     script:
         "../../scripts/predict.py"
-
-
-rule predict_adaptive:
-    input:
-        unpack(adaptive_files),
-        code=code("predict_adaptive"),
-    output:
-        predictions="results/{run}/predictions/{classifier}/{dataset}.parquet",
-    log:
-        "results/{run}/logs/predict_adaptive/{classifier}/{dataset}.log",
-    wildcard_constraints:
-        classifier=one_of(ADAPTIVES),
-    conda:
-        "../envs/varc.yaml"
-    script:
-        "../../scripts/predict_adaptive.py"
