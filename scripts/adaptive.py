@@ -1,6 +1,5 @@
 """Make the table of adaptive funnels: accuracy, cost and risk for several alphas, beside a fixed funnel."""
 
-import numpy as np
 import pandas as pd
 from job import job
 from shapes import model_configs
@@ -9,7 +8,7 @@ from varc.metrics.flops import model_costs
 from varc.metrics.frontier import adaptive_row, fixed_frontier
 from varc.metrics.plots import plot_frontier
 from varc.metrics.tables import write_table
-from varc.scoring.adaptive import calibrate, read_full_scores, simulate
+from varc.scoring.adaptive import calibrate, read_labelled_scores, simulate
 from varc.storage import read_parquet
 
 ALPHAS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
@@ -23,23 +22,19 @@ CAPTION = (
 )
 
 
-def read(kind, i):
-    """Clean scores per scale, all samples, and the position of each image's label among the classes."""
-    labels = read_parquet(snakemake.input[f"{kind}_manifest{i}"])["label"].to_numpy()
-    per_scale, samples, class_ids = read_full_scores(snakemake.input[f"{kind}_scores{i}"], len(labels))
-    return per_scale, samples, np.searchsorted(class_ids, labels)
-
-
 with job(snakemake) as log:
     rows, frontiers = [], {}
     for i, row in enumerate(snakemake.params.rows):
         costs = model_costs(*model_configs(snakemake.params.shapes[row["model"]]))
-        per_scale, samples, label = read("test", i)
-        known_per_scale, known_samples, known_label = read("calibration", i)
+        files = snakemake.input
+        per_scale, samples, label = read_labelled_scores(files[f"test_manifest{i}"], files[f"test_scores{i}"])
+        known_per_scale, known_samples, known_label = read_labelled_scores(
+            files[f"calibration_manifest{i}"], files[f"calibration_scores{i}"]
+        )
         full_right = samples.mean(0).argmax(1) == label
         fixed_right = per_scale.sum(-1).argmax(1) == label
         if row["reference"]:
-            predictions = read_parquet(snakemake.input[f"reference{i}"])
+            predictions = read_parquet(files[f"reference{i}"])
             fixed_right = predictions["prediction"].to_numpy() == predictions["label"].to_numpy()
         for alpha in sorted({*ALPHAS, row["funnel"][0]["adaptive"]["alpha"]}):
             thresholds = calibrate(known_per_scale, known_samples.mean(0), known_label, alpha)

@@ -6,17 +6,14 @@ from pathlib import Path
 import numpy as np
 from job import job
 
-from varc.scoring.adaptive import calibrate, read_full_scores
-from varc.storage import read_parquet
+from varc.scoring.adaptive import calibrate, read_labelled_scores
 
 with job(snakemake) as log:
-    labels = read_parquet(snakemake.input.manifest)["label"].to_numpy()
-    per_scale, samples, class_ids = read_full_scores(snakemake.input.scores, len(labels))
-    label_index = np.searchsorted(class_ids, labels)
+    per_scale, samples, label_index = read_labelled_scores(snakemake.input.manifest, snakemake.input.scores)
     thresholds = calibrate(per_scale, samples.mean(0), label_index, snakemake.params.alpha)
     record = {
         "alpha": snakemake.params.alpha,
-        "images": len(labels),
+        "images": len(label_index),
         "label_predicted": int((samples.mean(0).argmax(1) == label_index).sum()),
         "samples": len(samples),
         "thresholds": [None if np.isinf(t) else t for t in thresholds],

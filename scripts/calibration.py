@@ -1,6 +1,5 @@
 """Make the table of calibration: are the softmax's probabilities right, before and after temperature scaling?"""
 
-import numpy as np
 import pandas as pd
 from job import job
 
@@ -12,8 +11,7 @@ from varc.metrics.calibration import (
 )
 from varc.metrics.plots import plot_reliability
 from varc.metrics.tables import write_table
-from varc.scoring.adaptive import read_full_scores
-from varc.storage import read_parquet
+from varc.scoring.adaptive import read_labelled_scores
 
 CAPTION = (
     "Softmax over classes of the mean log-likelihood. temperature: fitted on the calibration images. ece: expected "
@@ -24,9 +22,9 @@ CAPTION = (
 
 def read(kind, i):
     """Mean log-likelihoods of all classes, and the position of each image's label among them."""
-    labels = read_parquet(snakemake.input[f"{kind}_manifest{i}"])["label"].to_numpy()
-    _, samples, class_ids = read_full_scores(snakemake.input[f"{kind}_scores{i}"], len(labels))
-    return samples.mean(0), np.searchsorted(class_ids, labels)
+    files = snakemake.input
+    _, samples, label_index = read_labelled_scores(files[f"{kind}_manifest{i}"], files[f"{kind}_scores{i}"])
+    return samples.mean(0), label_index
 
 
 with job(snakemake) as log:

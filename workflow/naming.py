@@ -15,7 +15,6 @@ SIGMA = r"[\d.]+(?:spread)?"
 KEPT = rf"\d+x\d+(?:s{SIGMA})?(?:-bf16)?-keep\d+"
 CANDIDATES = rf"all|{KEPT}(?:\.{KEPT})*"
 NOISE = rf"clean|sigma{SIGMA}-\d+"
-PRECISION = "|-bf16"
 ADAPTIVE = rf"adaptive[\d.]+(?:x\d+s{SIGMA})?"
 STAGE = re.compile(rf"(\d+)x(\d+)(?:s({SIGMA}))?(-bf16)?-keep(\d+)")
 SHAPE_KEYS = {  # of a model that is trained here
@@ -80,7 +79,12 @@ def spell_adaptive(classifier):
 
 def spell_scales(stage):
     """The folder of a stage's scores: e.g. "scales6", or "scales6-bf16" where it is not in float32."""
-    return f"scales{stage.scales}{'' if stage.precision == 'float32' else '-' + stage.precision}"
+    return f"scales{stage.scales}{spell_precision(stage)}"
+
+
+def spell_precision(stage):
+    """What a precision adds to a name: "-bf16", nothing for float32."""
+    return "" if stage.precision == "float32" else f"-{stage.precision}"
 
 
 def spell_candidates(earlier):
@@ -91,8 +95,7 @@ def spell_candidates(earlier):
 def spell_kept(stage):
     """A stage and how many candidates it keeps, e.g. "10x3s0.1-keep3", or "6x1-bf16-keep10"."""
     sigma = f"s{stage.sigma}" if stage.sigma else ""
-    precision = "" if stage.precision == "float32" else f"-{stage.precision}"
-    return f"{stage.scales}x{stage.samples}{sigma}{precision}-keep{stage.keep}"
+    return f"{stage.scales}x{stage.samples}{sigma}{spell_precision(stage)}-keep{stage.keep}"
 
 
 def read_candidates(spelled):

@@ -148,6 +148,16 @@ def read_full_scores(
     return per_scale, np.stack(samples), scores[0].class_ids[0]
 
 
+def read_labelled_scores(
+    manifest: str | Path, paths: Sequence[str | Path]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.integer]]:
+    """per_scale and samples as read_full_scores has them, and the position (N,) of each image's label among the
+    classes."""
+    labels = read_parquet(manifest)["label"].to_numpy()
+    per_scale, samples, class_ids = read_full_scores(paths, len(labels))
+    return per_scale, samples, np.searchsorted(class_ids, labels)
+
+
 def read_adaptive(paths: Sequence[str | Path]) -> tuple[AdaptiveScores, NDArray[np.integer]]:
     """The scores of an adaptive funnel, of all shards, and the class_ids (M,)."""
     parts: list[list[NDArray[Any]]] = []

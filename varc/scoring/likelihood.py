@@ -43,9 +43,13 @@ def log_prob_per_token(var: VAR, teacher_input: Tensor, tokens: Tensor, labels: 
 
 def sum_per_scale(log_prob: Tensor, patch_nums: Sequence[int]) -> Tensor:
     """Sums of (B, L) over the tokens of each scale that L covers: float64 (B, k)."""
-    sizes = [p * p for p in patch_nums]
-    scales = next(k for k in range(len(sizes) + 1) if sum(sizes[:k]) == log_prob.shape[1])
-    return torch.stack([part.double().sum(1) for part in log_prob.split(sizes[:scales], dim=1)], dim=1)
+    sizes = [p * p for p in patch_nums[: scales_in(patch_nums, log_prob.shape[1])]]
+    return torch.stack([part.double().sum(1) for part in log_prob.split(sizes, dim=1)], dim=1)
+
+
+def scales_in(patch_nums: Sequence[int], length: int) -> int:
+    """How many scales `length` tokens are."""
+    return next(k for k in range(len(patch_nums) + 1) if tokens_at(patch_nums, k) == length)
 
 
 class ClassTables(NamedTuple):
@@ -218,7 +222,7 @@ def score(
     class_ids, rows = torch.from_numpy(candidates.astype(np.int64)).to(device).flatten().unique(return_inverse=True)
     tables = class_tables(var, class_ids)
     size = batch_size or pairs_per_batch(var, tokens.shape[1], device)
-    result = torch.empty(images * classes, tokens_scales(var, tokens.shape[1]), dtype=torch.float64)
+    result = torch.empty(images * classes, scales_in(var.config.patch_nums, tokens.shape[1]), dtype=torch.float64)
     start = 0
     while start < len(result):
         pairs = torch.arange(start, min(start + size, len(result)), device=device)
@@ -239,9 +243,3 @@ def score(
         start += len(pairs)
         report(start, len(result))
     return result.numpy().reshape(images, classes, -1)
-
-
-def tokens_scales(var: VAR, length: int) -> int:
-    """How many scales `length` tokens are."""
-    patch_nums = var.config.patch_nums
-    return next(k for k in range(len(patch_nums) + 1) if tokens_at(patch_nums, k) == length)
