@@ -22,11 +22,15 @@ validate(config, SCHEMA)  # sets the defaults
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/common_adaptive.smk"
+include: "workflow/rules/common_ablation.smk"
+include: "workflow/rules/common_incremental.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/scores.smk"
 include: "workflow/rules/adaptive.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/ablation.smk"
+include: "workflow/rules/incremental.smk"
 
 
 onstart:

@@ -1,9 +1,9 @@
 """Encode the images of a shard into features."""
 
 from job import compute_device, job, measured
-from weights import read_vqvae
 
 from varc.data.manifest import load_images, rows
+from varc.models.weights import read_vqvae
 from varc.scoring.smoothing import encode
 from varc.storage import features_schema, fixed_size_list, read_parquet, shard_bounds, write_parquet
 

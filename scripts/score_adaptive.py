@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 from job import compute_device, job, measured
-from weights import read_var, read_vqvae
 
 from varc.data.classes import class_ids, data_set_classes
 from varc.errors import InputError
+from varc.models.weights import read_var, read_vqvae
 from varc.scoring.funnel import all_classes
 from varc.scoring.progressive import adaptive_scores
 from varc.storage import (

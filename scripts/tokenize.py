@@ -2,8 +2,8 @@
 
 import torch
 from job import compute_device, job, measured
-from weights import read_vqvae
 
+from varc.models.weights import read_vqvae
 from varc.scoring.smoothing import absolute_sigma, tokenize
 from varc.storage import (
     column_matrix,

@@ -25,6 +25,9 @@ MANIFEST = pa.schema([("image_id", pa.string()), ("label", pa.int32()), ("path",
 CANDIDATES = pa.schema(
     [("image_id", pa.string()), ("class_id", pa.int32()), ("rank", pa.int32()), ("score", pa.float64())]
 )
+INCREMENTAL = pa.schema(
+    [("after_task", pa.int32()), ("on_task", pa.int32()), ("images", pa.int32()), ("accuracy", pa.float64())]
+)
 
 
 def features_schema(size: int) -> pa.Schema:
@@ -145,6 +148,11 @@ def shard_bounds(images: int, shard: int, shards: int) -> tuple[int, int]:
 def concat_ids(paths: Sequence[str | Path]) -> NDArray[np.object_]:
     """The image_ids of several files, one after the other."""
     return np.concatenate([image_ids(read_parquet(path, ["image_id"])) for path in paths])
+
+
+def read_tokens(paths: Sequence[str | Path]) -> NDArray[np.uint16]:
+    """The tokens (N, L) of several files, one after the other."""
+    return np.concatenate([column_matrix(read_parquet(path, ["tokens"]), "tokens") for path in paths])
 
 
 def total_seconds(paths: Sequence[str | Path]) -> float:

@@ -6,7 +6,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from varc.models.architectures import ARCHITECTURES
-from workflow.naming import image_size, patch_nums
+from workflow.naming import finetuning, image_size, origin, patch_nums
 
 ANY_READER = {"classes", "size", "resize", "border", "ids", "per_class"}
 PICTURES = {"root", "classes", "size"}
@@ -51,8 +51,8 @@ def check(config):
     """Raises ConfigError for the first mistake found."""
     for name, dataset in config["datasets"].items():
         check_dataset(f"datasets: {name}", dataset)
-    for name, model in config["models"].items():
-        check_model(f"models: {name}", model, config["datasets"])
+    for name in config["models"]:
+        check_model(f"models: {name}", name, config["models"], config["datasets"])
     for name, classifier in config["classifiers"].items():
         check_classifier(f"classifiers: {name}", classifier, config["models"])
         if "calibrate" in classifier:
@@ -63,13 +63,22 @@ def check(config):
         for dataset in entry["datasets"]:
             for classifier in entry["classifiers"]:
                 model = config["classifiers"][classifier]["model"]
-                check_size(
-                    f"evaluate: {i}", dataset, config["datasets"][dataset], f"model {model}", config["models"][model]
-                )
+                size = image_size(config["models"], model)
+                check_size(f"evaluate: {i}", dataset, config["datasets"], f"model {model}", size)
                 if config["classifiers"][classifier].get("calibrate") == dataset:
                     raise ConfigError(
                         f"evaluate: {i}: {classifier} is calibrated on {dataset}; evaluate it on other images"
                     )
+    for i, entry in enumerate(config.get("incremental", [])):
+        check_incremental(f"incremental: {i}", entry, config)
+    if "ablation" in config:
+        check_ablation(config["ablation"], config)
+    for i, entry in enumerate(config.get("smoothing", [])):
+        known(f"smoothing: {i}: datasets", entry["datasets"], config["datasets"])
+        known(f"smoothing: {i}: models", entry["models"], config["models"])
+        for model in entry["models"]:
+            if any(isinstance(sigma, dict) for sigma in entry["sigmas"]):
+                check_spread(f"smoothing: {i}: sigmas", config["models"], model)
     for i, entry in enumerate(config.get("explain", [])):
         known(f"explain: {i}: datasets", entry["datasets"], config["datasets"])
         known(f"explain: {i}: models", entry["models"], config["models"])
@@ -94,41 +103,91 @@ def check_dataset(key, dataset):
         raise ConfigError(f"{key}: {found}; resize needs a size, and must be at least as large")
 
 
-def check_size(key, dataset, spec, model, entry):
+def check_size(key, dataset, datasets, model, size):
     """The images of a data set must have the size that the model takes, as far as the config tells both."""
-    size = image_size(entry)
-    if size is not None and spec.get("size", size) != size:
-        raise ConfigError(f"{key}: data set {dataset} has size {spec['size']}, but {model} takes {size}")
+    found = datasets[dataset].get("size", size)
+    if size is not None and found != size:
+        raise ConfigError(f"{key}: data set {dataset} has size {found}, but {model} takes {size}")
 
 
-def check_model(key, model, datasets):
-    if "train" in model:
-        for extra in sorted(set(model) - {"train"}):
-            raise ConfigError(f"{key}: {extra} does not go with train; take one of them away")
-        check_training(f"{key}: train", model["train"], datasets)
-        check_size(f"{key}: train", model["train"]["data"], datasets[model["train"]["data"]], "the model", model)
-    else:
+def check_model(key, name, models, datasets):
+    model = models[name]
+    kind = "train" if "train" in model else "finetune"
+    if kind not in model:
         check_checkpoint(key, model)
+        return
+    for extra in sorted(set(model) - {kind} - ({"cca", "cross_entropy"} if kind == "finetune" else set())):
+        raise ConfigError(f"{key}: {extra} does not go with {kind}; take one of them away")
+    if kind == "train":
+        check_training(f"{key}: train", model["train"], models, datasets)
+        data = [model["train"]["data"]]
+    else:
+        check_finetuning(key, name, models, datasets)
+        settings = finetuning(models, name)
+        data = [settings["data"], *([settings["validate"]] if "validate" in settings else [])]
+    for dataset in data:
+        check_size(f"{key}: {kind}", dataset, datasets, "the model", image_size(models, name))
 
 
-def check_training(key, train, datasets):
+def check_training(key, train, models, datasets):
     known(f"{key}: data", [train["data"]], datasets)
     vqvae, var = train["vqvae"], train["var"]
-    patch_nums = vqvae["patch_nums"]
-    if any(a >= b for a, b in pairwise(patch_nums)):
-        raise ConfigError(f"{key}: vqvae: patch_nums are {patch_nums}; each must be larger than the one before")
-    if any(vqvae["ch"] * mult % vqvae["norm_groups"] for mult in vqvae["ch_mult"]):
-        found = f"ch {vqvae['ch']}, ch_mult {vqvae['ch_mult']}, norm_groups {vqvae['norm_groups']}"
-        raise ConfigError(f"{key}: vqvae: {found}; norm_groups must divide the channels of every level")
+    if isinstance(vqvae, str):
+        known(f"{key}: vqvae", [vqvae], models)
+        if not isinstance(models[vqvae].get("train", {}).get("vqvae"), dict):
+            raise ConfigError(f"{key}: vqvae: model {vqvae} trains no VQ-VAE of its own; name one that does")
+    else:
+        check_vqvae(f"{key}: vqvae", vqvae)
     if var["width"] % var["heads"]:
         raise ConfigError(f"{key}: var: heads {var['heads']} does not divide width {var['width']}")
     if var["samples"] > 1 and "sigma" not in var:
         raise ConfigError(f"{key}: var: samples {var['samples']} needs sigma; add it")
 
 
+def check_vqvae(key, vqvae):
+    patch_nums = vqvae["patch_nums"]
+    if any(a >= b for a, b in pairwise(patch_nums)):
+        raise ConfigError(f"{key}: patch_nums are {patch_nums}; each must be larger than the one before")
+    if any(vqvae["ch"] * mult % vqvae["norm_groups"] for mult in vqvae["ch_mult"]):
+        found = f"ch {vqvae['ch']}, ch_mult {vqvae['ch_mult']}, norm_groups {vqvae['norm_groups']}"
+        raise ConfigError(f"{key}: {found}; norm_groups must divide the channels of every level")
+
+
+def check_finetuning(key, name, models, datasets):
+    before = [name]
+    while "finetune" in models[before[-1]]:
+        base = models[before[-1]]["finetune"]
+        known(f"{key}: finetune", [base], models)
+        if base in before:
+            raise ConfigError(f"{key}: finetune: {' from '.join([*before, base])}; a chain must start somewhere else")
+        before.append(base)
+    if ("cca" in models[name]) == ("cross_entropy" in models[name]):
+        raise ConfigError(f"{key}: finetune goes with either cca or cross_entropy; give one of them")
+    objective = "cca" if "cca" in models[name] else "cross_entropy"
+    settings = finetuning(models, name)
+    if "data" not in settings:
+        raise ConfigError(f"{key}: {objective}: data is missing; it is known for models trained here only")
+    known(f"{key}: {objective}: data", [settings["data"]], datasets)
+    if settings["samples"] > 1 and "sigma" not in settings:
+        raise ConfigError(f"{key}: {objective}: samples {settings['samples']} needs sigma; add it")
+    if isinstance(settings.get("sigma"), dict):
+        check_spread(f"{key}: {objective}: sigma", models, name)
+    if ("validate" in settings) != ("validate_every" in settings):
+        raise ConfigError(f"{key}: {objective}: validate and validate_every go together; give both or none")
+    if "validate" in settings:
+        known(f"{key}: {objective}: validate", [settings["validate"]], datasets)
+        if settings["validate"] == settings["data"]:
+            raise ConfigError(f"{key}: {objective}: validate: {settings['data']} is trained on; name other images")
+    if settings["batch_size"] % settings["accumulate"]:
+        found = f"accumulate {settings['accumulate']} does not divide batch_size {settings['batch_size']}"
+        raise ConfigError(f"{key}: {objective}: {found}")
+
+
 def check_checkpoint(key, model):
     for missing in sorted({"vqvae", "var"} - set(model)):
-        raise ConfigError(f"{key}: {missing} is missing; a model has either train, or the files vqvae and var")
+        raise ConfigError(
+            f"{key}: {missing} is missing; a model has either train, or finetune, or the files vqvae and var"
+        )
     if "architecture" in model and model["architecture"] not in ARCHITECTURES:
         names = ", ".join(sorted(ARCHITECTURES))
         raise ConfigError(f"{key}: architecture: {model['architecture']!r} is not known; known are {names}")
@@ -140,10 +199,9 @@ def check_checkpoint(key, model):
 
 def check_classifier(key, classifier, models):
     known(f"{key}: model", [classifier["model"]], models)
-    model = models[classifier["model"]]
-    scales = len(patch_nums(model))
-    if "train" not in model and isinstance(classifier.get("sigma"), dict):
-        raise ConfigError(f"{key}: sigma: spread is known for models trained here only; give a number")
+    scales = len(patch_nums(models, classifier["model"]))
+    if isinstance(classifier.get("sigma"), dict):
+        check_spread(f"{key}: sigma", models, classifier["model"])
     if any("adaptive" in stage for stage in classifier["funnel"]):
         check_adaptive(key, classifier)
         return
@@ -163,6 +221,40 @@ def check_classifier(key, classifier, models):
         raise ConfigError(f"{key}: calibrate goes with an adaptive funnel, or one stage at all {scales} scales")
     if keep != 1:
         raise ConfigError(f"{key}: funnel: the last stage has keep {keep}; it must be 1, the prediction")
+
+
+def check_ablation(name, config):
+    """The classifier that others are compared with must be evaluated, and be one stage, all scales, one sample."""
+    known("ablation", [name], config["classifiers"])
+    classifier = config["classifiers"][name]
+    stage, scales = classifier["funnel"][0], len(patch_nums(config["models"], classifier["model"]))
+    if len(classifier["funnel"]) > 1 or stage.get("scales") != scales or stage["samples"] > 1:
+        raise ConfigError(f"ablation: {name} must be one stage at all {scales} scales with one sample")
+    if not any(name in entry["classifiers"] for entry in config["evaluate"]):
+        raise ConfigError(f"ablation: {name} is not evaluated; add it to evaluate")
+
+
+def check_incremental(key, entry, config):
+    known(f"{key}: data", [entry["data"]], config["datasets"])
+    known(f"{key}: test", [entry["test"]], config["datasets"])
+    known(f"{key}: classifier", [entry["classifier"]], config["classifiers"])
+    classifier = config["classifiers"][entry["classifier"]]
+    models, model = config["models"], classifier["model"]
+    if "cca" not in models[model]:
+        raise ConfigError(
+            f"{key}: classifier: model {model} is not fine-tuned by cca; name a classifier whose model is"
+        )
+    if "adaptive" in classifier["funnel"][0]:
+        raise ConfigError(f"{key}: classifier: {entry['classifier']} has an adaptive funnel; name one of fixed stages")
+    if "train" not in entry and "train" not in models[origin(models, model)]:
+        raise ConfigError(f"{key}: train is missing; it is known for models trained here only")
+    if entry["data"] == entry["test"]:
+        raise ConfigError(f"{key}: test: {entry['test']} is learned from; name other images")
+
+
+def check_spread(key, models, name):
+    if "train" not in models[origin(models, name)]:
+        raise ConfigError(f"{key}: spread is known for models trained here only; give a number")
 
 
 def check_adaptive(key, classifier):

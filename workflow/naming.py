@@ -137,33 +137,60 @@ def sample_folders(earlier, stage):
     ]
 
 
-def architecture(model):
-    """The shape of a model's entry, as far as the config tells it: its `train` entry's, or that of its name.
+def origin(models, name):
+    """The model, trained here or public, that a fine-tuned one starts from in the end; itself for the others."""
+    while "finetune" in models[name]:
+        name = models[name]["finetune"]
+    return name
+
+
+def vqvae_owner(models, name):
+    """The model whose VQ-VAE a model has: that of its origin, or of the one that `train: vqvae` names."""
+    name = origin(models, name)
+    vqvae = models[name].get("train", {}).get("vqvae")
+    return vqvae if isinstance(vqvae, str) else name
+
+
+def finetuning(models, name):
+    """The settings of a fine-tuned model; its data, samples and sigma are those of its origin's training by default."""
+    model, start = models[name], models[origin(models, name)]
+    settings = dict(model["cca"] if "cca" in model else model["cross_entropy"])
+    if "train" in start and "data" not in settings:
+        settings["data"] = start["train"]["data"]
+        trained = start["train"]["var"]
+        settings = {key: trained[key] for key in ("samples", "sigma") if key in trained} | settings
+    return {"samples": 1} | settings
+
+
+def architecture(models, name):
+    """The shape of a model, as far as the config tells it: its `train` entry's, or that of its architecture's name.
 
     None for a checkpoint whose `architecture` is not given: its tensors tell, once they are there.
     """
-    if "train" in model:
-        return {part: {key: model["train"][part][key] for key in keys} for part, keys in SHAPE_KEYS.items()}
-    return ARCHITECTURES.get(model.get("architecture"))
+    model = models[origin(models, name)]
+    if "train" not in model:
+        return ARCHITECTURES.get(model.get("architecture"))
+    settings = {"vqvae": models[vqvae_owner(models, name)]["train"]["vqvae"], "var": model["train"]["var"]}
+    return {part: {key: settings[part][key] for key in keys} for part, keys in SHAPE_KEYS.items()}
 
 
-def patch_nums(model):
-    """The patch numbers of a model's entry; those of the public models at 256 px, where nothing says otherwise."""
-    shape = architecture(model)
-    return shape["vqvae"]["patch_nums"] if shape else model.get("patch_nums", list(PATCH_NUMS_256))
+def patch_nums(models, name):
+    """The patch numbers of a model; those of the public models at 256 px, where nothing says otherwise."""
+    shape = architecture(models, name)
+    if shape:
+        return shape["vqvae"]["patch_nums"]
+    return models[origin(models, name)].get("patch_nums", list(PATCH_NUMS_256))
 
 
-def image_size(model):
+def image_size(models, name):
     """Pixels per side of a model's images, or None where only its tensors tell."""
-    shape = architecture(model)
+    shape = architecture(models, name)
     return shape and shape["vqvae"]["patch_nums"][-1] * 2 ** (len(shape["vqvae"]["ch_mult"]) - 1)
 
 
-def vqvae_name(model, entry, sha256):
-    """The <vqvae> of a model: its own name where it is trained here, else the file's stem and 8 digits of its SHA-256.
+def spell_vqvae(path, sha256):
+    """The <vqvae> of a public checkpoint: the file's stem and 8 digits of its SHA-256.
 
     So models with the same VQ-VAE share its tokens, and a changed file starts new ones.
     """
-    if "train" in entry:
-        return model
-    return re.sub(r"[^\w-]", "_", PurePath(entry["vqvae"]).stem) + "-" + (sha256 or "absent")[:8]
+    return re.sub(r"[^\w-]", "_", PurePath(path).stem) + "-" + (sha256 or "absent")[:8]

@@ -91,7 +91,12 @@ def test_optimise_finds_a_minimum_and_records_it():
     x = torch.nn.Parameter(torch.tensor([3.0]))
     lines = []
     curve = optimise(
-        [x], lambda step: {"loss": (x - 1).square().sum()}, steps=400, lr=0.05, weight_decay=0.0, report=lines.append
+        [x],
+        lambda step: iter([{"loss": (x - 1).square().sum()}]),
+        steps=400,
+        lr=0.05,
+        weight_decay=0.0,
+        report=lines.append,
     )
     assert x.item() == pytest.approx(1.0, abs=1e-2)
     assert [row["step"] for row in curve] == list(range(1, 401))
@@ -103,7 +108,11 @@ def test_a_loss_that_is_not_finite_stops_the_training():
     x = torch.nn.Parameter(torch.tensor([1.0]))
     with pytest.raises(InputError, match="step 3 of 10: lower lr"):
         optimise(
-            [x], lambda step: {"loss": x.sum() / (2 - step if step == 2 else 1)}, steps=10, lr=1e-3, report=lines_off
+            [x],
+            lambda step: iter([{"loss": x.sum() / (2 - step if step == 2 else 1)}]),
+            steps=10,
+            lr=1e-3,
+            report=lines_off,
         )
 
 
@@ -113,7 +122,7 @@ def lines_off(line):
 
 def test_progress_line():
     row = {"step": 50, "lr": 0.1, "loss": 1.5, "reconstruction": 0.25}
-    assert progress_line(row, 200, 10.0) == "step 50/200, loss 1.5000, reconstruction 0.2500, 5.0 steps/s, ETA 30 s"
+    assert progress_line(row, 200, 5.0) == "step 50/200, loss 1.5000, reconstruction 0.2500, 5.0 steps/s, ETA 30 s"
 
 
 def test_curves_are_written_as_csv_and_svg(tmp_path, trained):

@@ -14,8 +14,8 @@ from workflow.naming import (
     spell_candidates,
     spell_noise,
     spell_sigma,
+    spell_vqvae,
     stages,
-    vqvae_name,
 )
 
 FUNNEL = [
@@ -72,6 +72,5 @@ def test_adaptive():
 
 
 def test_a_vqvae_is_named_by_its_file_and_content():
-    assert vqvae_name("base", {"train": {}}, None) == "base"
-    assert vqvae_name("d16", {"vqvae": "a b/vae.v2.pth"}, "0123456789abcdef") == "vae_v2-01234567"
-    assert vqvae_name("d16", {"vqvae": "vae.pth"}, None) == "vae-absent"
+    assert spell_vqvae("a b/vae.v2.pth", "0123456789abcdef") == "vae_v2-01234567"
+    assert spell_vqvae("vae.pth", None) == "vae-absent"

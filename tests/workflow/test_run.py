@@ -359,6 +359,16 @@ def add_model(config):
     config["evaluate"][0]["classifiers"].append("other")
 
 
+def calibrated(classifier):
+    def change(config):
+        config["datasets"]["digits_calibration"] = {"reader": "digits", "split": "calibration"}
+        config["classifiers"].setdefault(classifier, {"model": "base", "funnel": [{"adaptive": {"alpha": 0.05}}]})
+        config["classifiers"][classifier]["calibrate"] = "digits_calibration"
+        config["evaluate"][0]["classifiers"] = sorted({*config["evaluate"][0]["classifiers"], classifier})
+
+    return change
+
+
 TRAIN = ("models", "base", "train")
 CHANGES = {
     "seed": update(["seed"], 1),
@@ -376,6 +386,9 @@ CHANGES = {
     "classifiers: funnel: scales": update(["classifiers", "a_varc", "funnel", 0, "scales"], 2),
     "classifiers: funnel: samples": update(["classifiers", "varc_smoothed", "funnel", 0, "samples"], 6),
     "classifiers: funnel: keep": update(["classifiers", "a_varc", "funnel", 0, "keep"], 4),
+    "classifiers: funnel: precision": update(["classifiers", "a_varc", "funnel", 0, "precision"], "bf16"),
+    "classifiers: funnel: adaptive": calibrated("adaptive"),
+    "classifiers: calibrate": calibrated("varc"),
     "evaluate": update(["evaluate", 0, "classifiers"], ["varc"]),
 }
 

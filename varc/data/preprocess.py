@@ -44,6 +44,11 @@ def to_input(images: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(images.astype(np.float32) / 255 * 2 - 1).permute(0, 3, 1, 2).contiguous()
 
 
+def to_pixels(images: Tensor) -> Tensor:
+    """float images (N, 3, H, W) in [-1, 1] as uint8 (N, H, W, 3) on the CPU; the inverse of to_input."""
+    return ((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
+
+
 def stack_images(images: list[NDArray[np.uint8]], side: int, image_ids: list[str]) -> NDArray[np.uint8]:
     """Images as one array (N, side, side, 3). Raises InputError for one of another size, naming it."""
     for image, image_id in zip(images, image_ids, strict=True):

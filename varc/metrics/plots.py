@@ -54,3 +54,42 @@ def plot_reliability(path: str | Path, curves: dict[str, tuple[Any, Any]]) -> No
     axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     axes.legend(frameon=False)
     figure.savefig(path, metadata={"Date": None})
+
+
+def plot_smoothing(path: str | Path, smoothing: pd.DataFrame) -> None:
+    """Top-1 against the number of samples at one sigma, and against sigma at one number of samples, per data set."""
+    datasets = list(smoothing.groupby("dataset"))
+    figure = Figure(figsize=(9, 3.6 * len(datasets)), layout="constrained")
+    panels = figure.subplots(len(datasets), 2, squeeze=False, sharey="row")
+    for row, (dataset, group) in zip(panels, datasets, strict=True):
+        noise = group.groupby("noise")["samples"].nunique().idxmax()
+        count = group[group["samples"] > 1].groupby("samples")["sigma"].nunique().idxmax()
+        by_samples, by_sigma = group[group["noise"] == noise], group[group["samples"] == count]
+        for axes, part, x in ((row[0], by_samples, "samples"), (row[1], by_sigma, "sigma")):
+            for i, (model, lines) in enumerate(part.groupby("model")):
+                for combine, line in lines.groupby("combine"):
+                    style = "-" if combine == "mean_log_likelihood" else ":"
+                    name = f"{model}, {str(combine).replace('_', ' ')}"
+                    line = line.sort_values(x)
+                    axes.plot(line[x], line["top1"], style, color=f"C{i}", marker="o", markersize=3, label=name)
+            axes.set(xlabel=x, xscale="log")
+        row[0].set(title=f"{dataset}, noise {noise}", ylabel="top-1")
+        row[1].set(title=f"{dataset}, {count} samples")
+        row[0].legend(frameon=False, fontsize="small")
+    figure.savefig(path, metadata={"Date": None})
+
+
+def plot_incremental(path: str | Path, table: pd.DataFrame) -> None:
+    """The average accuracy on the tasks so far against the tasks learned: a panel per data set and number of tasks."""
+    groups = list(table[table["measure"] == "average"].groupby(["dataset", "tasks"]))
+    figure = Figure(figsize=(6.5, 4 * len(groups)), layout="constrained")
+    panels = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
+    for axes, ((dataset, tasks), group) in zip(panels, groups, strict=True):
+        for i, (strategy, line) in enumerate(group.groupby("strategy")):
+            x = line["after_task"] + 0.03 * (i - 3)  # so that the intervals can be told apart
+            error = [line["mean"] - line["low"], line["high"] - line["mean"]]
+            axes.errorbar(x, line["mean"], error, marker="o", markersize=3, capsize=2, label=strategy)
+        axes.set(title=f"{dataset}, {tasks} tasks", xlabel="tasks learned", ylabel="average accuracy", ylim=(0, 1))
+        axes.set_xticks(sorted(group["after_task"].unique()))
+        axes.legend(frameon=False, fontsize="small")
+    figure.savefig(path, metadata={"Date": None})

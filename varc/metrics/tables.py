@@ -148,10 +148,11 @@ def pruning_rows(
 def with_published(table: pd.DataFrame, published: str | Path | None, columns: dict[str, str]) -> pd.DataFrame:
     """The table with published figures in columns of their own, matched by dataset and classifier.
 
-    published: a CSV with the columns dataset, classifier, and what `columns` names (column there -> column here);
-    None: the table as it is.
+    published: a CSV with the columns dataset, classifier, and what `columns` names (column there -> column here). The
+    table as it is for None, and for a file that knows none of its rows.
     """
     if published is None:
         return table
     figures = pd.read_csv(published)[["dataset", "classifier", *columns]].rename(columns=columns)
-    return table.merge(figures, on=["dataset", "classifier"], how="left", validate="many_to_one")
+    merged = table.merge(figures, on=["dataset", "classifier"], how="left", validate="many_to_one")
+    return table if merged[list(columns.values())].isna().all(axis=None) else merged

@@ -71,7 +71,7 @@ def score_survivors(
 ) -> NDArray[np.float64]:
     """Log-likelihoods (N, M) of one sample under the candidates that are alive; 0 for the others."""
     result = np.zeros(candidates.shape)
-    for count in np.unique(alive.sum(1)):  # images with as many survivors each make one dense call
+    for count in np.unique(alive.sum(1)[alive.any(1)]):  # images with as many survivors each make one dense call
         which = (alive.sum(1) == count).nonzero()[0]
         chosen = candidates[which][alive[which]].reshape(len(which), count)
         found = score(var, quantizer, tokens[which], chosen, device=device).sum(-1)

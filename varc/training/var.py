@@ -1,6 +1,6 @@
 """Training of a VAR transformer on cached tokens."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -32,11 +32,31 @@ def train_var(
     nats per token.
     """
     torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
     model = VAR(config).train()
     init_weights(model)
+    curve = cross_entropy_steps(
+        model, config, quantizer, tokens, labels, steps=steps, batch_size=batch_size, lr=lr, seed=seed, report=report
+    )
+    return model.eval(), curve
 
-    def losses(step: int) -> dict[str, Tensor]:
+
+def cross_entropy_steps(
+    model: nn.Module,
+    config: VARConfig,
+    quantizer: MultiScaleQuantizer,
+    tokens: Tensor,
+    labels: Tensor,
+    *,
+    steps: int,
+    batch_size: int,
+    lr: float,
+    seed: int,
+    report: Callable[[str], None],
+) -> Curve:
+    """The steps of train_var, on the parameters of a model that is called like a VAR, in place; returns the curve."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def losses(step: int) -> Iterator[dict[str, Tensor]]:
         image = torch.randint(tokens.shape[1], (batch_size,), generator=generator)
         sample = torch.randint(tokens.shape[0], (batch_size,), generator=generator)
         dropped = torch.rand(batch_size, generator=generator) < LABEL_DROPOUT
@@ -44,10 +64,9 @@ def train_var(
         with torch.no_grad():
             teacher_input = quantizer.teacher_input(targets)
         logits = model(labels[image].masked_fill(dropped, config.num_classes), teacher_input)
-        return {"loss": F.cross_entropy(logits.flatten(0, 1), targets.flatten())}
+        yield {"loss": F.cross_entropy(logits.flatten(0, 1), targets.flatten())}
 
-    curve = optimise(model.parameters(), losses, steps=steps, lr=lr, report=report)
-    return model.eval(), curve
+    return optimise(model.parameters(), losses, steps=steps, lr=lr, report=report)
 
 
 def init_weights(model: VAR) -> None:

@@ -1,6 +1,6 @@
 """Training of a multi-scale VQ-VAE on small images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -37,19 +37,20 @@ def train_vqvae(
     codebook = model.quantize.embedding.weight.requires_grad_(False)
     counts, sums = torch.zeros(len(codebook)), torch.zeros_like(codebook)
 
-    def losses(step: int) -> dict[str, Tensor]:
+    def losses(step: int) -> Iterator[dict[str, Tensor]]:
         x = images[torch.randint(len(images), (batch_size,), generator=generator)]
         f = model.features(x)
         if step < steps // 20:
             reconstruction = F.mse_loss(model.decoder(model.post_quant_conv(f)), x)
-            return {"loss": reconstruction + UNIT_SCALE * off_unit_scale(f), "reconstruction": reconstruction}
+            yield {"loss": reconstruction + UNIT_SCALE * off_unit_scale(f), "reconstruction": reconstruction}
+            return
         f_hat, matching, z, indices = partial_sums(model.quantize, f.detach())
         update_codebook(codebook, counts, sums, z, indices, generator)
         commitment = F.mse_loss(f, f_hat.detach())
         straight_through = f + (f_hat - f).detach()
         reconstruction = F.mse_loss(model.decoder(model.post_quant_conv(straight_through)), x)
         loss = reconstruction + matching + COMMITMENT * commitment + UNIT_SCALE * off_unit_scale(f)
-        return {"loss": loss, "reconstruction": reconstruction, "commitment": commitment}
+        yield {"loss": loss, "reconstruction": reconstruction, "commitment": commitment}
 
     trained = [p for p in model.parameters() if p.requires_grad]
     curve = optimise(trained, losses, steps=steps, lr=lr, report=report)

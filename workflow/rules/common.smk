@@ -14,6 +14,8 @@ from workflow.naming import (
     PUBLIC_NORM_GROUPS,
     adaptive_stage,
     architecture,
+    finetuning,
+    origin,
     patch_nums,
     read_candidates,
     read_noise,
@@ -21,8 +23,9 @@ from workflow.naming import (
     spell_adaptive,
     spell_noise,
     spell_sigma,
+    spell_vqvae,
     stages,
-    vqvae_name,
+    vqvae_owner,
 )
 from workflow.sources import absent, file_sha256, stamp, unfit_weights
 
@@ -35,8 +38,10 @@ config = in_order(config)
 RUN = f"results/{config['run']}"
 SHARDS = config["shards"]
 PAIRS = sorted({(d, c) for entry in config["evaluate"] for d in entry["datasets"] for c in entry["classifiers"]})
-MODELS = {name: config["models"][name] for name in sorted({config["classifiers"][c]["model"] for _, c in PAIRS})}
-TRAINED = {name: entry for name, entry in MODELS.items() if "train" in entry}
+MODELS = sorted({config["classifiers"][c]["model"] for _, c in PAIRS})
+TRAINED = [name for name, entry in config["models"].items() if "train" in entry]
+VQVAES = [name for name in TRAINED if vqvae_owner(config["models"], name) == name]
+FINETUNED = [name for name, entry in config["models"].items() if "finetune" in entry]
 ADAPTIVES = sorted({c for _, c in PAIRS if adaptive_stage(config["classifiers"][c])})
 FIXED = sorted({c for _, c in PAIRS} - set(ADAPTIVES))
 CALIBRATED = [  # those that score all classes at all scales in one stage, so that a softmax over them has a meaning
@@ -44,7 +49,9 @@ CALIBRATED = [  # those that score all classes at all scales in one stage, so th
     for d, c in PAIRS
     if c in FIXED and "calibrate" in config["classifiers"][c] and len(config["classifiers"][c]["funnel"]) == 1
 ]
-HUB = {entry[part]: (name, part) for name, entry in MODELS.items() if "hub" in entry for part in ("vqvae", "var")}
+HUB = {
+    entry[part]: (name, part) for name, entry in config["models"].items() if "hub" in entry for part in ("vqvae", "var")
+}
 
 
 localrules:
@@ -58,6 +65,9 @@ localrules:
     calibrate,
     adaptive,
     calibration,
+    ablation,
+    smoothing,
+    incremental,
 
 
 wildcard_constraints:
@@ -72,6 +82,9 @@ wildcard_constraints:
     scales=r"\d+",
     precision=r"(-bf16)?",
     shard=r"\d+",
+    tasks=r"\d+",
+    strategy=r"\w+",
+    seed=r"\d+",
 
 
 def one_of(names):
@@ -111,19 +124,41 @@ def listing_files(wildcards):
     return [spec[key] for key in ("classes", "labels", "ids") if key in spec and os.path.exists(spec[key])]
 
 
+def ancestry(model):
+    """The models that a model is made from, itself first: what it was fine-tuned from, and who trained its VQ-VAE."""
+    chain = [model]
+    while "finetune" in config["models"][chain[-1]]:
+        chain.append(config["models"][chain[-1]]["finetune"])
+    return list(dict.fromkeys([*chain, vqvae_owner(config["models"], model)]))
+
+
 def vqvae_of(model):
     """The VQ-VAE that a model uses, as tokens/ names it."""
-    entry = config["models"][model]
-    return vqvae_name(model, entry, None if "train" in entry else weights_sha256(model, "vqvae"))
+    owner = vqvae_owner(config["models"], model)
+    if owner in VQVAES:
+        return owner
+    return spell_vqvae(config["models"][owner]["vqvae"], weights_sha256(owner, "vqvae"))
 
 
 def model_of(wildcards):
     """A model that has the VQ-VAE of the wildcards and is evaluated on, or trained with, their data set."""
     if wildcards.vqvae in config["models"]:
         return wildcards.vqvae
-    classifiers = [config["classifiers"][c] for dataset, c in PAIRS if dataset == wildcards.dataset]
-    classifiers += [c for c in config["classifiers"].values() if c.get("calibrate") == wildcards.dataset]
-    return next(c["model"] for c in classifiers if vqvae_of(c["model"]) == wildcards.vqvae)
+    models = [config["classifiers"][c]["model"] for dataset, c in PAIRS if dataset == wildcards.dataset]
+    models += [c["model"] for c in config["classifiers"].values() if c.get("calibrate") == wildcards.dataset]
+    models += [
+        m for entry in config.get("smoothing", []) if wildcards.dataset in entry["datasets"] for m in entry["models"]
+    ]
+    models += [
+        config["classifiers"][entry["classifier"]]["model"]
+        for entry in config.get("incremental", [])
+        if wildcards.dataset in (entry["data"], entry["test"])
+    ]
+    for name in FINETUNED:
+        settings = finetuning(config["models"], name)
+        if wildcards.dataset in (settings["data"], settings.get("validate")):
+            models.append(name)
+    return next(name for name in models if vqvae_of(name) == wildcards.vqvae)
 
 
 def weights(model, part):
@@ -131,19 +166,24 @@ def weights(model, part):
 
     It is ancient, since its content counts (see checkpoint) and not its time.
     """
-    entry = config["models"][model]
-    if "train" in entry:
-        return f"{RUN}/models/{model}/{part}.safetensors"
+    holder = vqvae_owner(config["models"], model) if part == "vqvae" else model
+    entry = config["models"][holder]
+    if part not in entry:
+        return f"{RUN}/models/{holder}/{part}.safetensors"
     return ancient(entry[part]) if entry[part] in HUB or os.path.exists(entry[part]) else []
 
 
 def checkpoint(model, part):
-    """What is known of a checkpoint before it is read; None for a model that is trained here, whose card tells."""
-    entry = config["models"][model]
-    if "train" in entry:
+    """What is known of a checkpoint before it is read; None for weights that are made here, whose card tells."""
+    holder = vqvae_owner(config["models"], model) if part == "vqvae" else model
+    entry = config["models"][holder]
+    if part not in entry:
         return None
-    known = {"sha256": weights_sha256(model, part), "patch_nums": patch_nums(entry) if "patch_nums" in entry else None}
-    if shape := architecture(entry):
+    known = {
+        "sha256": weights_sha256(holder, part),
+        "patch_nums": patch_nums(config["models"], holder) if "patch_nums" in entry else None,
+    }
+    if shape := architecture(config["models"], holder):
         known |= {"patch_nums": shape["vqvae"]["patch_nums"], "architecture": shape[part]}
     if part == "vqvae":
         known["norm_groups"] = entry.get("norm_groups", PUBLIC_NORM_GROUPS)
@@ -151,7 +191,7 @@ def checkpoint(model, part):
 
 
 def num_scales(model):
-    return len(patch_nums(config["models"][model]))
+    return len(patch_nums(config["models"], model))
 
 
 def shards_of(folder):
@@ -191,18 +231,29 @@ def tables():
         names += ["adaptive.csv", "adaptive.svg"]
     if CALIBRATED:
         names += ["calibration.csv", "calibration.svg"]
+    if "ablation" in config:
+        names.append("ablation.csv")
+    if "smoothing" in config:
+        names += ["smoothing.csv", "smoothing.svg"]
+    if "incremental" in config:
+        names += ["incremental.csv", "incremental.svg"]
     if full_pairs():
         names += ["pruning.csv", "pruning.svg"]
-    curves = [f"{RUN}/models/{model}/{part}_curve.svg" for model in TRAINED for part in ("vqvae", "var")]
-    return [f"{RUN}/tables/{name}" for name in names] + curves
+    made = sorted({name for model in MODELS for name in ancestry(model)})
+    parts = (("vqvae", VQVAES), ("var", TRAINED), ("finetune", FINETUNED))
+    curves = [f"{RUN}/models/{name}/{part}_curve.svg" for name in made for part, having in parts if name in having]
+    samples = [f"{RUN}/models/{name}/samples.png" for name in sampled_models()]
+    return [f"{RUN}/tables/{name}" for name in names] + curves + samples
 
 
 def check_sources():
     """Stops a real run, before its first job, where what its jobs read is absent, or the number of shards has changed."""
     jobs = [(job.rule.name, job.wildcards) for job in workflow.dag.needrun_jobs()]
-    datasets = {wildcards.dataset for rule, wildcards in jobs if rule in ("manifest", "encode")}
+    datasets = {wildcards.dataset for rule, wildcards in jobs if rule in ("manifest", "encode", "learn_tasks")}
     models = {model_of(wildcards) for rule, wildcards in jobs if rule in ("encode", "tokenize")}
-    models |= {wildcards.model for rule, wildcards in jobs if rule in ("score", "score_adaptive")}
+    models |= {wildcards.model for rule, wildcards in jobs if rule in ("score", "score_adaptive", "finetune")}
+    models |= {config["classifiers"][w.classifier]["model"] for rule, w in jobs if rule == "learn_tasks"}
+    models = {name for model in models for name in ancestry(model)}
     message = absent({name: config["datasets"][name] for name in sorted(datasets)}) or unfit_weights(
         {name: config["models"][name] for name in sorted(models)}
     )
@@ -233,13 +284,30 @@ def training_manifest(wildcards):
 def training_tokens(wildcards):
     """Tokens of the training images: all samples, and of each all shards."""
     train = training(wildcards)
-    sigma = spell_sigma(train["var"].get("sigma"))
-    folder = f"tokens/{vqvae_of(wildcards.model)}/{train['data']}"
-    return [
-        path
-        for sample in range(train["var"]["samples"])
-        for path in shards_of(f"{folder}/{spell_noise(sigma, sample)}")
-    ]
+    return sum(samples_of(wildcards.model, train["data"], train["var"]["samples"], train["var"].get("sigma")), [])
+
+
+def samples_of(model, dataset, samples, sigma):
+    """The token files of a data set: one list per sample, of all its shards."""
+    folder = f"tokens/{vqvae_of(model)}/{dataset}"
+    return [shards_of(f"{folder}/{spell_noise(spell_sigma(sigma), i)}") for i in range(samples)]
+
+
+def finetune_inputs(wildcards):
+    """What a model is fine-tuned from and on: its base, its VQ-VAE, tokens, and the images that it is validated on."""
+    model = wildcards.model
+    settings = finetuning(config["models"], model)
+    files = {
+        "manifest": f"{RUN}/datasets/{settings['data']}.parquet",
+        "tokens": sum(samples_of(model, settings["data"], settings["samples"], settings.get("sigma")), []),
+        "vqvae": weights(model, "vqvae"),
+        "var": weights(config["models"][model]["finetune"], "var"),
+    }
+    if dataset := settings.get("validate"):
+        files["validation_manifest"] = f"{RUN}/datasets/{dataset}.parquet"
+        files["validation_tokens"] = samples_of(model, dataset, 1, None)[0]
+        files["validation_classes"] = config["datasets"][dataset].get("classes", [])
+    return files
 
 
 def candidates_file(wildcards):
@@ -283,20 +351,20 @@ def evaluated(key):
 
 def shapes(wildcards=None):
     """model -> its shape, of all models evaluated; where only the tensors tell, the files and what they do not show."""
-    return {
-        name: architecture(entry)
-        or {
-            "files": [entry["vqvae"], entry["var"]],
-            **{k: entry[k] for k in ("patch_nums", "norm_groups") if k in entry},
+    found = {}
+    for name in MODELS:
+        start = config["models"][origin(config["models"], name)]
+        found[name] = architecture(config["models"], name) or {
+            "files": [start["vqvae"], start["var"]],
+            **{k: start[k] for k in ("patch_nums", "norm_groups") if k in start},
         }
-        for name, entry in MODELS.items()
-    }
+    return found
 
 
 def shape_files(wildcards):
     """The checkpoints that the costs are read from, as far as no architecture is named."""
-    unnamed = [name for name, entry in MODELS.items() if not architecture(entry)]
-    files = [weights(name, part) for name in unnamed for part in ("vqvae", "var")]
+    unnamed = {origin(config["models"], name) for name in MODELS if not architecture(config["models"], name)}
+    files = [weights(name, part) for name in sorted(unnamed) for part in ("vqvae", "var")]
     return [file for file in files if file]
 
 

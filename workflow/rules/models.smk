@@ -13,6 +13,8 @@ rule train_vqvae:
         ),
     log:
         "results/{run}/logs/train_vqvae/{model}.log",
+    wildcard_constraints:
+        model=one_of(VQVAES),
     conda:
         "../envs/varc.yaml"
     threads: 2
@@ -32,7 +34,7 @@ rule train_var:
         manifest=training_manifest,
         classes=lambda wildcards: config["datasets"][training(wildcards)["data"]].get("classes", []),
         tokens=training_tokens,
-        vqvae="results/{run}/models/{model}/vqvae.safetensors",
+        vqvae=lambda wildcards: weights(wildcards.model, "vqvae"),
         code=code("train_var"),
     output:
         weights="results/{run}/models/{model}/var.safetensors",
@@ -45,6 +47,8 @@ rule train_var:
         ),
     log:
         "results/{run}/logs/train_var/{model}.log",
+    wildcard_constraints:
+        model=one_of(TRAINED),
     conda:
         "../envs/varc.yaml"
     threads: 2
@@ -60,17 +64,54 @@ rule train_var:
         "../../scripts/train_var.py"
 
 
+rule finetune:
+    input:
+        unpack(finetune_inputs),
+        code=code("finetune"),
+    output:
+        weights="results/{run}/models/{model}/var.safetensors",
+        card="results/{run}/models/{model}/var.json",
+        curve="results/{run}/models/{model}/finetune_curve.csv",
+        plot=report(
+            "results/{run}/models/{model}/finetune_curve.svg",
+            category="Training",
+            caption="../report/finetune_curve.rst",
+        ),
+    log:
+        "results/{run}/logs/finetune/{model}.log",
+    wildcard_constraints:
+        model=one_of(FINETUNED),
+    conda:
+        "../envs/varc.yaml"
+    threads: 2
+    resources:
+        device="auto",
+        gpu=1,
+        processes=1,
+        shards=SHARDS,
+    params:
+        settings=lambda wildcards: finetuning(config["models"], wildcards.model),
+        validation_dataset=lambda wildcards: config["datasets"].get(
+            finetuning(config["models"], wildcards.model).get("validate")
+        ),
+        vqvae_checkpoint=lambda wildcards: checkpoint(wildcards.model, "vqvae"),
+        var_checkpoint=lambda wildcards: checkpoint(config["models"][wildcards.model]["finetune"], "var"),
+        seed=config["seed"],
+    script:
+        "../../scripts/finetune.py"
+
+
 rule download:
     output:
         checkpoint="{checkpoint}",
     log:
         f"{RUN}/logs/download/{{checkpoint}}.log",
     wildcard_constraints:
-        checkpoint="|".join(map(re.escape, HUB)) or r"(?!)",
+        checkpoint=one_of(HUB),
     conda:
         "../envs/varc.yaml"
     params:
-        hub=lambda wildcards: MODELS[HUB[wildcards.checkpoint][0]]["hub"],
+        hub=lambda wildcards: config["models"][HUB[wildcards.checkpoint][0]]["hub"],
         sha256=lambda wildcards: weights_sha256(*HUB[wildcards.checkpoint]),
     script:
         "../../scripts/download.py"

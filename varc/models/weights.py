@@ -1,4 +1,4 @@
-"""The models that the rules' scripts read: trained here, or from public checkpoints."""
+"""The models that jobs read: trained here, or from public checkpoints."""
 
 from typing import Any
 

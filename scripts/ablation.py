@@ -1,0 +1,40 @@
+"""Make the table of smoothing and fine-tuning, each alone and together."""
+
+import pandas as pd
+from job import job
+
+from varc.metrics.ablation import ablation_row, with_paper
+from varc.metrics.tables import write_table
+from varc.scoring.adaptive import read_labelled_scores
+
+CAPTION = (
+    "Without pruning: all classes at all scales. training: how the model came about; cross_entropy continues "
+    "the base's own training. vs_plain: top-1 minus that of the plain classifier, on the same images, with its 95 % "
+    "bootstrap interval, and McNemar's exact p. log_likelihood_per_token: under the label, clean sample, nats. "
+    "paper_*: the paper's rows, on ImageNet-100 with d16."
+)
+
+
+def read(i):
+    """Log-likelihoods of all samples and classes, and the position of each image's label among the classes."""
+    files = snakemake.input
+    _, samples, label_index = read_labelled_scores(files[f"manifest{i}"], files[f"scores{i}"])
+    return samples, label_index
+
+
+with job(snakemake) as log:
+    gflops = pd.read_csv(snakemake.input.gflops)
+    totals = gflops[gflops["stage"] == "total"].set_index(["dataset", "classifier"])["gflops"]
+    specs = snakemake.params.rows
+    plain_right = {}  # of each data set
+    for i, spec in enumerate(specs):
+        if spec["classifier"] == snakemake.params.plain:
+            samples, label_index = read(i)
+            plain_right[spec["dataset"]] = samples[0].argmax(1) == label_index
+    rows = []
+    for i, spec in enumerate(specs):
+        tokens = snakemake.params.tokens[spec["model"]]
+        found = ablation_row(*read(i), plain_right[spec["dataset"]], tokens)
+        rows.append({**spec, **found, "gflops_per_image": totals[spec["dataset"], spec["classifier"]]})
+    table = with_paper(pd.DataFrame(rows), snakemake.input.published or None)
+    write_table(table, snakemake.output.csv, snakemake.output.markdown, CAPTION)

@@ -1,0 +1,48 @@
+"""Fine-tune a VAR on cached tokens, in one process or several."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from job import job
+
+from varc.data.classes import class_ids, data_set_classes
+from varc.errors import InputError
+from varc.training.finetune import finetune_files
+
+with job(snakemake) as log:
+    settings, params = dict(snakemake.params.settings), snakemake.params
+    tokens, shards = list(snakemake.input.tokens), snakemake.resources.shards
+    validation = None
+    if params.validation_dataset:
+        validation = {
+            "manifest": snakemake.input.validation_manifest,
+            "tokens": list(snakemake.input.validation_tokens),
+            "class_ids": list(class_ids(data_set_classes(params.validation_dataset))),
+            "every": settings["validate_every"],
+        }
+    request = {
+        "settings": settings,
+        "seed": params.seed,
+        "device": snakemake.resources.device,
+        "threads": snakemake.threads,
+        "manifest": snakemake.input.manifest,
+        "tokens": [tokens[i : i + shards] for i in range(0, len(tokens), shards)],
+        "validation": validation,
+        **{part: snakemake.input[part] for part in ("vqvae", "var")},
+        **{f"{part}_checkpoint": params[f"{part}_checkpoint"] for part in ("vqvae", "var")},
+        **{name: snakemake.output[name] for name in ("weights", "curve", "plot")},
+        "checkpoint": str(Path(snakemake.output.weights).with_name("finetune.checkpoint")),
+    }
+    if snakemake.resources.processes == 1:
+        finetune_files(request, log.info)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "request.json"
+            path.write_text(json.dumps(request))
+            torchrun = ["-m", "torch.distributed.run", "--standalone"]
+            torchrun += [f"--nproc-per-node={snakemake.resources.processes}", "-m", "varc.training.finetune", path]
+            if subprocess.run([sys.executable, *torchrun]).returncode:
+                raise InputError("a process of the fine-tuning failed; its message is above")

@@ -1,0 +1,31 @@
+"""Draw images of every class from a model, as a grid."""
+
+import torch
+from job import compute_device, job
+from PIL import Image
+
+from varc.data.classes import class_ids, data_set_classes
+from varc.data.preprocess import to_pixels
+from varc.models.weights import read_var, read_vqvae
+from varc.scoring.sampling import sample_tokens
+
+CLASSES, PER_CLASS = 10, 8
+PIXELS = 48  # smaller images are enlarged to about so many
+
+with job(snakemake) as log, torch.inference_mode():
+    device = compute_device(snakemake)
+    vqvae, _ = read_vqvae(snakemake.input.vqvae, snakemake.params.vqvae_checkpoint)
+    var, _ = read_var(snakemake.input.var, snakemake.params.var_checkpoint)
+    vqvae, var = vqvae.to(device), var.to(device)
+    classes = list(class_ids(data_set_classes(snakemake.params.dataset)))[:CLASSES]
+    generator = torch.Generator().manual_seed(snakemake.params.seed)
+    rows = []
+    for class_id in classes:
+        labels = torch.full((PER_CLASS,), class_id, device=device)
+        tokens = sample_tokens(var, vqvae.quantize, labels, generator=generator)
+        images = to_pixels(vqvae.decode(vqvae.quantize.dequantize(tokens)))  # (PER_CLASS, H, W, 3)
+        rows.append(torch.cat(list(images), dim=1))
+    zoom = max(1, PIXELS // vqvae.config.image_size)
+    grid = torch.cat(rows).repeat_interleave(zoom, 0).repeat_interleave(zoom, 1)
+    Image.fromarray(grid.numpy()).save(snakemake.output.picture)
+    log.info("%d images of %d classes", PER_CLASS * len(classes), len(classes))

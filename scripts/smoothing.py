@@ -1,0 +1,31 @@
+"""Make the table of smoothing: top-1 against the number of samples, and against sigma."""
+
+import pandas as pd
+from job import job
+
+from varc.metrics.ablation import share_changed, smoothing_rows
+from varc.metrics.plots import plot_smoothing
+from varc.metrics.tables import write_table
+from varc.scoring.adaptive import read_labelled_scores
+from varc.storage import provenance, read_tokens
+
+CAPTION = (
+    "All classes at all scales. noise: sigma as in the config; sigma: absolute, on the features. samples: the clean "
+    "one and the noisy ones. combine: the mean of their log-likelihoods, or the log of their mean likelihood. "
+    "tokens_changed: the share of the noisy samples' tokens that differ from the clean sample's."
+)
+
+with job(snakemake) as log:
+    rows = []
+    for i, (dataset, model, noise, counts) in enumerate(snakemake.params.grid):
+        files = snakemake.input
+        _, samples, label_index = read_labelled_scores(files[f"manifest{i}"], files[f"scores{i}"])
+        paths = list(files[f"tokens{i}"])
+        shards = len(paths) // counts[-1]
+        tokens = [read_tokens(paths[j : j + shards]) for j in range(0, len(paths), shards)]
+        known = {"dataset": dataset, "model": model, "noise": noise, "sigma": provenance(paths[-1])["sigma"]}
+        changed = share_changed(tokens[0], tokens[1:])
+        rows += [known | row | {"tokens_changed": changed} for row in smoothing_rows(samples, label_index, counts)]
+    table = pd.DataFrame(rows)
+    write_table(table, snakemake.output.csv, snakemake.output.markdown, CAPTION)
+    plot_smoothing(snakemake.output.plot, table)

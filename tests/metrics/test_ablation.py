@@ -1,0 +1,44 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from varc.metrics.ablation import ablation_row, paper_kind, share_changed, smoothing_rows, with_paper
+from varc.metrics.accuracy import wilson_interval
+
+
+def test_a_row_by_hand():
+    clean = np.array([[-1.0, -2.0], [-5.0, -4.0], [-3.0, -6.0], [-8.0, -7.0]])
+    noisy = np.array([[-4.0, -2.0], [-5.0, -9.0], [-3.0, -6.0], [-8.0, -7.0]])
+    label = np.array([0, 0, 0, 0])
+    row = ablation_row(np.stack([clean, noisy]), label, clean.argmax(1) == label, tokens=2)
+    assert row["top1"] == 0.5  # the mean turns image 0 wrong and image 1 right
+    assert (row["top1_low"], row["top1_high"]) == wilson_interval(2, 4)
+    assert row["vs_plain_difference"] == 0.0 and row["vs_plain_p"] == 1.0
+    assert row["log_likelihood_per_token"] == pytest.approx(-(1 + 5 + 3 + 8) / 4 / 2)
+
+
+def test_both_ways_to_combine_samples():
+    samples = np.array([[[-1.0, -3.0]], [[-30.0, -9.0]], [[-30.0, -9.0]]])
+    rows = {(row["samples"], row["combine"]): row["top1"] for row in smoothing_rows(samples, np.array([0]), [1, 3])}
+    assert rows == {
+        (1, "mean_log_likelihood"): 1.0,
+        (1, "log_mean_likelihood"): 1.0,
+        (3, "mean_log_likelihood"): 0.0,  # -61/3 < -7
+        (3, "log_mean_likelihood"): 1.0,  # the clean sample outweighs the others
+    }
+
+
+def test_changed_tokens():
+    clean = np.array([[1, 2], [3, 4]], np.uint16)
+    assert share_changed(clean, [clean, np.array([[1, 9], [9, 9]], np.uint16)]) == pytest.approx(0.75 / 2)
+
+
+def test_the_papers_rows_stand_beside_ours(tmp_path):
+    (tmp_path / "p.csv").write_text(
+        "dataset,classifier,top1,gflops,source\nablation,none,0.8,10,x\nablation,both,0.9,20,x\ndigits,none,0.1,1,x\n"
+    )
+    table = pd.DataFrame({"training": ["train", "cca", "cross_entropy", "cca"], "samples": [1, 10, 10, 1]})
+    found = with_paper(table, tmp_path / "p.csv")
+    assert found["paper_top1"].tolist()[:2] == [0.8, 0.9] and found["paper_top1"].isna().tolist()[2:] == [True, True]
+    assert with_paper(table, None) is table
+    assert [paper_kind(*row) for row in (("train", 5), ("public", 1), ("cca", 1))] == ["smoothing", None, "cca"]

@@ -1,0 +1,50 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from varc.metrics.incremental import (
+    accuracy_matrix,
+    average,
+    forgetting,
+    incremental_rows,
+    mean_interval,
+    with_paper,
+)
+
+ROWS = pd.DataFrame(
+    {"after_task": [0, 1, 1, 2, 2, 2], "on_task": [0, 0, 1, 0, 1, 2], "accuracy": [0.8, 0.9, 0.7, 0.5, 0.6, 1.0]}
+)
+
+
+def test_average_and_forgetting_by_hand():
+    matrix = accuracy_matrix(ROWS.sample(frac=1, random_state=0))
+    assert np.isnan(matrix[0, 1]) and matrix[2].tolist() == [0.5, 0.6, 1.0]
+    assert average(matrix) == pytest.approx([0.8, 0.8, 0.7])
+    assert forgetting(matrix) == pytest.approx(((0.9 - 0.5) + (0.7 - 0.6)) / 2)
+
+
+def test_intervals_are_students():
+    found = mean_interval([1.0, 2.0, 3.0])
+    assert found["mean"] == 2.0
+    assert found["high"] - 2.0 == pytest.approx(4.302653 / 3**0.5, rel=1e-5)
+    assert np.isnan(mean_interval([1.0])["low"])
+
+
+def test_a_strategys_rows():
+    matrix = accuracy_matrix(ROWS)
+    rows = incremental_rows([matrix, matrix + 0.1])
+    table = pd.DataFrame(rows).set_index(["measure", "after_task"])
+    assert table.loc[("average", 3), "mean"] == pytest.approx(0.75)
+    assert table.loc[("forgetting", 3), "mean"] == pytest.approx(0.25)
+    assert len(table.loc["accuracy"]) == 6 and (table["seeds"] == 2).all()
+
+
+def test_the_papers_figures_stand_beside_two_tasks_only(tmp_path):
+    (tmp_path / "p.csv").write_text(
+        "dataset,classifier,top1,gflops,source\nincremental,cwr,0.7,,x\nincremental,var,0.8,,x\n"
+    )
+    beside = [("cwr", 2, "average", 2), ("var_embeddings", 2, "average", 2)]
+    not_beside = [("var_joint", 2, "average", 2), ("cwr", 5, "average", 2), ("cwr", 2, "accuracy", 2)]
+    table = pd.DataFrame([*beside, *not_beside], columns=["strategy", "tasks", "measure", "after_task"])
+    found = with_paper(table, tmp_path / "p.csv")["paper_average"]
+    assert found[:2].tolist() == [0.7, 0.8] and found[2:].isna().all()

@@ -1,0 +1,270 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from varc.errors import InputError
+from varc.models.checkpoints import load_var, save_model
+from varc.models.var import VAR, VARConfig
+from varc.models.vqvae import VQVAE, VQVAEConfig
+from varc.scoring.likelihood import log_prob_per_token
+from varc.storage import MANIFEST, fixed_size_list, tokens_schema, write_parquet
+from varc.training import cca
+from varc.training.finetune import Validation, draw_batch, finetune, finetune_files
+
+CPU = torch.device("cpu")
+SETTINGS = {"steps": 12, "batch_size": 8, "lr": 1e-3, "accumulate": 1, "precision": "float32"}
+CCA = SETTINGS | {"beta": 0.2, "lambda": 3.0}
+
+
+def small_models():
+    torch.manual_seed(0)
+    vqvae = VQVAE(VQVAEConfig((1, 2), 8, (1, 2), 1, 4, 16, 4)).eval().requires_grad_(False)
+    var = VAR(VARConfig(1, 16, 2, 4, 16, 4, (1, 2))).eval().requires_grad_(False)
+    for p in var.parameters():
+        torch.nn.init.normal_(p, std=0.2)
+    return vqvae, var
+
+
+def small_data(images=40, samples=2):
+    """Tokens whose first one tells the class, mostly."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, images)
+    tokens = rng.integers(0, 16, (samples, images, 5)).astype(np.uint16)
+    tokens[:, :, 0] = np.where(rng.random((samples, images)) < 0.7, labels, tokens[:, :, 0])
+    return tokens, labels
+
+
+def run(settings, seed=0, **more):
+    vqvae, var = small_models()
+    tokens, labels = small_data()
+    more = {"report": lambda line: None} | more
+    return finetune(var, vqvae.quantize, tokens, labels, settings, seed=seed, device=CPU, **more)
+
+
+def losses(curve):
+    return [row["loss"] for row in curve[1:]]
+
+
+def same_weights(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+
+
+def test_the_first_step_is_the_loss_by_hand():
+    tokens, labels = small_data()
+    _, _, y, negative, contrast = draw_batch(tokens, labels, 4, 0, CCA, 0)
+    assert contrast.any() and (y != negative).any()
+    # theta is the reference at first: all gaps are 0, every term is log 2
+    second = np.where(contrast, 3.0, 1.0)
+    expected = (np.log(2) * (1 + second) / 3.0).mean()
+    _, curve = run(CCA)
+    assert curve[1]["loss"] == pytest.approx(expected, rel=1e-6)
+    assert curve[1]["log_ratio"] == curve[1]["log_ratio_negative"] == 0
+
+
+def test_the_second_step_is_the_loss_of_the_moved_model():
+    """The second loss computed plainly, from the weights after the first step and from the reference."""
+    vqvae, reference = small_models()
+    tokens, labels = small_data()
+    states = []
+    settings = CCA | {"steps": 2}
+    vq, var = small_models()
+
+    def remember(line):
+        states.append({name: t.clone() for name, t in var.state_dict().items()})
+
+    _, curve = finetune(var, vq.quantize, tokens, labels, settings, seed=0, device=CPU, report=remember)
+    after_one = VAR(var.config).eval()
+    after_one.load_state_dict(states[0])
+    image, sample, y, negative, contrast = draw_batch(tokens, labels, 4, 1, settings, 0)
+    batch = torch.from_numpy(tokens[sample, image].astype(np.int64))
+    teacher_input = vqvae.quantize.teacher_input(batch)
+
+    def gap(label):
+        both = [
+            log_prob_per_token(m, teacher_input, batch, torch.from_numpy(label)).double().sum(1)
+            for m in (after_one, reference)
+        ]
+        return (both[0] - both[1]).numpy()
+
+    def log_sigmoid(x):
+        return -np.log1p(np.exp(-x))
+
+    first = -log_sigmoid(0.2 * gap(y))
+    second = np.where(contrast, -3 * log_sigmoid(-0.2 * gap(negative)), -log_sigmoid(0.2 * gap(negative)))
+    assert curve[2]["loss"] == pytest.approx(((first + second) / 3).mean(), rel=1e-5)
+    assert curve[2]["log_ratio"] == pytest.approx(gap(y).mean(), rel=1e-3)
+    assert curve[2]["log_ratio_negative"] == pytest.approx(gap(negative)[contrast].mean(), rel=1e-3)
+
+
+def test_cca_parts_the_right_label_from_the_others():
+    _, curve = run(CCA | {"steps": 100})
+    late = pd.DataFrame(curve).tail(20).mean()
+    assert late["log_ratio_negative"] < late["log_ratio"] - 0.5
+
+
+def test_further_cross_entropy_steps_lower_the_cross_entropy():
+    _, curve = run(SETTINGS | {"steps": 100})
+    assert np.mean(losses(curve)[-20:]) < 0.95 * np.mean(losses(curve)[:5])
+    assert set(curve[1]) == {"step", "lr", "loss"}
+
+
+def test_micro_batches_change_nothing():
+    whole, parts = (run(CCA | {"accumulate": n})[1] for n in (1, 4))
+    assert losses(parts) == pytest.approx(losses(whole), rel=1e-5)
+    for name in ("log_ratio", "log_ratio_negative"):
+        assert [row[name] for row in parts[1:]] == pytest.approx([row[name] for row in whole[1:]], rel=1e-3, abs=1e-6)
+
+
+def test_the_cache_of_the_reference_changes_nothing(monkeypatch):
+    cached = run(CCA)[1]  # 96 pairs of 40 images: some come again
+    monkeypatch.setattr(cca, "CACHE_NUMBERS", 0)
+    assert losses(run(CCA)[1]) == pytest.approx(losses(cached), rel=1e-6)
+
+
+def test_a_seed_decides():
+    a, b, c = (run(CCA, seed=seed)[0] for seed in (1, 1, 2))
+    assert same_weights(a, b) and not same_weights(a, c)
+
+
+def test_every_image_comes_once_an_epoch():
+    tokens, labels = small_data()
+    drawn = np.concatenate([draw_batch(tokens, labels, 4, step, CCA, 0)[0] for step in range(10)])
+    assert sorted(drawn[:40]) == sorted(drawn[40:]) == list(range(40))
+    assert (drawn[:40] != drawn[40:]).any()
+
+
+class KilledError(Exception):
+    pass
+
+
+def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path):
+    tokens, labels = small_data()
+    validation = Validation(tokens[0], labels, np.arange(4, dtype=np.int32), 3)
+    whole, whole_curve = run(CCA, validation=validation)
+    path = tmp_path / "finetune.checkpoint"
+
+    def kill(line):
+        if line.startswith("step 7/"):
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        run(CCA, validation=validation, checkpoint=path, report=kill)
+    lines = []
+    again, curve = run(CCA, validation=validation, checkpoint=path, report=lines.append)
+    assert lines[0].startswith("step 7/12")  # not from the start
+    assert same_weights(again, whole)
+    assert curve == whole_curve
+
+
+def test_another_training_does_not_go_on_from_the_checkpoint(tmp_path):
+    path = tmp_path / "finetune.checkpoint"
+    run(CCA, checkpoint=path)
+    assert path.exists()
+    for settings, seed in ((CCA | {"lambda": 4.0}, 0), (CCA, 1)):
+        fresh = run(settings, seed=seed)
+        assert same_weights(run(settings, seed=seed, checkpoint=path)[0], fresh[0])
+    path.write_bytes(path.read_bytes()[:100])
+    assert same_weights(run(CCA, checkpoint=path)[0], run(CCA)[0])
+
+
+def test_the_weights_of_the_best_validated_step_are_kept():
+    tokens, labels = small_data()
+    validation = Validation(tokens[0], labels, np.arange(4, dtype=np.int32), 2)
+    seen = {}
+    vqvae, var = small_models()
+
+    def remember(line):
+        if line.startswith("step"):
+            step = int(line.split()[1].split("/")[0])
+            seen[step] = {name: t.clone() for name, t in var.state_dict().items()}
+
+    model, curve = finetune(
+        var,
+        vqvae.quantize,
+        tokens,
+        labels,
+        CCA | {"lr": 0.05},
+        seed=0,
+        device=CPU,
+        validation=validation,
+        report=remember,
+    )
+    known = {row["step"]: row["validation_accuracy"] for row in curve if "validation_accuracy" in row}
+    assert list(known) == [0, 2, 4, 6, 8, 10, 12]
+    assert len(set(known.values())) > 1
+    best = max(step for step, value in known.items() if value == max(known.values()))
+    expected = seen[best] if best else small_models()[1].state_dict()
+    assert all(torch.equal(t, expected[name]) for name, t in model.state_dict().items())
+
+
+def test_bf16_is_near(monkeypatch):
+    exact, half = run(CCA)[1], run(CCA | {"precision": "bf16"})[1]
+    assert losses(half) == pytest.approx(losses(exact), rel=0.05)
+    assert losses(half) != losses(exact)
+
+
+def test_a_batch_that_cannot_be_divided_is_refused():
+    with pytest.raises(InputError, match="batch_size 8 is no multiple of accumulate 3 times 1 processes"):
+        run(CCA | {"accumulate": 3})
+
+
+def request_files(folder, name, settings):
+    """A request as the rule's script makes it."""
+    vqvae, var = small_models()
+    tokens, labels = small_data()
+    save_model(folder / "vqvae.safetensors", vqvae, {})
+    save_model(folder / "base.safetensors", var, {})
+    ids = [f"{i:03}" for i in range(len(labels))]
+    write_parquet(folder / "manifest.parquet", {"image_id": ids, "label": labels, "path": ids}, MANIFEST, {})
+    for i, sample in enumerate(tokens):
+        columns = {"image_id": ids, "tokens": fixed_size_list(sample)}
+        write_parquet(folder / f"tokens{i}.parquet", columns, tokens_schema(5), {})
+    (folder / name).mkdir()
+    return {
+        "settings": settings,
+        "seed": 0,
+        "device": "cpu",
+        "threads": 1,
+        "manifest": str(folder / "manifest.parquet"),
+        "tokens": [[str(folder / f"tokens{i}.parquet")] for i in range(2)],
+        "validation": {
+            "manifest": str(folder / "manifest.parquet"),
+            "tokens": [str(folder / "tokens0.parquet")],
+            "class_ids": [0, 1, 2, 3],
+            "every": 4,
+        },
+        "vqvae": str(folder / "vqvae.safetensors"),
+        "vqvae_checkpoint": None,
+        "var": str(folder / "base.safetensors"),
+        "var_checkpoint": None,
+        "weights": str(folder / name / "var.safetensors"),
+        "curve": str(folder / name / "curve.csv"),
+        "plot": str(folder / name / "curve.svg"),
+        "checkpoint": str(folder / name / "finetune.checkpoint"),
+    }
+
+
+def test_two_processes_have_the_loss_curve_of_one(tmp_path):
+    alone = request_files(tmp_path, "alone", CCA)
+    finetune_files(alone, lambda line: None)
+    together = request_files(tmp_path, "together", CCA)
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps(together))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*command, "-m", "varc.training.finetune", str(path)], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    curves = [pd.read_csv(request["curve"]) for request in (alone, together)]
+    assert np.allclose(curves[0], curves[1], rtol=1e-4, atol=1e-5, equal_nan=True)
+    models = [load_var(request["weights"])[0] for request in (alone, together)]
+    for a, b in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+    card = load_var(together["weights"])[1]
+    assert card["processes"] == 2 and card["finetuned_from"] == load_var(tmp_path / "base.safetensors")[1]["sha256"]
+    assert not (tmp_path / "together" / "finetune.checkpoint").exists()

@@ -1,0 +1,1 @@
+"""Rival classifiers, one small file per family."""

@@ -1,0 +1,88 @@
+"""What smoothing and fine-tuning bring, each alone and together, without pruning."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from varc.metrics.accuracy import wilson_interval
+from varc.metrics.paired import paired_difference
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.integer]
+
+
+def ablation_row(samples: Floats, label_index: Ints, reference_right: NDArray[np.bool_], tokens: int) -> dict[str, Any]:
+    """Figures of one row of tables/ablation.csv.
+
+    samples (S, N, M): log-likelihoods of all classes, the clean sample first. reference_right (N,): whether the plain
+    classifier is right on each image. log_likelihood_per_token: of the clean sample under the label, in nats.
+    """
+    right = samples.mean(0).argmax(1) == label_index
+    n = len(right)
+    low, high = wilson_interval(int(right.sum()), n)
+    own = np.take_along_axis(samples[0], label_index[:, None], 1)
+    return {
+        "images": n,
+        "top1": right.mean(),
+        "top1_low": low,
+        "top1_high": high,
+        **{f"vs_plain_{k}": v for k, v in paired_difference(right, reference_right)._asdict().items()},
+        "log_likelihood_per_token": own.mean() / tokens,
+    }
+
+
+def with_paper(table: pd.DataFrame, published: str | None) -> pd.DataFrame:
+    """The table with the paper's ablation (ImageNet-100, d16, another task) in columns of their own.
+
+    published: a CSV whose rows of the dataset "ablation" name in `classifier` which of smoothing and CCA was on.
+    """
+    if published is None:
+        return table
+    figures = pd.read_csv(published)
+    figures = figures[figures["dataset"] == "ablation"].set_index("classifier")
+    kinds = [
+        paper_kind(str(training), samples)
+        for training, samples in zip(table["training"], table["samples"], strict=True)
+    ]
+    columns = {
+        f"paper_{name}": [figures[name].get(kind, np.nan) if kind else np.nan for kind in kinds]
+        for name in ("top1", "gflops")
+    }
+    return table.assign(**columns)
+
+
+def paper_kind(training: str, samples: int) -> str | None:
+    """The paper's row that stands beside one of ours; None for a control."""
+    if training not in ("train", "cca"):
+        return None
+    return {(False, False): "none", (True, False): "smoothing", (False, True): "cca", (True, True): "both"}[
+        samples > 1, training == "cca"
+    ]
+
+
+def smoothing_rows(samples: Floats, label_index: Ints, counts: Sequence[int]) -> list[dict[str, Any]]:
+    """Top-1 with 1, 2, ... samples, for the mean of the log-likelihoods and the log of the mean likelihood.
+
+    samples (S, N, M) as in ablation_row; counts: how many of them, from the first.
+    """
+    rows = []
+    for count in counts:
+        some = samples[:count]
+        for combine, scores in (
+            ("mean_log_likelihood", some.mean(0)),
+            ("log_mean_likelihood", logsumexp(some, axis=0)),
+        ):
+            hits = int((scores.argmax(1) == label_index).sum())
+            low, high = wilson_interval(hits, len(label_index))
+            figures = {"images": len(label_index), "top1": hits / len(label_index), "top1_low": low, "top1_high": high}
+            rows.append({"samples": count, "combine": combine, **figures})
+    return rows
+
+
+def share_changed(clean: NDArray[np.uint16], noisy: Sequence[NDArray[np.uint16]]) -> float:
+    """The share of tokens that differ from the clean sample's (N, L), a mean over the noisy samples."""
+    return float(np.mean([(sample != clean).mean() for sample in noisy]))

@@ -1,0 +1,291 @@
+"""Fine-tuning of a VAR on cached tokens, by CCA or, as its control, by further cross-entropy steps.
+
+One process, or several by torchrun: `python -m torch.distributed.run --nproc-per-node 2 -m varc.training.finetune
+REQUEST.json`. A step's batch, its negative labels and its dropped labels do not depend on how many processes or
+micro-batches share it.
+"""
+
+import copy
+import functools
+import hashlib
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from varc.device import check_precision, device_name, peak_memory, pick_device
+from varc.errors import InputError
+from varc.models.checkpoints import Card, save_model
+from varc.models.var import VAR
+from varc.models.vqvae import MultiScaleQuantizer
+from varc.models.weights import read_var, read_vqvae
+from varc.scoring.likelihood import score
+from varc.storage import read_parquet, read_tokens
+from varc.training.cca import cca_loss, draw_labels, empty_cache, reference_log_likelihood
+from varc.training.curves import plot_finetuning, write_curve
+from varc.training.loop import Checkpoint, Curve, optimise
+
+CHECKPOINTS = 20  # per training
+
+Tokens = NDArray[np.uint16]
+
+
+class Validation(NamedTuple):
+    """Images that are not trained on, on which VARC's accuracy is measured every so many steps."""
+
+    tokens: Tokens  # (N, L)
+    labels: NDArray[np.int64]  # (N,)
+    class_ids: NDArray[np.int32]  # (M,), the candidates of each image
+    every: int
+
+
+def finetune(
+    var: VAR,
+    quantizer: MultiScaleQuantizer,
+    tokens: Tokens,
+    labels: NDArray[np.int64],
+    settings: dict[str, Any],
+    *,
+    seed: int,
+    device: torch.device,
+    validation: Validation | None = None,
+    checkpoint: Path | None = None,
+    report: Callable[[str], None] = print,
+) -> tuple[VAR, Curve]:
+    """Fine-tunes `var`, in place, on tokens (S, N, L) with labels (N,); returns it in eval mode, and the curve.
+
+    settings: steps, batch_size, lr, accumulate (micro-batches per step and process), precision (float32 or bf16, by
+    autocast), and beta and lambda for CCA; without them the loss is cross-entropy. With a validation set the weights
+    of the step with the best accuracy are returned, of several the last one; step 0 takes part.
+
+    Raises InputError for a batch_size that accumulate times the processes does not divide, and for a loss that is not
+    finite.
+    """
+    check_precision(settings["precision"], device)
+    processes = dist.get_world_size() if dist.is_initialized() else 1
+    parts = settings["accumulate"] * processes
+    if settings["batch_size"] % parts:
+        raise InputError(
+            f"batch_size {settings['batch_size']} is no multiple of accumulate {settings['accumulate']} "
+            f"times {processes} processes; change one of them"
+        )
+    own = range(dist.get_rank() if processes > 1 else 0, parts, processes)
+    reference = copy.deepcopy(var).to(device).eval().requires_grad_(False)
+    var = var.to(device).train().requires_grad_(True)
+    wrapped = DistributedDataParallel(var, broadcast_buffers=False) if processes > 1 else var
+    cache = empty_cache(tokens.shape[0], tokens.shape[1], var.config.num_classes + 1)
+    amp = torch.autocast(device.type, torch.bfloat16, enabled=settings["precision"] == "bf16")
+
+    def log_likelihood(model: Any, batch: Tensor, teacher_input: Tensor, label: Tensor) -> Tensor:
+        """log p(x|y), float64, of token rows (B, L)."""
+        with amp:
+            logits = model(label, teacher_input)
+        log_prob = logits.log_softmax(-1).gather(-1, batch[..., None])[..., 0]
+        return log_prob.double().sum(1)
+
+    def losses(step: int) -> Iterator[dict[str, Tensor]]:
+        image, sample, y, negative, contrast = draw_batch(tokens, labels, var.config.num_classes, step, settings, seed)
+        for part in (np.array_split(np.arange(len(image)), parts)[i] for i in own):
+            batch = torch.from_numpy(tokens[sample[part], image[part]].astype(np.int64)).to(device)
+            with torch.no_grad():
+                teacher_input = quantizer.teacher_input(batch)
+            y_part = torch.from_numpy(y[part]).to(device)
+            if "beta" not in settings:
+                with amp:
+                    logits = wrapped(y_part, teacher_input)
+                loss = F.cross_entropy(logits.flatten(0, 1), batch.flatten())
+                yield {"loss": loss / settings["accumulate"]}
+                continue
+            both = torch.cat([y_part, torch.from_numpy(negative[part]).to(device)])
+            batch, teacher_input = batch.repeat(2, 1), teacher_input.repeat(2, 1, 1)
+            log_p = log_likelihood(wrapped, batch, teacher_input, both)
+            sample_key, image_key = (torch.from_numpy(np.tile(key[part], 2)) for key in (sample, image))
+
+            def of_reference(
+                missing: Tensor, batch: Tensor = batch, teacher_input: Tensor = teacher_input, both: Tensor = both
+            ) -> Tensor:
+                which = missing.to(device)
+                with torch.no_grad():
+                    return log_likelihood(reference, batch[which], teacher_input[which], both[which]).cpu()
+
+            keys = (sample_key, image_key, both.cpu())
+            log_reference = reference_log_likelihood(cache, keys, of_reference).to(device)
+            gap, negative_gap = (log_p - log_reference).chunk(2)
+            true_negative = torch.from_numpy(contrast[part]).to(device)
+            loss = cca_loss(gap, negative_gap, true_negative, settings["beta"], settings["lambda"])
+            share = max(contrast.mean(), 1 / len(contrast))  # of the whole batch, so that the parts' means add up
+            of_negatives = torch.where(true_negative, negative_gap, 0.0).mean() / share
+            values = {"loss": loss, "log_ratio": gap.mean(), "log_ratio_negative": of_negatives}
+            yield {name: value / settings["accumulate"] for name, value in values.items()}
+
+    keep: dict[str, Tensor] = {}  # the weights of the best step
+
+    def validate(row: dict[str, float]) -> dict[str, float]:
+        """Its accuracy for a row of the curve; keeps the best weights."""
+        step, steps = int(row["step"]), settings["steps"]
+        if validation is None or (step % validation.every and step != steps):
+            return {}
+        found = accuracy(var, quantizer, validation, device)
+        if found >= float(keep.get("accuracy", torch.tensor(-1.0))):
+            keep.clear()
+            keep.update({name: t.detach().clone() for name, t in var.state_dict().items()})
+            keep["accuracy"] = torch.tensor(found, dtype=torch.float64)
+            keep["step"] = torch.tensor(step)
+        return {"validation_accuracy": found}
+
+    start = validate({"step": 0})
+    saved = None
+    if checkpoint is not None:
+        saved = Checkpoint(
+            checkpoint,
+            max(1, settings["steps"] // CHECKPOINTS),
+            fingerprint(reference, tokens, labels, settings, seed),
+            keep,
+        )
+    curve = optimise(
+        var.parameters(),
+        losses,
+        steps=settings["steps"],
+        lr=settings["lr"],
+        report=report,
+        after=validate,
+        checkpoint=saved,
+    )
+    if keep:
+        report(f"best validation accuracy {float(keep.pop('accuracy')):.4f} at step {int(keep.pop('step'))}")
+        var.load_state_dict(keep)
+    return var.eval().requires_grad_(False), [{"step": 0, **start}, *curve]
+
+
+def draw_batch(
+    tokens: Tokens, labels: NDArray[np.int64], unconditional: int, step: int, settings: dict[str, Any], seed: int
+) -> tuple[NDArray[Any], ...]:
+    """image, sample, label, negative label and contrast of a step's whole batch, each (B,).
+
+    Every image comes once an epoch, in an order drawn per (seed, epoch); the rest is drawn per (seed, step).
+    """
+    size, images = settings["batch_size"], tokens.shape[1]
+    position = np.arange(step * size, (step + 1) * size)
+    image = np.array([shuffled(images, seed, int(p) // images)[p % images] for p in position])
+    rng = np.random.default_rng([seed, step, 1])
+    sample = rng.integers(tokens.shape[0], size=size)
+    return image, sample, *draw_labels(labels[image], unconditional, rng)
+
+
+@functools.lru_cache(maxsize=2)
+def shuffled(images: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of the images in an epoch."""
+    return np.random.default_rng([seed, epoch, 0]).permutation(images)
+
+
+def accuracy(var: VAR, quantizer: MultiScaleQuantizer, validation: Validation, device: torch.device) -> float:
+    """VARC's top-1 on the validation images."""
+    candidates = np.tile(validation.class_ids, (len(validation.labels), 1))
+    scores = score(var, quantizer, validation.tokens, candidates, device=device).sum(-1)
+    return float((validation.class_ids[scores.argmax(1)] == validation.labels).mean())
+
+
+def fingerprint(var: VAR, tokens: Tokens, labels: NDArray[np.int64], settings: dict[str, Any], seed: int) -> str:
+    """What a fine-tuning is made from, as a digest."""
+    digest = hashlib.sha256(json.dumps([settings, seed], sort_keys=True).encode())
+    digest.update(tokens.tobytes())
+    digest.update(labels.tobytes())
+    for parameter in var.parameters():
+        digest.update(parameter.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def finetune_files(request: dict[str, Any], report: Callable[[str], None] = print) -> None:
+    """What scripts/finetune.py asks for: reads weights and tokens, fine-tunes, writes weights, card and curve.
+
+    With several processes the first one validates and writes.
+    """
+    torch.set_num_threads(request["threads"])
+    device = pick_device(request["device"])
+    if dist.is_initialized() and device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    first = not dist.is_initialized() or dist.get_rank() == 0
+    vqvae, vqvae_card = read_vqvae(request["vqvae"], request["vqvae_checkpoint"])
+    var, card = read_var(request["var"], request["var_checkpoint"])
+    tokens = np.stack([read_tokens(paths) for paths in request["tokens"]])
+    labels = read_parquet(request["manifest"])["label"].to_numpy().astype(np.int64)
+    validation = None
+    if request["validation"] and first:
+        validation = Validation(
+            read_tokens(request["validation"]["tokens"]),
+            read_parquet(request["validation"]["manifest"])["label"].to_numpy().astype(np.int64),
+            np.array(request["validation"]["class_ids"], np.int32),
+            request["validation"]["every"],
+        )
+    start = time.monotonic()
+    model, curve = finetune(
+        var,
+        vqvae.quantize.to(device),
+        tokens,
+        labels,
+        request["settings"],
+        seed=request["seed"],
+        device=device,
+        validation=validation,
+        checkpoint=Path(request["checkpoint"]),
+        report=report if first else lambda line: None,
+    )
+    if first:
+        write_finetuned(request, model, curve, vqvae_card, card, device, time.monotonic() - start)
+
+
+def write_finetuned(
+    request: dict[str, Any],
+    model: VAR,
+    curve: Curve,
+    vqvae_card: Card,
+    base: Card,
+    device: torch.device,
+    seconds: float,
+) -> None:
+    """The outputs of finetune_files; the training's checkpoint, no longer needed, goes."""
+    card = {
+        "finetuned_from": base["sha256"],
+        "vqvae_sha256": vqvae_card["sha256"],
+        "settings": request["settings"],
+        "seed": request["seed"],
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "processes": dist.get_world_size() if dist.is_initialized() else 1,
+        "seconds": seconds,
+        "peak_memory_bytes": peak_memory(device),
+    }
+    write_curve(request["curve"], curve)
+    plot_finetuning(request["plot"], curve)
+    save_model(request["weights"], model.cpu(), card)
+    Path(request["checkpoint"]).unlink(missing_ok=True)
+
+
+def main() -> None:
+    """The entry of torchrun: one of several processes."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    request = json.loads(Path(sys.argv[1]).read_text())
+    dist.init_process_group("nccl" if pick_device(request["device"]).type == "cuda" else "gloo")
+    try:
+        finetune_files(request, logging.getLogger("varc").info)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    finally:
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

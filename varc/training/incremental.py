@@ -1,0 +1,286 @@
+"""Class-incremental learning without replay: the classes come task by task, and earlier images are gone.
+
+Every strategy is asked the same: after each task, which of all classes seen so far is this image of? Nothing tells it
+the task. Discriminative strategies: none (train on), cwr (CWR*: Lomonaco et al. 2020) and joint (all images so far at
+once, the upper bound). Those of the VAR classifier: see VAR_STRATEGIES.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from varc.baselines.convnet import ConvNet, convnet
+from varc.models.var import VAR, tokens_at
+from varc.models.vqvae import MultiScaleQuantizer
+from varc.scoring.progressive import score_survivors
+from varc.training.finetune import finetune
+from varc.training.loop import optimise
+from varc.training.var import cross_entropy_steps
+
+DISCRIMINATIVE = ("none", "cwr", "joint")
+VAR_STRATEGIES = {
+    "var_sequential": "all weights are trained on each task",
+    "var_embeddings": "all weights on the first task; then the class embeddings of new classes only",
+    "var_adapters": "as var_embeddings, with low-rank adapters of each task's own beside the frozen weights",
+    "var_joint": "all images so far at once",
+}
+RANK = 8
+BATCH = 64
+CONVNET_LR = 2e-3
+CWR_HEAD_LR = 0.1  # of 0.002, 0.01, 0.03, 0.1 the best on the digits' validation split
+
+Ints = NDArray[np.int64]
+
+
+def class_order(class_ids: Sequence[int], tasks: int, seed: int) -> list[list[int]]:
+    """The classes of each task, in an order drawn by the seed."""
+    order = np.random.default_rng([seed, tasks]).permutation(np.array(class_ids))
+    return [sorted(int(c) for c in part) for part in np.array_split(order, tasks)]
+
+
+# Discriminative
+
+
+def train_convnet(
+    net: ConvNet,
+    parameters: Sequence[Tensor],
+    images: Tensor,
+    labels: Ints,
+    classes: Sequence[int],
+    steps: int,
+    lr: float,
+    seed: int,
+) -> None:
+    """Cross-entropy over `classes` only, on images (N, 3, H, W) with labels (N,), in place."""
+    generator = torch.Generator().manual_seed(seed)
+    position = torch.from_numpy(np.searchsorted(np.array(classes), labels))
+
+    def losses(step: int) -> Iterator[dict[str, Tensor]]:
+        image = torch.randint(len(images), (BATCH,), generator=generator)
+        yield {"loss": F.cross_entropy(net(images[image])[:, list(classes)], position[image])}
+
+    optimise(parameters, losses, steps=steps, lr=lr, report=lambda line: None)
+
+
+def consolidate(net: ConvNet, head: Tensor, bias: Tensor, classes: Sequence[int]) -> None:
+    """CWR*'s copy: a task's head rows, less their mean, into the consolidated head (classes, features), in place.
+
+    Every class comes in one task only, so there is no weighting with what was learned before.
+    """
+    with torch.no_grad():
+        own, own_bias = net.head.weight[list(classes)], net.head.bias[list(classes)]
+        head[list(classes)] = own - own.mean(0)
+        bias[list(classes)] = own_bias - own_bias.mean()
+
+
+def learn_convnet(
+    strategy: str,
+    tasks: Sequence[Sequence[int]],
+    images: Tensor,
+    labels: Ints,
+    steps_of: Callable[[int], int],
+    seed: int,
+) -> Iterator[ConvNet]:
+    """Learns images (N, 3, H, W) task by task; yields the network after each.
+
+    steps_of(images): how many steps so many images get.
+    """
+    size = 1 + max(c for task in tasks for c in task)
+    net = convnet(images.shape[-1], size, seed)
+    head, bias = torch.zeros_like(net.head.weight), torch.zeros_like(net.head.bias)  # CWR*'s consolidated ones
+    seen: list[int] = []
+    for i, task in enumerate(tasks):
+        seen = sorted([*seen, *task])
+        if strategy == "joint":
+            net = convnet(images.shape[-1], size, seed)
+        which = np.isin(labels, seen if strategy == "joint" else task)
+        trained, lr = list(net.parameters()), CONVNET_LR
+        if strategy == "cwr":
+            nn.init.zeros_(net.head.weight)
+            nn.init.zeros_(net.head.bias)
+            if i > 0:
+                trained, lr = list(net.head.parameters()), CWR_HEAD_LR
+        among = sorted(task) if strategy == "cwr" else seen
+        steps = steps_of(int(which.sum()))
+        train_convnet(net, trained, images[torch.from_numpy(which)], labels[which], among, steps, lr, seed + i)
+        if strategy == "cwr":
+            consolidate(net, head, bias, task)
+            result = copy.deepcopy(net)
+            result.head.load_state_dict({"weight": head, "bias": bias})
+            yield result
+        else:
+            yield net
+
+
+@torch.inference_mode()
+def convnet_predictions(net: ConvNet, images: Tensor, classes: Sequence[int]) -> Ints:
+    """Predictions (N,) among some classes."""
+    return np.array(classes)[net(images)[:, list(classes)].argmax(1).numpy()]
+
+
+# The VAR classifier
+
+
+class NewClasses(nn.Module):
+    """A frozen VAR with new rows of the class embedding, and low-rank adapters where rank is above 0.
+
+    The adapters add B A (scaled by 1) to every linear layer of the blocks; B starts at 0 (Hu et al. 2022). Only rows
+    and adapters are parameters of this module.
+    """
+
+    def __init__(self, var: VAR, classes: Sequence[int], rank: int, seed: int):
+        super().__init__()
+        self.frozen = [var]  # in a list, so that its weights are no parameters of this module
+        self.config = var.config
+        self.ids = torch.tensor(list(classes), device=var.class_emb.weight.device)
+        unconditional = var.class_emb.weight[var.config.num_classes]
+        self.rows = nn.Parameter(unconditional.detach().repeat(len(classes), 1))
+        self.a, self.b = nn.ParameterDict(), nn.ParameterDict()
+        generator = torch.Generator().manual_seed(seed)
+        for name, weight in var.named_parameters():
+            if rank and name.startswith("blocks.") and weight.ndim == 2:
+                key = name.replace(".", "/")
+                drawn = torch.randn(rank, weight.shape[1], generator=generator) * weight.shape[1] ** -0.5
+                self.a[key] = nn.Parameter(drawn.to(weight.device))
+                self.b[key] = nn.Parameter(weight.new_zeros(weight.shape[0], rank))
+
+    def weights(self) -> dict[str, Tensor]:
+        """The VAR's tensors that differ from the frozen ones."""
+        (var,) = self.frozen
+        changed = {"class_emb.weight": var.class_emb.weight.index_copy(0, self.ids, self.rows)}
+        for key in self.a:
+            name = key.replace("/", ".")
+            changed[name] = var.get_parameter(name) + self.b[key] @ self.a[key]
+        return changed
+
+    def forward(self, labels: Tensor, teacher_input: Tensor) -> Tensor:
+        return functional_call(self.frozen[0], self.weights(), (labels, teacher_input))
+
+    def merged(self) -> VAR:
+        """A VAR of its own with these weights."""
+        var = VAR(self.config)
+        var.load_state_dict({**self.frozen[0].state_dict(), **{n: t.detach() for n, t in self.weights().items()}})
+        return var.eval().requires_grad_(False)
+
+
+class Learned(NamedTuple):
+    """A VAR that scores some of the classes."""
+
+    var: VAR
+    classes: list[int]
+
+
+def learn_var(
+    strategy: str,
+    tasks: Sequence[Sequence[int]],
+    start: VAR,
+    quantizer: MultiScaleQuantizer,
+    tokens: NDArray[np.uint16],
+    labels: Ints,
+    train: dict[str, Any],
+    cca: dict[str, Any],
+    steps_of: Callable[[int, str], int],
+    seed: int,
+) -> Iterator[list[Learned]]:
+    """Learns task by task, each by cross-entropy and then by CCA on the task's images alone; yields the models.
+
+    start: what the first task is trained from. tokens (S, N, L). train: batch_size and lr. cca: see finetune.
+    steps_of(images, "train" or "cca"): how many steps so many images get. Only the images of a task are seen in it
+    (var_joint: those of all tasks so far, from the start again), so CCA's negative labels are the task's own.
+    """
+    learned: list[Learned] = []
+    seen: list[int] = []
+    for i, task in enumerate(tasks):
+        seen = sorted([*seen, *task])
+        classes = seen if strategy == "var_joint" else sorted(task)
+        which = np.isin(labels, classes)
+        small = i > 0 and strategy in ("var_embeddings", "var_adapters")
+        if small:
+            rank = RANK if strategy == "var_adapters" else 0
+            model: Any = NewClasses(learned[0].var, classes, rank, seed + i)
+        else:
+            model = copy.deepcopy(start if i == 0 or strategy == "var_joint" else learned[-1].var)
+            model.train().requires_grad_(True)
+        cross_entropy_steps(
+            model,
+            start.config,
+            quantizer,
+            torch.from_numpy(tokens[:, which].astype(np.int64)),
+            torch.from_numpy(labels[which]),
+            steps=steps_of(int(which.sum()), "train"),
+            batch_size=train["batch_size"],
+            lr=train["lr"],
+            seed=seed + i,
+            report=lambda line: None,
+        )
+        settings = cca | {"steps": steps_of(int(which.sum()), "cca")}
+        model, _ = finetune(
+            model,
+            quantizer,
+            tokens[:, which],
+            labels[which],
+            settings,
+            seed=seed + i,
+            device=torch.device("cpu"),
+            report=lambda line: None,
+        )
+        learned = [*learned, Learned(model.merged(), classes)] if small else [Learned(model, list(seen))]
+        yield learned
+
+
+def log_likelihoods(
+    learned: Sequence[Learned],
+    quantizer: MultiScaleQuantizer,
+    tokens: NDArray[np.uint16],
+    candidates: NDArray[np.int32],
+) -> NDArray[np.float64]:
+    """log p(x|y) (N, M) in nats of tokens (N, L) of the first scales, each candidate by the model that learned it."""
+    return np.sum(
+        [
+            score_survivors(m.var, quantizer, tokens, candidates, np.isin(candidates, m.classes), torch.device("cpu"))
+            for m in learned
+        ],
+        axis=0,
+    )
+
+
+def funnel_predictions(
+    learned: Sequence[Learned],
+    quantizer: MultiScaleQuantizer,
+    samples: Sequence[NDArray[np.uint16]],
+    classes: Sequence[int],
+    funnel: Sequence[dict[str, Any]],
+) -> NDArray[np.int32]:
+    """Predictions (N,) among some classes by a funnel's stages. samples: tokens (N, L) of each sample, clean first."""
+    candidates = np.tile(np.array(classes, np.int32), (len(samples[0]), 1))
+    for stage in funnel:
+        length = tokens_at(quantizer.patch_nums, stage["scales"])
+        scores = np.mean(
+            [
+                log_likelihoods(learned, quantizer, sample[:, :length], candidates)
+                for sample in samples[: stage["samples"]]
+            ],
+            axis=0,
+        )
+        best = np.argsort(-scores, axis=1, kind="stable")[:, : stage["keep"]]
+        candidates = np.sort(np.take_along_axis(candidates, best, 1), axis=1)
+    return candidates[:, 0]
+
+
+def accuracy_rows(
+    after: int, tasks: Sequence[Sequence[int]], labels: Ints, predictions: NDArray[np.integer[Any]]
+) -> list[dict[str, Any]]:
+    """Accuracy on each task after the task `after` (from 0), from predictions of the images of the classes seen."""
+    rows = []
+    for i, task in enumerate(tasks[: after + 1]):
+        own = np.isin(labels, task)
+        right = (predictions[own] == labels[own]).mean()
+        rows.append({"after_task": after, "on_task": i, "images": int(own.sum()), "accuracy": float(right)})
+    return rows
