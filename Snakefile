@@ -21,6 +21,7 @@ validate(config, SCHEMA)  # sets the defaults
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/common_models.smk"
 include: "workflow/rules/common_adaptive.smk"
 include: "workflow/rules/common_ablation.smk"
 include: "workflow/rules/common_incremental.smk"

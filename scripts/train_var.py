@@ -10,7 +10,7 @@ from shapes import var_config
 from varc.data.classes import class_ids, data_set_classes
 from varc.device import device_name
 from varc.models.checkpoints import load_vqvae, save_model
-from varc.storage import column_matrix, read_parquet
+from varc.storage import read_labels, read_tokens
 from varc.training.curves import plot_curve, write_curve
 from varc.training.var import train_var
 
@@ -18,10 +18,10 @@ with job(snakemake) as log:
     device = compute_device(snakemake)
     train = snakemake.params.train
     vqvae, vqvae_card = load_vqvae(snakemake.input.vqvae)
-    labels = torch.tensor(read_parquet(snakemake.input.manifest)["label"].to_numpy(), dtype=torch.int64)
-    parts = [column_matrix(read_parquet(path), "tokens") for path in snakemake.input.tokens]
-    shards = len(parts) // train["samples"]
-    samples = [np.concatenate(parts[i : i + shards]) for i in range(0, len(parts), shards)]
+    labels = torch.from_numpy(read_labels(snakemake.input.manifest))
+    paths = list(snakemake.input.tokens)
+    shards = len(paths) // train["samples"]
+    samples = [read_tokens(paths[i : i + shards]) for i in range(0, len(paths), shards)]
     tokens = torch.from_numpy(np.stack(samples).astype(np.int64))
     num_classes = class_ids(data_set_classes(snakemake.params.dataset))[-1] + 1
     config = var_config(train, vqvae.config, num_classes)

@@ -155,6 +155,11 @@ def read_tokens(paths: Sequence[str | Path]) -> NDArray[np.uint16]:
     return np.concatenate([column_matrix(read_parquet(path, ["tokens"]), "tokens") for path in paths])
 
 
+def read_labels(manifest: str | Path) -> NDArray[np.int64]:
+    """The labels (N,) of a manifest."""
+    return read_parquet(manifest, ["label"])["label"].to_numpy().astype(np.int64)
+
+
 def total_seconds(paths: Sequence[str | Path]) -> float:
     """Seconds of computation that made the files, summed."""
     return sum(provenance(path)["seconds"] for path in paths)

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from varc.scoring.likelihood import score
 from varc.training.incremental import (
     Learned,
     NewClasses,
-    accuracy_rows,
+    accuracies,
     class_order,
     consolidate,
     convnet_predictions,
@@ -42,7 +44,7 @@ def small():
 def states(strategy, tokens=None):
     var, quantizer, own, labels = small()
     tokens = own if tokens is None else tokens
-    return list(learn_var(strategy, TASKS, var, quantizer, tokens, labels, TRAIN, CCA, lambda n, kind: 15, seed=0))
+    return list(learn_var(strategy, TASKS, var, quantizer, tokens, labels, TRAIN, CCA, lambda n, kind: 15, 0, CPU))
 
 
 def scores_of_task_1(learned):
@@ -155,12 +157,34 @@ def test_none_forgets_joint_does_not_and_cwr_freezes_its_features():
     images, labels = stripes()
 
     def after_both(strategy):
-        first, second = learn_convnet(strategy, TASKS, images, labels, lambda n: 60, seed=0)
-        return first, second, accuracy_rows(1, TASKS, labels, convnet_predictions(second, images, range(4)))
+        states = [copy.deepcopy(s) for s in learn_convnet(strategy, TASKS, images, labels, lambda n: 60, seed=0)]
 
-    assert [row["accuracy"] for row in after_both("joint")[2]] == [1.0, 1.0]
-    _, _, rows = after_both("none")
-    assert rows[0]["accuracy"] < 0.5 and rows[1]["accuracy"] == 1.0
+        def predict(net, which, classes):
+            return convnet_predictions(net, images[torch.from_numpy(which)], classes)
+
+        return *states, accuracies(states, TASKS, labels, predict, lambda line: None)["accuracy"]
+
+    assert after_both("joint")[2] == [1.0, 1.0, 1.0]
+    _, _, found = after_both("none")
+    assert found[0] == 1.0 and found[1] < 0.5 and found[2] == 1.0
     first, second, _ = after_both("cwr")
     assert torch.equal(first.hidden.weight, second.hidden.weight)
     assert torch.equal(first.head.weight[[0, 3]], second.head.weight[[0, 3]])
+
+
+def test_accuracies_by_hand():
+    labels, tasks = np.array([4, 1, 4, 2]), [[4], [1, 2]]
+    asked = []
+
+    def predict(state, which, classes):
+        asked.append((state, which.tolist(), classes))
+        return np.full(which.sum(), 4) if state == "a" else np.array([4, 1, 1, 1])
+
+    found = accuracies(iter("ab"), tasks, labels, predict, lambda line: None)
+    assert asked == [("a", [True, False, True, False], [4]), ("b", [True] * 4, [1, 2, 4])]
+    assert found == {
+        "after_task": [0, 1, 1],
+        "on_task": [0, 0, 1],
+        "images": [2, 2, 2],
+        "accuracy": [1.0, 0.5, 0.5],
+    }

@@ -34,6 +34,10 @@ TRAIN = ("models", "base", "train")
 
 DIGITS = ("datasets", "digits")
 EVALUATE = ("evaluate", 0)
+FINETUNED = ("models", "cca")
+INCREMENTAL = {
+    "classifier": "a_varc", "data": "digits_train", "test": "digits", "tasks": [2], "seeds": 1, "strategies": ["none"],
+}  # fmt: skip
 
 BAD_CONFIGS = {
     "unknown key": (set_key(["shardz"], 2), "'shardz' was unexpected"),
@@ -72,6 +76,34 @@ BAD_CONFIGS = {
         set_key(["classifiers", "varc", "calibrate"], "digits"), "varc is calibrated on digits; evaluate it on other"
     ),
     "calibration of a funnel": (set_key(["classifiers", "a_varc", "calibrate"], "digits_train"), "calibrate goes with"),
+    "fine-tuning from nothing": (set_key([*FINETUNED, "finetune"], "bass"), "models: cca: finetune: 'bass' is not def"),
+    "fine-tuning in a circle": (set_key([*FINETUNED, "finetune"], "cca"), "finetune: cca from cca; a chain must"),
+    "fine-tuning without a loss": (set_key([*FINETUNED, "cca"], None), "either cca or cross_entropy; give one"),
+    "fine-tuning and training": (set_key(["models", "base", "finetune"], "cca"), "finetune does not go with train"),
+    "cca without lambda": (set_key([*FINETUNED, "cca", "lambda"], None), "'lambda' is a required property"),
+    "an unknown key of cca": (set_key([*FINETUNED, "cca", "gamma"], 1), r"models: cca: cca: .*'gamma' was unexpected"),
+    "a negative lambda": (set_key([*FINETUNED, "cca", "lambda"], -1), "lambda: -1 is less than the minimum of 0"),
+    "beta without cca": (
+        set_key([*FINETUNED], {"finetune": "base", "cross_entropy": {"steps": 1, "batch_size": 1, "lr": 1, "beta": 1}}),
+        "cross_entropy: .*'beta' was unexpected",
+    ),
+    "validation on what is trained on": (
+        set_key([*FINETUNED, "cca", "validate"], "digits_train"), "validate: digits_train is trained on; name other"
+    ),
+    "validation at no step": (set_key([*FINETUNED, "cca", "validate_every"], None), "validate_every go together"),
+    "accumulation that does not divide": (set_key([*FINETUNED, "cca", "accumulate"], 5), "5 does not divide"),
+    "a VQ-VAE of a model without one": (set_key([*TRAIN, "vqvae"], "cca"), "model cca trains no VQ-VAE of its own"),
+    "an ablation against a funnel": (set_key(["ablation"], "a_varc"), "ablation: a_varc must be one stage at all 4"),
+    "an ablation against nothing": (set_key([*EVALUATE, "classifiers"], ["a_varc"]), "ablation: varc is not evaluated"),
+    "smoothing of an unknown model": (
+        set_key(["smoothing"], [{"datasets": ["digits"], "models": ["x"], "sigmas": [0.1], "samples": [2]}]),
+        "smoothing: 0: models: 'x' is not defined",
+    ),
+    "incremental learning without cca": (set_key(["incremental"], [INCREMENTAL]), "base is not fine-tuned by cca"),
+    "incremental learning from the test images": (
+        set_key(["incremental"], [{**INCREMENTAL, "classifier": "a_varc_plus", "data": "digits"}]),
+        "incremental: 0: test: digits is learned from",
+    ),
     "resize below size": (set_key([*DIGITS, "resize"], 4), "resize 4 and size absent"),
 }  # fmt: skip
 

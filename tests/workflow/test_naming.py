@@ -7,6 +7,11 @@ from workflow.naming import (
     CANDIDATES,
     NOISE,
     Stage,
+    architecture,
+    finetuning,
+    image_size,
+    origin,
+    patch_nums,
     read_candidates,
     read_noise,
     sample_folders,
@@ -16,6 +21,7 @@ from workflow.naming import (
     spell_sigma,
     spell_vqvae,
     stages,
+    vqvae_owner,
 )
 
 FUNNEL = [
@@ -74,3 +80,39 @@ def test_adaptive():
 def test_a_vqvae_is_named_by_its_file_and_content():
     assert spell_vqvae("a b/vae.v2.pth", "0123456789abcdef") == "vae_v2-01234567"
     assert spell_vqvae("vae.pth", None) == "vae-absent"
+
+
+MODELS = {
+    "base": {
+        "train": {
+            "data": "train",
+            "vqvae": {
+                **dict.fromkeys(("ch", "num_res_blocks", "z_channels", "vocab_size", "norm_groups", "steps"), 1),
+                "patch_nums": [1, 4],
+                "ch_mult": [1, 2],
+            },
+            "var": {"depth": 2, "width": 8, "heads": 1, "samples": 3, "sigma": 0.5, "steps": 9},
+        }
+    },
+    "cca": {"finetune": "base", "cca": {"lambda": 1}},
+    "more": {"finetune": "cca", "cross_entropy": {"data": "other"}},
+    "clean": {"train": {"data": "train", "vqvae": "base", "var": {"depth": 5, "width": 8, "heads": 1}}},
+    "d16": {"vqvae": "v.pth", "var": "d16.pth", "architecture": "var_d16"},
+    "d16_cca": {"finetune": "d16", "cca": {"data": "train"}},
+}
+
+
+def test_what_a_model_comes_from():
+    assert [origin(MODELS, name) for name in MODELS] == ["base", "base", "base", "clean", "d16", "d16"]
+    assert [vqvae_owner(MODELS, name) for name in MODELS] == ["base", "base", "base", "base", "d16", "d16"]
+    assert architecture(MODELS, "more") == architecture(MODELS, "base")
+    assert architecture(MODELS, "clean")["var"]["depth"] == 5
+    assert architecture(MODELS, "clean")["vqvae"] == architecture(MODELS, "base")["vqvae"]
+    assert patch_nums(MODELS, "clean") == [1, 4] and image_size(MODELS, "more") == 8
+    assert image_size(MODELS, "d16_cca") == 256
+
+
+def test_fine_tuning_takes_its_data_from_the_models_training():
+    assert finetuning(MODELS, "cca") == {"lambda": 1, "data": "train", "samples": 3, "sigma": 0.5}
+    assert finetuning(MODELS, "more") == {"data": "other", "samples": 1}
+    assert finetuning(MODELS, "d16_cca") == {"data": "train", "samples": 1}

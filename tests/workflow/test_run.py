@@ -28,6 +28,7 @@ from varc.scoring.smoothing import noise
 def project(tmp_path_factory):
     """A finished default run, in a folder with spaces in its name."""
     folder = copy_project(tmp_path_factory.mktemp("run") / "a folder with spaces")
+    (folder / "config" / "other.csv").write_text((folder / "config" / "published.csv").read_text() + "x,y,0.5,1,z\n")
     run = snakemake(folder)
     assert run.code == 0, run.output
     return folder
@@ -226,6 +227,7 @@ def test_the_report_holds_all_tables_and_plots(project, results):
 def test_classifiers_share_stages(tmp_path):
     project = copy_project(tmp_path / "fresh")
     config = default_config(project)
+    del config["ablation"]
     jobs = {}
     for names in (["varc"], ["varc_smoothed"], ["a_varc"], ["varc", "varc_smoothed", "a_varc"]):
         config["evaluate"][0]["classifiers"] = names
@@ -286,13 +288,13 @@ def test_the_order_of_keys_in_the_file_reruns_nothing(project):
 
 def test_a_changed_keep_of_stage_2_does_not_score_stage_1_again(project):
     found = changed(project, lambda config: config["classifiers"]["a_varc"]["funnel"][1].update(keep=2))
-    assert found.jobs == Counter(prune=2, score=4, predict=1, gflops=1, accuracy=1, cost=1)
+    assert found.jobs == Counter(prune=2, score=4, predict=1, gflops=1, accuracy=1, cost=1, ablation=1)
     assert all("3x1-keep5.4x1-keep2" in file for file in found.files if "/scores/" in file or "/candidates/" in file)
 
 
 def test_more_samples_score_the_new_ones_only(project):
     found = changed(project, lambda config: config["classifiers"]["varc_smoothed"]["funnel"][0].update(samples=7))
-    assert found.jobs == Counter(tokenize=4, score=4, predict=1, gflops=1, accuracy=1, cost=1)
+    assert found.jobs == Counter(tokenize=4, score=4, predict=1, gflops=1, accuracy=1, cost=1, ablation=1)
     assert sorted(file.split("/")[-2] for file in found.files if "/scores/" in file) == (
         ["sigma0.2spread-5"] * 2 + ["sigma0.2spread-6"] * 2
     )
@@ -304,17 +306,19 @@ def test_another_classifier_on_the_same_model_reuses_tokens_and_stages(project):
         config["classifiers"]["two_stages"] = {"model": "base", "funnel": [first, {"scales": 4, "keep": 1}]}
         config["evaluate"][0]["classifiers"].append("two_stages")
 
-    assert changed(project, change).jobs == Counter(predict=1, gflops=1, accuracy=1, cost=1)
+    assert changed(project, change).jobs == Counter(predict=1, gflops=1, accuracy=1, cost=1, ablation=1)
 
 
-SCORING = Counter(score=18, prune=4, predict=3, pruning=1, accuracy=1, cost=1)
+SCORING = Counter(score=36, prune=8, predict=6, pruning=1, accuracy=1, cost=1, ablation=1)
 EDITS = {
-    "varc/scoring/likelihood.py": SCORING,
+    "varc/scoring/likelihood.py": SCORING + Counter(finetune=1, sample=2),  # fine-tuning validates by scores
     "varc/scoring/funnel.py": SCORING + Counter(gflops=1),
-    "varc/metrics/accuracy.py": Counter(gflops=1, pruning=1, accuracy=1, cost=1),
+    "varc/metrics/accuracy.py": Counter(gflops=1, pruning=1, accuracy=1, cost=1, ablation=1),
     "varc/metrics/plots.py": Counter(pruning=1),
-    "varc/metrics/flops.py": Counter(gflops=1, pruning=1, accuracy=1, cost=1),
-    "varc/training/var.py": Counter(train_var=1) + SCORING,
+    "varc/metrics/flops.py": Counter(gflops=1, pruning=1, accuracy=1, cost=1, ablation=1),
+    "varc/training/var.py": Counter(train_var=1, finetune=1, sample=2) + SCORING,
+    "varc/training/cca.py": Counter(finetune=1, sample=1, pruning=1, accuracy=1, cost=1, ablation=1)
+    + Counter(score=18, prune=4, predict=3),
 }
 
 
@@ -359,6 +363,23 @@ def add_model(config):
     config["evaluate"][0]["classifiers"].append("other")
 
 
+def add_smoothing(config):
+    entry = {"datasets": ["digits"], "models": ["cca"], "sigmas": [{"spread": 0.1}], "samples": [1, 3]}
+    config["smoothing"] = [entry]
+
+
+def add_incremental(config):
+    entry = {"classifier": "a_varc_plus", "data": "digits_train", "test": "digits", "tasks": [2], "seeds": 1}
+    config["incremental"] = [{**entry, "strategies": ["none", "var_embeddings"]}]
+
+
+def add_longer(config):
+    settings = {"steps": 80, "batch_size": 64, "lr": 0.0003}
+    config["models"]["longer"] = {"finetune": "base", "cross_entropy": settings}
+    config["classifiers"]["longer"] = {"model": "longer", "funnel": [{"scales": 4, "keep": 1}]}
+    config["evaluate"][0]["classifiers"].append("longer")
+
+
 def calibrated(classifier):
     def change(config):
         config["datasets"]["digits_calibration"] = {"reader": "digits", "split": "calibration"}
@@ -382,6 +403,12 @@ CHANGES = {
     "models: train: var: samples": update([*TRAIN, "var", "samples"], 3),
     "models: train: var: sigma": update([*TRAIN, "var", "sigma"], {"spread": 0.1}),
     "models: (a new one)": add_model,
+    "models: cca": update(["models", "cca", "cca", "lambda"], 4),
+    "models: cross_entropy": add_longer,
+    "smoothing": add_smoothing,
+    "ablation": update(["ablation"], "varc_cca"),
+    "incremental": add_incremental,
+    "published": update(["published"], "config/other.csv"),
     "classifiers: sigma": update(["classifiers", "varc_smoothed", "sigma"], {"spread": 0.1}),
     "classifiers: funnel: scales": update(["classifiers", "a_varc", "funnel", 0, "scales"], 2),
     "classifiers: funnel: samples": update(["classifiers", "varc_smoothed", "funnel", 0, "samples"], 6),
@@ -389,7 +416,7 @@ CHANGES = {
     "classifiers: funnel: precision": update(["classifiers", "a_varc", "funnel", 0, "precision"], "bf16"),
     "classifiers: funnel: adaptive": calibrated("adaptive"),
     "classifiers: calibrate": calibrated("varc"),
-    "evaluate": update(["evaluate", 0, "classifiers"], ["varc"]),
+    "evaluate": update(["evaluate", 0, "classifiers"], ["varc", "a_varc_plus"]),
 }
 
 

@@ -32,7 +32,7 @@ from varc.models.var import VAR
 from varc.models.vqvae import MultiScaleQuantizer
 from varc.models.weights import read_var, read_vqvae
 from varc.scoring.likelihood import score
-from varc.storage import read_parquet, read_tokens
+from varc.storage import read_labels, read_tokens
 from varc.training.cca import cca_loss, draw_labels, empty_cache, reference_log_likelihood
 from varc.training.curves import plot_finetuning, write_curve
 from varc.training.loop import Checkpoint, Curve, optimise
@@ -221,12 +221,12 @@ def finetune_files(request: dict[str, Any], report: Callable[[str], None] = prin
     vqvae, vqvae_card = read_vqvae(request["vqvae"], request["vqvae_checkpoint"])
     var, card = read_var(request["var"], request["var_checkpoint"])
     tokens = np.stack([read_tokens(paths) for paths in request["tokens"]])
-    labels = read_parquet(request["manifest"])["label"].to_numpy().astype(np.int64)
+    labels = read_labels(request["manifest"])
     validation = None
     if request["validation"] and first:
         validation = Validation(
             read_tokens(request["validation"]["tokens"]),
-            read_parquet(request["validation"]["manifest"])["label"].to_numpy().astype(np.int64),
+            read_labels(request["validation"]["manifest"]),
             np.array(request["validation"]["class_ids"], np.int32),
             request["validation"]["every"],
         )

@@ -2,12 +2,12 @@
 
 Every strategy is asked the same: after each task, which of all classes seen so far is this image of? Nothing tells it
 the task. Discriminative strategies: none (train on), cwr (CWR*: Lomonaco et al. 2020) and joint (all images so far at
-once, the upper bound). Those of the VAR classifier: see VAR_STRATEGIES.
+once, the upper bound). Those of the VAR classifier: see learn_var.
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -24,19 +24,13 @@ from varc.training.finetune import finetune
 from varc.training.loop import optimise
 from varc.training.var import cross_entropy_steps
 
-DISCRIMINATIVE = ("none", "cwr", "joint")
-VAR_STRATEGIES = {
-    "var_sequential": "all weights are trained on each task",
-    "var_embeddings": "all weights on the first task; then the class embeddings of new classes only",
-    "var_adapters": "as var_embeddings, with low-rank adapters of each task's own beside the frozen weights",
-    "var_joint": "all images so far at once",
-}
 RANK = 8
 BATCH = 64
 CONVNET_LR = 2e-3
 CWR_HEAD_LR = 0.1  # of 0.002, 0.01, 0.03, 0.1 the best on the digits' validation split
 
 Ints = NDArray[np.int64]
+State = TypeVar("State")  # what a strategy has learned so far
 
 
 def class_order(class_ids: Sequence[int], tasks: int, seed: int) -> list[list[int]]:
@@ -60,7 +54,7 @@ def train_convnet(
 ) -> None:
     """Cross-entropy over `classes` only, on images (N, 3, H, W) with labels (N,), in place."""
     generator = torch.Generator().manual_seed(seed)
-    position = torch.from_numpy(np.searchsorted(np.array(classes), labels))
+    position = torch.from_numpy(np.searchsorted(np.array(classes), labels)).to(images.device)
 
     def losses(step: int) -> Iterator[dict[str, Tensor]]:
         image = torch.randint(len(images), (BATCH,), generator=generator)
@@ -88,18 +82,18 @@ def learn_convnet(
     steps_of: Callable[[int], int],
     seed: int,
 ) -> Iterator[ConvNet]:
-    """Learns images (N, 3, H, W) task by task; yields the network after each.
+    """Learns images (N, 3, H, W) task by task; yields the network after each, on the device of the images.
 
     steps_of(images): how many steps so many images get.
     """
     size = 1 + max(c for task in tasks for c in task)
-    net = convnet(images.shape[-1], size, seed)
+    net = convnet(images.shape[-1], size, seed).to(images.device)
     head, bias = torch.zeros_like(net.head.weight), torch.zeros_like(net.head.bias)  # CWR*'s consolidated ones
     seen: list[int] = []
     for i, task in enumerate(tasks):
         seen = sorted([*seen, *task])
         if strategy == "joint":
-            net = convnet(images.shape[-1], size, seed)
+            net = convnet(images.shape[-1], size, seed).to(images.device)
         which = np.isin(labels, seen if strategy == "joint" else task)
         trained, lr = list(net.parameters()), CONVNET_LR
         if strategy == "cwr":
@@ -122,7 +116,7 @@ def learn_convnet(
 @torch.inference_mode()
 def convnet_predictions(net: ConvNet, images: Tensor, classes: Sequence[int]) -> Ints:
     """Predictions (N,) among some classes."""
-    return np.array(classes)[net(images)[:, list(classes)].argmax(1).numpy()]
+    return np.array(classes)[net(images)[:, list(classes)].argmax(1).cpu().numpy()]
 
 
 # The VAR classifier
@@ -165,7 +159,7 @@ class NewClasses(nn.Module):
 
     def merged(self) -> VAR:
         """A VAR of its own with these weights."""
-        var = VAR(self.config)
+        var = VAR(self.config).to(self.rows.device)
         var.load_state_dict({**self.frozen[0].state_dict(), **{n: t.detach() for n, t in self.weights().items()}})
         return var.eval().requires_grad_(False)
 
@@ -188,12 +182,15 @@ def learn_var(
     cca: dict[str, Any],
     steps_of: Callable[[int, str], int],
     seed: int,
+    device: torch.device,
 ) -> Iterator[list[Learned]]:
     """Learns task by task, each by cross-entropy and then by CCA on the task's images alone; yields the models.
 
-    start: what the first task is trained from. tokens (S, N, L). train: batch_size and lr. cca: see finetune.
-    steps_of(images, "train" or "cca"): how many steps so many images get. Only the images of a task are seen in it
-    (var_joint: those of all tasks so far, from the start again), so CCA's negative labels are the task's own.
+    var_sequential trains all weights on each task; var_embeddings all on the first, then the class embeddings of the
+    new classes only; var_adapters these and low-rank adapters of each task's own; var_joint all weights on all images
+    so far at once. start: what the first task is trained from. tokens (S, N, L). train: batch_size and lr. cca: see
+    finetune. steps_of(images, "train" or "cca"): how many steps so many images get. Only the images of a task are seen
+    in it (var_joint: those of all tasks so far, from the start again), so CCA's negative labels are the task's own.
     """
     learned: list[Learned] = []
     seen: list[int] = []
@@ -212,8 +209,8 @@ def learn_var(
             model,
             start.config,
             quantizer,
-            torch.from_numpy(tokens[:, which].astype(np.int64)),
-            torch.from_numpy(labels[which]),
+            torch.from_numpy(tokens[:, which].astype(np.int64)).to(device),
+            torch.from_numpy(labels[which]).to(device),
             steps=steps_of(int(which.sum()), "train"),
             batch_size=train["batch_size"],
             lr=train["lr"],
@@ -228,7 +225,7 @@ def learn_var(
             labels[which],
             settings,
             seed=seed + i,
-            device=torch.device("cpu"),
+            device=device,
             report=lambda line: None,
         )
         learned = [*learned, Learned(model.merged(), classes)] if small else [Learned(model, list(seen))]
@@ -242,9 +239,10 @@ def log_likelihoods(
     candidates: NDArray[np.int32],
 ) -> NDArray[np.float64]:
     """log p(x|y) (N, M) in nats of tokens (N, L) of the first scales, each candidate by the model that learned it."""
+    device = learned[0].var.head.weight.device
     return np.sum(
         [
-            score_survivors(m.var, quantizer, tokens, candidates, np.isin(candidates, m.classes), torch.device("cpu"))
+            score_survivors(m.var, quantizer, tokens, candidates, np.isin(candidates, m.classes), device)
             for m in learned
         ],
         axis=0,
@@ -274,13 +272,30 @@ def funnel_predictions(
     return candidates[:, 0]
 
 
-def accuracy_rows(
-    after: int, tasks: Sequence[Sequence[int]], labels: Ints, predictions: NDArray[np.integer[Any]]
-) -> list[dict[str, Any]]:
-    """Accuracy on each task after the task `after` (from 0), from predictions of the images of the classes seen."""
-    rows = []
-    for i, task in enumerate(tasks[: after + 1]):
-        own = np.isin(labels, task)
-        right = (predictions[own] == labels[own]).mean()
-        rows.append({"after_task": after, "on_task": i, "images": int(own.sum()), "accuracy": float(right)})
-    return rows
+def share_of_steps(settings: dict[str, Any], images: int, total: int) -> int:
+    """How many steps some of the images get, so that each comes as often as in training on all of them."""
+    return max(1, round(settings["steps"] * images / total))
+
+
+def accuracies(
+    states: Iterable[State],
+    tasks: Sequence[Sequence[int]],
+    labels: Ints,
+    predict: Callable[[State, NDArray[np.bool_], list[int]], NDArray[np.integer[Any]]],
+    report: Callable[[str], None],
+) -> dict[str, list[Any]]:
+    """Accuracy after each task on each task so far, as columns; each image is classified among all classes seen.
+
+    predict(state, which, classes) gives predictions of the images where `which` (N,) holds.
+    """
+    columns: dict[str, list[Any]] = {name: [] for name in ("after_task", "on_task", "images", "accuracy")}
+    for after, state in enumerate(states):
+        seen = sorted(c for task in tasks[: after + 1] for c in task)
+        which = np.isin(labels, seen)
+        right = predict(state, which, seen) == labels[which]
+        for on, task in enumerate(tasks[: after + 1]):
+            own = right[np.isin(labels[which], task)]
+            for name, value in zip(columns, (after, on, len(own), own.mean()), strict=True):
+                columns[name].append(value)
+        report(f"after task {after + 1}: {', '.join(f'{a:.4f}' for a in columns['accuracy'][-after - 1 :])}")
+    return columns

@@ -13,7 +13,7 @@ rule ablation:
         "../envs/varc.yaml"
     params:
         rows=ablation_rows(),
-        plain=config.get("ablation"),
+        plain=lambda wildcards: config.get("ablation"),
         tokens={name: sum(p * p for p in patch_nums(config["models"], name)) for name in MODELS},
     script:
         "../../scripts/ablation.py"

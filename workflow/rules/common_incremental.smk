@@ -1,8 +1,6 @@
-def learning(classifier):
-    """How a classifier's model learns: its origin's training and its CCA, as far as the config says."""
-    model = config["classifiers"][classifier]["model"]
-    start = config["models"][origin(config["models"], model)]
-    return start.get("train", {}).get("var"), finetuning(config["models"], model)
+def learning_model(wildcards):
+    """The model of a classifier that learns task by task."""
+    return config["classifiers"][wildcards.classifier]["model"]
 
 
 def incremental_entry(wildcards):
@@ -19,27 +17,29 @@ def incremental_entry(wildcards):
 def incremental_training(wildcards):
     """The training settings: those of the entry, else those of the model that the classifier's model comes from."""
     entry = incremental_entry(wildcards)
-    return {"samples": 1} | entry.get("train", {}) if "train" in entry else learning(wildcards.classifier)[0]
+    return entry.get("train") or config["models"][origin(config["models"], learning_model(wildcards))]["train"]["var"]
 
 
 def learn_tasks_inputs(wildcards):
-    """Images, and for the VAR's strategies tokens and the public weights that it starts from, if any."""
+    """The images to learn and those to be tested on."""
     entry = incremental_entry(wildcards)
-    classifier = config["classifiers"][wildcards.classifier]
-    model = classifier["model"]
-    files = {
+    return {
         "train_manifest": f"{RUN}/datasets/{entry['data']}.parquet",
         "test_manifest": f"{RUN}/datasets/{entry['test']}.parquet",
         "classes": config["datasets"][entry["data"]].get("classes", []),
-        "vqvae": weights(model, "vqvae"),
     }
-    if not wildcards.strategy.startswith("var_"):
-        return files
-    train, start = incremental_training(wildcards), origin(config["models"], model)
-    return files | {
+
+
+def learn_tasks_var_inputs(wildcards):
+    """Also their tokens, the VQ-VAE, and the public weights that a VAR starts from, if any."""
+    entry, train = incremental_entry(wildcards), incremental_training(wildcards)
+    classifier, model = config["classifiers"][wildcards.classifier], learning_model(wildcards)
+    start = origin(config["models"], model)
+    return learn_tasks_inputs(wildcards) | {
+        "vqvae": weights(model, "vqvae"),
+        "var": [] if start in TRAINED else weights(start, "var"),
         "train_tokens": sum(samples_of(model, entry["data"], train["samples"], train.get("sigma")), []),
         "test_tokens": sum(samples_of(model, entry["test"], funnel_samples(classifier), classifier.get("sigma")), []),
-        "var": [] if start in TRAINED else weights(start, "var"),
     }
 
 

@@ -1,26 +1,52 @@
-rule learn_tasks:
+rule learn_tasks_var:
     input:
-        unpack(learn_tasks_inputs),
-        code=code("learn_tasks"),
+        unpack(learn_tasks_var_inputs),
+        code=code("learn_tasks_var"),
     output:
         accuracy="results/{run}/incremental/{classifier}/{dataset}/{tasks}/{strategy}/{seed}.parquet",
     log:
-        "results/{run}/logs/learn_tasks/{classifier}/{dataset}/{tasks}/{strategy}/{seed}.log",
+        "results/{run}/logs/learn_tasks_var/{classifier}/{dataset}/{tasks}/{strategy}/{seed}.log",
+    wildcard_constraints:
+        strategy=r"var_\w+",
     conda:
         "../envs/varc.yaml"
+    resources:
+        device="auto",
+        gpu=1,
+    params:
+        train_dataset=lambda wildcards: config["datasets"][incremental_entry(wildcards)["data"]],
+        train=incremental_training,
+        cca=lambda wildcards: finetuning(config["models"], learning_model(wildcards)),
+        funnel=lambda wildcards: config["classifiers"][wildcards.classifier]["funnel"],
+        samples=lambda wildcards: funnel_samples(config["classifiers"][wildcards.classifier]),
+        vqvae_checkpoint=lambda wildcards: checkpoint(learning_model(wildcards), "vqvae"),
+        var_checkpoint=lambda wildcards: checkpoint(origin(config["models"], learning_model(wildcards)), "var"),
+    script:
+        "../../scripts/learn_tasks_var.py"
+
+
+rule learn_tasks_convnet:
+    input:
+        unpack(learn_tasks_inputs),
+        code=code("learn_tasks_convnet"),
+    output:
+        accuracy="results/{run}/incremental/{classifier}/{dataset}/{tasks}/{strategy}/{seed}.parquet",
+    log:
+        "results/{run}/logs/learn_tasks_convnet/{classifier}/{dataset}/{tasks}/{strategy}/{seed}.log",
+    wildcard_constraints:
+        strategy="none|cwr|joint",
+    conda:
+        "../envs/varc.yaml"
+    resources:
+        device="auto",
+        gpu=1,
     params:
         train_dataset=lambda wildcards: config["datasets"][incremental_entry(wildcards)["data"]],
         test_dataset=dataset_spec,
         train=incremental_training,
-        cca=lambda wildcards: learning(wildcards.classifier)[1],
-        funnel=lambda wildcards: config["classifiers"][wildcards.classifier]["funnel"],
-        samples=lambda wildcards: funnel_samples(config["classifiers"][wildcards.classifier]),
-        vqvae_checkpoint=lambda wildcards: checkpoint(config["classifiers"][wildcards.classifier]["model"], "vqvae"),
-        var_checkpoint=lambda wildcards: checkpoint(
-            origin(config["models"], config["classifiers"][wildcards.classifier]["model"]), "var"
-        ),
+        size=lambda wildcards: image_size(config["models"], learning_model(wildcards)),
     script:
-        "../../scripts/learn_tasks.py"
+        "../../scripts/learn_tasks_convnet.py"
 
 
 rule incremental:

@@ -1,0 +1,68 @@
+"""Learn the classes of a data set task by task with a VAR classifier, by one strategy and seed."""
+
+import numpy as np
+import torch
+from job import compute_device, job, measured
+from shapes import var_config
+
+from varc.data.classes import class_ids, data_set_classes
+from varc.models.var import VAR
+from varc.models.weights import read_var, read_vqvae
+from varc.storage import INCREMENTAL, read_labels, read_tokens, write_parquet
+from varc.training.incremental import accuracies, class_order, funnel_predictions, learn_var, share_of_steps
+from varc.training.var import init_weights
+
+
+def samples_of(kind, samples):
+    """Tokens (N, L) of each sample."""
+    paths = list(snakemake.input[f"{kind}_tokens"])
+    shards = len(paths) // samples
+    return [read_tokens(paths[i : i + shards]) for i in range(0, len(paths), shards)]
+
+
+def untrained(vqvae, class_ids):
+    """The VAR that learning starts from: random weights, or a public one that forgot the classes to be learned."""
+    if not snakemake.input.var:
+        torch.manual_seed(seed)
+        var = VAR(var_config(train, vqvae.config, class_ids[-1] + 1))
+        init_weights(var)
+        return var
+    var, _ = read_var(snakemake.input.var, params.var_checkpoint)
+    with torch.no_grad():
+        var.class_emb.weight[class_ids] = var.class_emb.weight[var.config.num_classes].clone()
+    return var
+
+
+with job(snakemake) as log:
+    device = compute_device(snakemake)
+    params, seed = snakemake.params, int(snakemake.wildcards.seed)
+    train, cca = params.train, params.cca
+    vqvae, card = read_vqvae(snakemake.input.vqvae, params.vqvae_checkpoint)
+    quantizer = vqvae.quantize.to(device)
+    labels, test_labels = read_labels(snakemake.input.train_manifest), read_labels(snakemake.input.test_manifest)
+    ids = class_ids(data_set_classes(params.train_dataset))
+    tasks = class_order(ids, int(snakemake.wildcards.tasks), seed)
+    tokens, samples = np.stack(samples_of("train", train["samples"])), samples_of("test", params.samples)
+
+    def predict(learned, which, classes):
+        return funnel_predictions(learned, quantizer, [sample[which] for sample in samples], classes, params.funnel)
+
+    with measured(device, len(test_labels), log) as record:
+        states = learn_var(
+            snakemake.wildcards.strategy,
+            tasks,
+            untrained(vqvae, ids).to(device),
+            quantizer,
+            tokens,
+            labels,
+            train,
+            cca,
+            lambda images, kind: share_of_steps({"train": train, "cca": cca}[kind], images, len(labels)),
+            seed,
+            device,
+        )
+        found = accuracies(states, tasks, test_labels, predict, log.info)
+    made_from = {"train": train, "cca": cca, "funnel": params.funnel, "vqvae_sha256": card["sha256"]}
+    write_parquet(
+        snakemake.output.accuracy, found, INCREMENTAL, {**record, "classes": tasks, "seed": seed, **made_from}
+    )

@@ -1,0 +1,131 @@
+@functools.cache
+def weights_sha256(model, part):
+    """The SHA-256 of a checkpoint: as the config says, else of the file, None where there is none yet."""
+    entry = config["models"][model]
+    return entry.get("sha256", {}).get(part) or file_sha256(entry[part])
+
+
+def ancestry(model):
+    """The models that a model is made from, itself first: what it was fine-tuned from, and who trained its VQ-VAE."""
+    chain = [model]
+    while "finetune" in config["models"][chain[-1]]:
+        chain.append(config["models"][chain[-1]]["finetune"])
+    return list(dict.fromkeys([*chain, vqvae_owner(config["models"], model)]))
+
+
+def vqvae_of(model):
+    """The VQ-VAE that a model uses, as tokens/ names it."""
+    owner = vqvae_owner(config["models"], model)
+    if owner in VQVAES:
+        return owner
+    return spell_vqvae(config["models"][owner]["vqvae"], weights_sha256(owner, "vqvae"))
+
+
+def model_of(wildcards):
+    """A model that has the VQ-VAE of the wildcards and is evaluated on, or trained with, their data set."""
+    if wildcards.vqvae in config["models"]:
+        return wildcards.vqvae
+    models = [config["classifiers"][c]["model"] for dataset, c in PAIRS if dataset == wildcards.dataset]
+    models += [c["model"] for c in config["classifiers"].values() if c.get("calibrate") == wildcards.dataset]
+    models += [
+        m for entry in config.get("smoothing", []) if wildcards.dataset in entry["datasets"] for m in entry["models"]
+    ]
+    models += [
+        config["classifiers"][entry["classifier"]]["model"]
+        for entry in config.get("incremental", [])
+        if wildcards.dataset in (entry["data"], entry["test"])
+    ]
+    for name in FINETUNED:
+        settings = finetuning(config["models"], name)
+        if wildcards.dataset in (settings["data"], settings.get("validate")):
+            models.append(name)
+    return next(name for name in models if vqvae_of(name) == wildcards.vqvae)
+
+
+def weights(model, part):
+    """The file of a model's weights. A checkpoint that is not there is left out, so that a dry run can do without.
+
+    It is ancient, since its content counts (see checkpoint) and not its time.
+    """
+    holder = vqvae_owner(config["models"], model) if part == "vqvae" else model
+    entry = config["models"][holder]
+    if part not in entry:
+        return f"{RUN}/models/{holder}/{part}.safetensors"
+    return ancient(entry[part]) if entry[part] in HUB or os.path.exists(entry[part]) else []
+
+
+def checkpoint(model, part):
+    """What is known of a checkpoint before it is read; None for weights that are made here, whose card tells."""
+    holder = vqvae_owner(config["models"], model) if part == "vqvae" else model
+    entry = config["models"][holder]
+    if part not in entry:
+        return None
+    known = {
+        "sha256": weights_sha256(holder, part),
+        "patch_nums": patch_nums(config["models"], holder) if "patch_nums" in entry else None,
+    }
+    if shape := architecture(config["models"], holder):
+        known |= {"patch_nums": shape["vqvae"]["patch_nums"], "architecture": shape[part]}
+    if part == "vqvae":
+        known["norm_groups"] = entry.get("norm_groups", PUBLIC_NORM_GROUPS)
+    return known
+
+
+def num_scales(model):
+    return len(patch_nums(config["models"], model))
+
+
+def training(wildcards):
+    return config["models"][wildcards.model]["train"]
+
+
+def training_manifest(wildcards):
+    return f"{RUN}/datasets/{training(wildcards)['data']}.parquet"
+
+
+def training_tokens(wildcards):
+    """Tokens of the training images: all samples, and of each all shards."""
+    train = training(wildcards)
+    return sum(samples_of(wildcards.model, train["data"], train["var"]["samples"], train["var"].get("sigma")), [])
+
+
+def samples_of(model, dataset, samples, sigma):
+    """The token files of a data set: one list per sample, of all its shards."""
+    folder = f"tokens/{vqvae_of(model)}/{dataset}"
+    return [shards_of(f"{folder}/{spell_noise(spell_sigma(sigma), i)}") for i in range(samples)]
+
+
+def finetune_inputs(wildcards):
+    """What a model is fine-tuned from and on: its base, its VQ-VAE, tokens, and the images that it is validated on."""
+    model = wildcards.model
+    settings = finetuning(config["models"], model)
+    files = {
+        "manifest": f"{RUN}/datasets/{settings['data']}.parquet",
+        "tokens": sum(samples_of(model, settings["data"], settings["samples"], settings.get("sigma")), []),
+        "vqvae": weights(model, "vqvae"),
+        "var": weights(config["models"][model]["finetune"], "var"),
+    }
+    if dataset := settings.get("validate"):
+        files["validation_manifest"] = f"{RUN}/datasets/{dataset}.parquet"
+        files["validation_tokens"] = samples_of(model, dataset, 1, None)[0]
+        files["validation_classes"] = config["datasets"][dataset].get("classes", [])
+    return files
+
+
+def shapes(wildcards=None):
+    """model -> its shape, of all models evaluated; where only the tensors tell, the files and what they do not show."""
+    found = {}
+    for name in MODELS:
+        start = config["models"][origin(config["models"], name)]
+        found[name] = architecture(config["models"], name) or {
+            "files": [start["vqvae"], start["var"]],
+            **{k: start[k] for k in ("patch_nums", "norm_groups") if k in start},
+        }
+    return found
+
+
+def shape_files(wildcards):
+    """The checkpoints that the costs are read from, as far as no architecture is named."""
+    unnamed = {origin(config["models"], name) for name in MODELS if not architecture(config["models"], name)}
+    files = [weights(name, part) for name in sorted(unnamed) for part in ("vqvae", "var")]
+    return [file for file in files if file]
