@@ -1,5 +1,6 @@
 """Public checkpoints through the whole pipeline: the numbers of the public code, and what a file on disk can do."""
 
+import json
 import os
 import re
 
@@ -126,6 +127,31 @@ def test_a_touch_reruns_nothing_and_another_content_all_that_came_from_it(projec
         assert not any(vqvae_folder(project) not in file for file in found.files if "/tokens/" in file)
     finally:
         path.write_bytes(before)
+
+
+def test_a_public_model_is_fine_tuned_without_the_encoder_in_two_processes(project):
+    settings = config()
+    cca = {"data": "pictures", "beta": 0.1, "lambda": 2, "steps": 3, "batch_size": 2, "lr": 0.001}
+    settings["models"]["tuned"] = {"finetune": "small", "cca": cca}
+    settings["classifiers"]["tuned"] = {"model": "tuned", "funnel": [{"scales": 10, "keep": 1}]}
+    settings["evaluate"][0]["classifiers"].append("tuned")
+    jobs = planned(project, settings).jobs
+    assert jobs["finetune"] == 1 and jobs["score"] == 2 and not jobs["encode"] and not jobs["tokenize"]
+    file = write_config(project, settings, "tuned.yaml")
+    target = "results/public/predictions/tuned/pictures.parquet"
+    run = snakemake(project, target, "--configfile", file, "--set-resources", "finetune:processes=2")
+    assert run.code == 0, run.output
+    assert "step 3/3" in run.output
+    results = project / "results" / "public"
+    card = json.loads((results / "models/tuned/var.json").read_text())
+    assert card["processes"] == 2 and card["finetuned_from"] == file_sha256(project / "checkpoints" / "var.pth")
+    curve = pd.read_csv(results / "models/tuned/finetune_curve.csv")
+    assert curve["log_ratio"].iloc[1] == 0 and abs(curve["log_ratio"].iloc[3]) > 0  # step 0 has no losses
+    before, after = (
+        pd.read_parquet(results / f"scores/{model}/pictures/all/scales10/clean/0.parquet")["log_likelihood"]
+        for model in ("small", "tuned")
+    )
+    assert (before - after).abs().max() > 0.01
 
 
 def test_models_with_the_same_vqvae_share_its_tokens(project):

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from snakemake_runs import ROOT, copy_project, default_config, plan, snakemake, write_config
 
@@ -81,6 +82,46 @@ def test_scores_are_those_of_a_plain_loop_over_images_classes_and_samples(result
                 assert own.loc[y, "log_likelihood"] == pytest.approx(log_prob.double().sum().item(), abs=1e-3)
                 expected = [part.double().sum().item() for part in log_prob.split([1, 4, 9, 16])]
                 assert own.loc[y, "per_scale"].tolist() == pytest.approx(expected, abs=1e-3)
+
+
+def test_fine_tuning_keeps_the_best_validated_step_and_does_no_harm(results):
+    curve = pd.read_csv(results / "models/cca/finetune_curve.csv")
+    known = curve.dropna(subset="validation_accuracy")
+    assert known["step"].tolist() == list(range(0, 81, 10))
+    log = (results / "logs/finetune/cca.log").read_text()
+    assert f"best validation accuracy {known['validation_accuracy'].max():.4f}" in log
+    late = curve.tail(20).mean()
+    assert late["log_ratio_negative"] < late["log_ratio"] - 10  # nats: the labels are told apart
+    card = read_card(results / "models/cca/var.safetensors")
+    assert card["finetuned_from"] == file_sha256(results / "models/base/var.safetensors")
+    accuracy = table(results, "accuracy").set_index("classifier")["top1"]
+    assert accuracy["varc_cca"] >= accuracy["varc"] - 0.01 and accuracy["a_varc_plus"] >= 0.95
+
+
+def test_the_ablation_compares_the_same_images(results):
+    ablation = table(results, "ablation").set_index("classifier")
+    assert set(ablation.index) == {"varc", "varc_smoothed", "varc_cca", "varc_cca_smoothed"}
+    assert ablation["training"].to_dict()["varc_cca"] == "cca" and ablation.loc["varc", "vs_plain_difference"] == 0
+    right = {
+        name: (p := pd.read_parquet(results / f"predictions/{name}/digits.parquet"))["label"] == p["prediction"]
+        for name in ablation.index
+    }
+    for name, row in ablation.iterrows():
+        assert row["top1"] == pytest.approx(right[name].mean())
+        assert row["vs_plain_difference"] == pytest.approx(right[name].mean() - right["varc"].mean())
+    assert ablation.loc["varc_cca_smoothed", "paper_top1"] == 0.8972 and ablation.loc["varc", "paper_gflops"] == 14105
+    scores = pd.concat(pd.read_parquet(results / f"scores/cca/digits/all/scales4/clean/{s}.parquet") for s in (0, 1))
+    labels = pd.read_parquet(results / "datasets/digits.parquet").set_index("image_id")["label"]
+    own = scores[scores["class_id"] == scores["image_id"].map(labels)]["log_likelihood"]
+    assert ablation.loc["varc_cca", "log_likelihood_per_token"] == pytest.approx(own.mean() / 30)
+
+
+def test_samples_of_every_class_are_drawn(results):
+    for model in ("base", "cca"):
+        with Image.open(results / f"models/{model}/samples.png") as picture:
+            assert picture.size == (8 * 48, 10 * 48)
+            rows = np.asarray(picture.convert("L")).reshape(10, 48, 8 * 48)
+    assert len({row.tobytes() for row in rows}) == 10
 
 
 def stored_scores(results, folder):
