@@ -14,6 +14,7 @@ from varc.models.vqvae import VQVAE, VQVAEConfig
 from varc.scoring.likelihood import log_prob_per_token
 from varc.storage import MANIFEST, fixed_size_list, tokens_schema, write_parquet
 from varc.training import cca
+from varc.training.cca import cca_loss
 from varc.training.finetune import Validation, draw_batch, finetune, finetune_files
 
 CPU = torch.device("cpu")
@@ -99,6 +100,42 @@ def test_the_second_step_is_the_loss_of_the_moved_model():
     assert curve[2]["loss"] == pytest.approx(((first + second) / 3).mean(), rel=1e-5)
     assert curve[2]["log_ratio"] == pytest.approx(gap(y).mean(), rel=1e-3)
     assert curve[2]["log_ratio_negative"] == pytest.approx(gap(negative)[contrast].mean(), rel=1e-3)
+
+
+def test_gradients_are_finite_differences():
+    """Of the whole loss, by a bias and by the class embedding; clipping scales them all alike."""
+    vqvae, var = small_models()
+    tokens, labels = small_data()
+    trained, _ = finetune(
+        var, vqvae.quantize, tokens, labels, CCA | {"steps": 1}, seed=0, device=CPU, report=lambda line: None
+    )
+    image, sample, y, negative, contrast = draw_batch(tokens, labels, 4, 0, CCA, 0)
+    batch = torch.from_numpy(tokens[sample, image].astype(np.int64))
+    teacher_input = vqvae.quantize.teacher_input(batch)
+    _, reference = small_models()
+
+    def loss(model):
+        gaps = []
+        for label in (y, negative):
+            both = [log_prob_per_token(m, teacher_input, batch, torch.from_numpy(label)) for m in (model, reference)]
+            gaps.append((both[0].double() - both[1].double()).sum(1))
+        return cca_loss(*gaps, torch.from_numpy(contrast), 0.2, 3.0).item()
+
+    expected, found = [], []
+    for name in ("head.bias", "class_emb.weight"):
+        _, moved = small_models()
+        parameter = moved.get_parameter(name).data.view(-1)
+        for i in range(0, parameter.numel(), 5):
+            before, values = parameter[i].item(), []
+            for step in (0.01, -0.01):
+                parameter[i] = before + step
+                values.append(loss(moved))
+            parameter[i] = before
+            expected.append((values[0] - values[1]) / 0.02)
+            found.append(trained.get_parameter(name).grad.view(-1)[i].item())
+    expected, found = np.array(expected), np.array(found)
+    scale = np.linalg.norm(found) / np.linalg.norm(expected)
+    assert scale <= 1.01 and np.abs(found - scale * expected).max() < 0.02 * np.abs(found).max()
 
 
 def test_cca_parts_the_right_label_from_the_others():
