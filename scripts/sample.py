@@ -1,6 +1,7 @@
 """Draw images of every class from a model, as a grid."""
 
 import torch
+import torch.nn.functional as F
 from job import compute_device, job
 from PIL import Image
 
@@ -24,7 +25,8 @@ with job(snakemake) as log, torch.inference_mode():
         labels = torch.full((PER_CLASS,), class_id, device=device)
         tokens = sample_tokens(var, vqvae.quantize, labels, generator=generator)
         images = to_pixels(vqvae.decode(vqvae.quantize.dequantize(tokens)))  # (PER_CLASS, H, W, 3)
-        rows.append(torch.cat(list(images), dim=1))
+        framed = F.pad(images, (0, 0, 0, 1, 0, 1), value=128)  # a line to the right and below each
+        rows.append(torch.cat(list(framed), dim=1))
     zoom = max(1, PIXELS // vqvae.config.image_size)
     grid = torch.cat(rows).repeat_interleave(zoom, 0).repeat_interleave(zoom, 1)
     Image.fromarray(grid.numpy()).save(snakemake.output.picture)

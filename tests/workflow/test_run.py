@@ -119,8 +119,8 @@ def test_the_ablation_compares_the_same_images(results):
 def test_samples_of_every_class_are_drawn(results):
     for model in ("base", "cca"):
         with Image.open(results / f"models/{model}/samples.png") as picture:
-            assert picture.size == (8 * 48, 10 * 48)
-            rows = np.asarray(picture.convert("L")).reshape(10, 48, 8 * 48)
+            assert picture.size == (8 * 54, 10 * 54)  # 8 pixels and a line, enlarged sixfold
+            rows = np.asarray(picture.convert("L")).reshape(10, 54, 8 * 54)
     assert len({row.tobytes() for row in rows}) == 10
 
 

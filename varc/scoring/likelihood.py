@@ -8,7 +8,7 @@ Shapes: B pairs, L tokens, C width, H heads, D = C / H.
 
 import copy
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
@@ -216,16 +216,51 @@ def score(
     does not suffice. precision: float32, or bf16 for the linear layers of the blocks. report(done, total) is called
     with the pairs scored so far, after each batch.
     """
-    images, classes = candidates.shape
+    patch_nums = var.config.patch_nums
+    result = np.empty((candidates.size, scales_in(patch_nums, tokens.shape[1])))
+    for first, log_prob in batches(var, quantizer, tokens, candidates, device, batch_size, precision):
+        end = first + len(log_prob)
+        result[first:end] = sum_per_scale(log_prob, patch_nums).cpu().numpy()
+        report(end, len(result))
+    return result.reshape(*candidates.shape, -1)
+
+
+@torch.inference_mode()
+def score_tokens(
+    var: VAR,
+    quantizer: MultiScaleQuantizer,
+    tokens: NDArray[np.uint16],
+    candidates: NDArray[np.int32],
+    *,
+    device: torch.device,
+    batch_size: int | None = None,
+) -> NDArray[np.float32]:
+    """log p of each token (N, M, L), in nats, of images under their candidate classes; see score."""
+    result = np.empty((candidates.size, tokens.shape[1]), np.float32)
+    for first, log_prob in batches(var, quantizer, tokens, candidates, device, batch_size, "float32"):
+        result[first : first + len(log_prob)] = log_prob.cpu().numpy()
+    return result.reshape(*candidates.shape, -1)
+
+
+def batches(
+    var: VAR,
+    quantizer: MultiScaleQuantizer,
+    tokens: NDArray[np.uint16],
+    candidates: NDArray[np.int32],
+    device: torch.device,
+    batch_size: int | None,
+    precision: str,
+) -> Iterator[tuple[int, Tensor]]:
+    """First pair and log p per token (B, L), float32, of every batch of pairs, in order; see score."""
+    classes = candidates.shape[1]
     var = in_precision(var, precision)
     all_tokens = torch.from_numpy(tokens.astype(np.int64)).to(device)
     class_ids, rows = torch.from_numpy(candidates.astype(np.int64)).to(device).flatten().unique(return_inverse=True)
     tables = class_tables(var, class_ids)
     size = batch_size or pairs_per_batch(var, tokens.shape[1], device)
-    result = torch.empty(images * classes, scales_in(var.config.patch_nums, tokens.shape[1]), dtype=torch.float64)
     start = 0
-    while start < len(result):
-        pairs = torch.arange(start, min(start + size, len(result)), device=device)
+    while start < candidates.size:
+        pairs = torch.arange(start, min(start + size, candidates.size), device=device)
         image = pairs // classes
         first, last = start // classes, int(pairs[-1]) // classes
         batch = all_tokens[first : last + 1]
@@ -239,7 +274,5 @@ def score(
             logger.warning("out of memory: %d pairs a batch from here on", size)
             torch.cuda.empty_cache()
             continue
-        result[start : start + len(pairs)] = sum_per_scale(log_prob, var.config.patch_nums).cpu()
+        yield start, log_prob
         start += len(pairs)
-        report(start, len(result))
-    return result.numpy().reshape(images, classes, -1)

@@ -1,0 +1,61 @@
+"""Is a map true? Insertion and deletion curves (RISE; Petsiuk et al. 2018).
+
+Pixels are inserted into a substrate, or deleted from the image, in the order of the map, and a classifier's score is
+followed. A true map makes it rise early under insertion and fall early under deletion.
+"""
+
+import hashlib
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+Pixels = NDArray[np.uint8]  # (H, W, 3)
+Floats = NDArray[np.float64]
+Substrate = Literal["blur", "mean"]
+BLUR_SHARE = 0.1  # of the image's side: the standard deviation of the blur
+
+
+def upsample(maps: NDArray[np.float32], side: int, mode: Literal["nearest", "bilinear"]) -> NDArray[np.float32]:
+    """Maps (N, h, w) at an image's resolution (N, side, side)."""
+    options = {} if mode == "nearest" else {"align_corners": False}
+    return F.interpolate(torch.from_numpy(maps)[:, None], size=(side, side), mode=mode, **options)[:, 0].numpy()
+
+
+def pixel_order(values: NDArray[np.float32], image_id: str, seed: int) -> NDArray[np.intp]:
+    """Flat positions of a map's (H, W) pixels, the highest first; ties in an order drawn per (image_id, seed)."""
+    key = hashlib.sha256(f"{seed}\0order\0{image_id}".encode()).digest()
+    chance = np.random.Generator(np.random.Philox(int.from_bytes(key[:16], "little"))).random(values.size)
+    return np.lexsort((chance, -values.ravel()))
+
+
+def substrate(image: Pixels, kind: Substrate) -> Pixels:
+    """What stands where no pixel of the image does: the image blurred, or its mean colour."""
+    if kind == "mean":
+        return np.broadcast_to(np.round(image.mean((0, 1))).astype(np.uint8), image.shape)
+    return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(BLUR_SHARE * len(image))))
+
+
+def fractions(steps: int) -> Floats:
+    """The shares of pixels (steps + 1,) at which a curve is taken, both ends included."""
+    return np.linspace(0, 1, steps + 1)
+
+
+def inserted(image: Pixels, ground: Pixels, order: NDArray[np.intp], steps: int) -> Pixels:
+    """Images (steps + 1, H, W, 3): the ground with more and more of the image's pixels, in order.
+
+    Deletion is the same with image and ground exchanged.
+    """
+    rank = np.empty(order.size, np.int64)
+    rank[order] = np.arange(order.size)
+    counts = np.round(fractions(steps) * order.size).astype(np.int64)
+    shown = (rank[None] < counts[:, None]).reshape(-1, *image.shape[:2], 1)
+    return np.where(shown, image[None], ground[None])
+
+
+def auc(curve: Floats) -> float:
+    """The area under a curve (steps + 1,) over the share of pixels, by trapezoids."""
+    return float(np.trapezoid(curve, fractions(len(curve) - 1)))
