@@ -25,6 +25,7 @@ include: "workflow/rules/common_models.smk"
 include: "workflow/rules/common_adaptive.smk"
 include: "workflow/rules/common_ablation.smk"
 include: "workflow/rules/common_incremental.smk"
+include: "workflow/rules/common_explain.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/scores.smk"
@@ -32,6 +33,7 @@ include: "workflow/rules/adaptive.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/ablation.smk"
 include: "workflow/rules/incremental.smk"
+include: "workflow/rules/explain.smk"
 
 
 onstart:

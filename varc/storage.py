@@ -65,6 +65,19 @@ def adaptive_schema(scales: int) -> pa.Schema:
     )
 
 
+def maps_schema(pixels: int, tokens: int) -> pa.Schema:
+    """Explanations: the map row by row, before clipping and scaling, and the value of every token, unweighted."""
+    return pa.schema(
+        [
+            ("image_id", pa.string()),
+            ("target", pa.int32()),
+            ("against", pa.int32()),
+            ("map", pa.list_(pa.float32(), pixels)),
+            ("per_token", pa.list_(pa.float32(), tokens)),
+        ]
+    )
+
+
 def predictions_schema(stages: int) -> pa.Schema:
     """One row per image; rank_stage<i> is null once the label was pruned."""
     return pa.schema(

@@ -211,7 +211,9 @@ def test_a_malicious_checkpoint_is_refused_with_one_message(project):
         ("imagenet100", {"encode": 10, "tokenize": 100, "predict": 8}),
         ("imagenet1k", {"encode": 100, "tokenize": 300, "predict": 2}),
         ("robustness", {"manifest": 6, "encode": 30, "predict": 12}),
-        ("explain_imagenet100", {"encode": 10, "predict": 1}),
+        ("explain_imagenet100", {"encode": 10, "predict": 1, "explain": 10}),
+        ("cca_imagenet", {"encode": 200, "tokenize": 400, "finetune": 1, "predict": 3, "ablation": 1}),
+        ("incremental_imagenet", {"encode": 4, "learn_tasks_var": 15, "learn_tasks_convnet": 15, "incremental": 1}),
     ],
 )
 def test_the_papers_studies_are_planned_without_data_or_weights(project, name, jobs):

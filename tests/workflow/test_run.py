@@ -18,6 +18,7 @@ from snakemake_runs import ROOT, copy_project, default_config, plan, snakemake, 
 from varc.data.classes import data_set_classes
 from varc.data.manifest import load_images, manifest
 from varc.data.preprocess import to_input
+from varc.explain.tmi import tmi_map
 from varc.metrics.accuracy import wilson_interval
 from varc.models.checkpoints import card_path, file_sha256, load_var, load_vqvae, read_card
 from varc.scoring.adaptive import final_order, read_adaptive, read_full_scores, simulate
@@ -414,6 +415,11 @@ def add_incremental(config):
     config["incremental"] = [{**entry, "strategies": ["none", "var_embeddings"]}]
 
 
+def add_explanation(config):
+    who = {"datasets": ["digits"], "models": ["cca"], "methods": ["tmi"]}
+    config["explain"] = [{**who, "target": "label", "against": "unconditional"}]
+
+
 def add_longer(config):
     settings = {"steps": 80, "batch_size": 64, "lr": 0.0003}
     config["models"]["longer"] = {"finetune": "base", "cross_entropy": settings}
@@ -449,6 +455,7 @@ CHANGES = {
     "smoothing": add_smoothing,
     "ablation": update(["ablation"], "varc_cca"),
     "incremental": add_incremental,
+    "explain": add_explanation,
     "published": update(["published"], "config/other.csv"),
     "classifiers: sigma": update(["classifiers", "varc_smoothed", "sigma"], {"spread": 0.1}),
     "classifiers: funnel: scales": update(["classifiers", "a_varc", "funnel", 0, "scales"], 2),
@@ -516,6 +523,28 @@ def test_an_adaptive_funnel_decides_as_the_full_scores_say(project, results):
     predictions = pd.read_parquet(project / target)
     assert (predictions["prediction"] == class_ids[final_order(expected)[:, 0]]).all()
     assert (predictions["prediction"] == predictions["label"]).mean() > 0.9
+
+
+def test_explanations_sum_to_differences_of_log_likelihoods(project, results):
+    """By targets, so that the tables of the default run stay as they are."""
+    config = default_config(project)
+    who = {"datasets": ["digits"], "models": ["cca"], "methods": ["tmi"]}
+    config["explain"] = [{**who, "target": "prediction", "against": "runner_up", "images": 30}]
+    targets = [f"results/digits/maps/cca/digits/tmi/prediction-vs-runner_up/{shard}.parquet" for shard in (0, 1)]
+    run = snakemake(project, *targets, "--configfile", write_config(project, config))
+    assert run.code == 0, run.output
+    maps = pd.concat(pd.read_parquet(project / target) for target in targets).set_index("image_id")
+    assert len(maps) == 30
+    scores = pd.concat(pd.read_parquet(results / f"scores/cca/digits/all/scales4/clean/{s}.parquet") for s in (0, 1))
+    scores = scores.set_index(["image_id", "class_id"])["log_likelihood"]
+    predictions = pd.read_parquet(results / "predictions/varc_cca/digits.parquet").set_index("image_id")
+    for image_id, row in maps.iterrows():
+        known = predictions.loc[image_id]
+        assert (row["target"], row["against"]) == (known["prediction"], known["runner_up"])
+        assert row["per_token"].sum() == pytest.approx(known["margin"], abs=1e-3)
+        difference = scores[image_id, row["target"]] - scores[image_id, row["against"]]
+        assert row["per_token"].sum() == pytest.approx(difference, abs=1e-3)
+    assert np.allclose(np.stack(maps["map"]), tmi_map(np.stack(maps["per_token"]), (1, 2, 3, 4)).reshape(30, -1))
 
 
 # What breaks

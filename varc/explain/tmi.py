@@ -1,5 +1,6 @@
 """Token-wise mutual information (TMI), the A-VARC+ paper's explanation: the likelihood splits over tokens."""
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,29 +10,70 @@ from numpy.typing import NDArray
 
 from varc.models.var import VAR
 from varc.models.vqvae import MultiScaleQuantizer
+from varc.scoring.funnel import Scores
 from varc.scoring.likelihood import score_tokens
 
 Floats = NDArray[np.float32]
+Ints = NDArray[np.integer]
+UNCONDITIONAL = -1  # in place of a class_id
 
 
 def tmi(
     var: VAR,
     quantizer: MultiScaleQuantizer,
     tokens: NDArray[np.uint16],
-    target: NDArray[np.integer],
-    against: NDArray[np.integer],
+    target: Ints,
+    against: Ints,
     *,
     device: torch.device,
 ) -> Floats:
     """log p(r | earlier scales, target) - log p(r | earlier scales, against) per token (N, L), in nats.
 
-    tokens (N, L) of all scales; target, against (N,): class_ids, num_classes for the unconditional class. Against that
-    class it is TMI; against another class contrastive TMI. Summed over the tokens it is the difference of the two
+    tokens (N, L) of all scales; target, against (N,): class_ids, -1 for the unconditional class. Against that class it
+    is TMI; against another class contrastive TMI. Summed over the tokens it is the difference of the two
     log-likelihoods.
     """
     pair = np.stack([target, against], axis=1).astype(np.int32)
+    pair[pair == UNCONDITIONAL] = var.config.num_classes
     log_prob = score_tokens(var, quantizer, tokens, pair, device=device)
     return log_prob[:, 0] - log_prob[:, 1]
+
+
+def explained_images(image_ids: NDArray[np.object_], images: int | None, seed: int) -> NDArray[np.bool_]:
+    """Which images (N,) of a data set are explained: the first so many by a hash of (seed, image_id); None: all."""
+    if images is None or images >= len(image_ids):
+        return np.ones(len(image_ids), bool)
+    digests = [hashlib.sha256(f"{seed}\0explain\0{image_id}".encode()).digest() for image_id in image_ids]
+    chosen = np.zeros(len(image_ids), bool)
+    chosen[sorted(range(len(digests)), key=digests.__getitem__)[:images]] = True
+    return chosen
+
+
+def choose_target(target: str | int, labels: Ints, scores: Scores | None) -> Ints:
+    """The class_id (N,) that is explained: the label, VARC's prediction by the scores, or one class_id for all."""
+    if target == "label":
+        return labels
+    if target == "prediction":
+        assert scores is not None
+        return best_but(scores, np.full(len(labels), UNCONDITIONAL))
+    return np.full(len(labels), int(target))
+
+
+def choose_against(against: str | int, target: Ints, scores: Scores | None) -> Ints:
+    """The class_id (N,) that the target is told from: -1 for unconditional, else the runner-up (the best class other
+    than the target) or one class_id for all."""
+    if against == "unconditional":
+        return np.full(len(target), UNCONDITIONAL)
+    if against == "runner_up":
+        assert scores is not None
+        return best_but(scores, target)
+    return np.full(len(target), int(against))
+
+
+def best_but(scores: Scores, left_out: Ints) -> Ints:
+    """The best class of each image other than left_out (N,)."""
+    others = np.where(scores.class_ids == left_out[:, None], -np.inf, scores.log_likelihood)
+    return np.take_along_axis(scores.class_ids, others.argmax(1)[:, None], 1)[:, 0]
 
 
 def scale_maps(per_token: Floats, patch_nums: Sequence[int]) -> Floats:

@@ -167,7 +167,8 @@ def tables():
     parts = (("vqvae", VQVAES), ("var", TRAINED), ("finetune", FINETUNED))
     curves = [f"{RUN}/models/{name}/{part}_curve.svg" for name in made for part, having in parts if name in having]
     samples = [f"{RUN}/models/{name}/samples.png" for name in sampled_models()]
-    return [f"{RUN}/tables/{name}" for name in names] + curves + samples
+    maps = [file for entry in config.get("explain", []) for file in maps_of(entry)]
+    return [f"{RUN}/tables/{name}" for name in names] + curves + samples + maps
 
 
 def check_sources():
@@ -175,7 +176,9 @@ def check_sources():
     jobs = [(job.rule.name, job.wildcards) for job in workflow.dag.needrun_jobs()]
     datasets = {wildcards.dataset for rule, wildcards in jobs if rule in ("manifest", "encode")}
     models = {model_of(wildcards) for rule, wildcards in jobs if rule in ("encode", "tokenize")}
-    models |= {wildcards.model for rule, wildcards in jobs if rule in ("score", "score_adaptive", "finetune")}
+    models |= {
+        wildcards.model for rule, wildcards in jobs if rule in ("score", "score_adaptive", "finetune", "explain")
+    }
     models |= {learning_model(wildcards) for rule, wildcards in jobs if rule == "learn_tasks_var"}
     models = {name for model in models for name in ancestry(model)}
     message = absent({name: config["datasets"][name] for name in sorted(datasets)}) or unfit_weights(
@@ -183,8 +186,8 @@ def check_sources():
     )
     if message:
         raise WorkflowError(f"{CONFIG_NAME}: {message}")
-    if "explain" in config:
-        raise WorkflowError(f"{CONFIG_NAME}: explain: this version plans it only; take the key away to run the rest")
+    if any("faithfulness" in entry for entry in config.get("explain", [])):
+        raise WorkflowError(f"{CONFIG_NAME}: explain: faithfulness is planned only by this version; take it away")
     note = f"{RUN}/shards.json"
     before = json.load(open(note))["shards"] if os.path.exists(note) else SHARDS
     if before != SHARDS:

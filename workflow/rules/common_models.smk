@@ -28,7 +28,10 @@ def model_of(wildcards):
     models = [config["classifiers"][c]["model"] for dataset, c in PAIRS if dataset == wildcards.dataset]
     models += [c["model"] for c in config["classifiers"].values() if c.get("calibrate") == wildcards.dataset]
     models += [
-        m for entry in config.get("smoothing", []) if wildcards.dataset in entry["datasets"] for m in entry["models"]
+        m
+        for entry in config.get("smoothing", []) + config.get("explain", [])
+        if wildcards.dataset in entry["datasets"]
+        for m in entry["models"]
     ]
     models += [
         config["classifiers"][entry["classifier"]]["model"]
