@@ -45,11 +45,11 @@ def draw_labels(
 
 
 def reference_log_likelihood(
-    cache: Tensor | None, keys: tuple[Tensor, Tensor, Tensor], compute: Callable[[Tensor], Tensor]
+    cache: Tensor | None, keys: tuple[Tensor, ...], compute: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """log p_reference (B,), float64, of (sample, image, label) keys, each (B,); the cache, NaN where unknown, learns.
+    """log p_reference (B,), float64, of the keys (sample, image, label), each (B,).
 
-    compute(missing) gives the values where the mask `missing` (B,) holds.
+    The cache holds what is known, NaN elsewhere, and learns what was not. compute(missing) gives the values where the mask `missing` (B,) holds.
     """
     if cache is None:
         return compute(torch.ones(len(keys[0]), dtype=torch.bool))

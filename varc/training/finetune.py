@@ -22,7 +22,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from varc.device import check_precision, device_name, peak_memory, pick_device
@@ -88,46 +88,19 @@ def finetune(
     cache = empty_cache(tokens.shape[0], tokens.shape[1], var.config.num_classes + 1)
     amp = torch.autocast(device.type, torch.bfloat16, enabled=settings["precision"] == "bf16")
 
-    def log_likelihood(model: Any, batch: Tensor, teacher_input: Tensor, label: Tensor) -> Tensor:
-        """log p(x|y), float64, of token rows (B, L)."""
-        with amp:
-            logits = model(label, teacher_input)
-        log_prob = logits.log_softmax(-1).gather(-1, batch[..., None])[..., 0]
-        return log_prob.double().sum(1)
-
     def losses(step: int) -> Iterator[dict[str, Tensor]]:
-        image, sample, y, negative, contrast = draw_batch(tokens, labels, var.config.num_classes, step, settings, seed)
-        for part in (np.array_split(np.arange(len(image)), parts)[i] for i in own):
-            batch = torch.from_numpy(tokens[sample[part], image[part]].astype(np.int64)).to(device)
+        batch = draw_batch(tokens, labels, var.config.num_classes, step, settings, seed)
+        share = max(batch.contrast.mean(), 1 / len(batch.contrast))
+        for rows in (np.array_split(np.arange(settings["batch_size"]), parts)[i] for i in own):
+            part = Batch(*(values[rows] for values in batch))
+            targets = torch.from_numpy(tokens[part.sample, part.image].astype(np.int64)).to(device)
             with torch.no_grad():
-                teacher_input = quantizer.teacher_input(batch)
-            y_part = torch.from_numpy(y[part]).to(device)
-            if "beta" not in settings:
-                with amp:
-                    logits = wrapped(y_part, teacher_input)
-                loss = F.cross_entropy(logits.flatten(0, 1), batch.flatten())
-                yield {"loss": loss / settings["accumulate"]}
-                continue
-            both = torch.cat([y_part, torch.from_numpy(negative[part]).to(device)])
-            batch, teacher_input = batch.repeat(2, 1), teacher_input.repeat(2, 1, 1)
-            log_p = log_likelihood(wrapped, batch, teacher_input, both)
-            sample_key, image_key = (torch.from_numpy(np.tile(key[part], 2)) for key in (sample, image))
-
-            def of_reference(
-                missing: Tensor, batch: Tensor = batch, teacher_input: Tensor = teacher_input, both: Tensor = both
-            ) -> Tensor:
-                which = missing.to(device)
-                with torch.no_grad():
-                    return log_likelihood(reference, batch[which], teacher_input[which], both[which]).cpu()
-
-            keys = (sample_key, image_key, both.cpu())
-            log_reference = reference_log_likelihood(cache, keys, of_reference).to(device)
-            gap, negative_gap = (log_p - log_reference).chunk(2)
-            true_negative = torch.from_numpy(contrast[part]).to(device)
-            loss = cca_loss(gap, negative_gap, true_negative, settings["beta"], settings["lambda"])
-            share = max(contrast.mean(), 1 / len(contrast))  # of the whole batch, so that the parts' means add up
-            of_negatives = torch.where(true_negative, negative_gap, 0.0).mean() / share
-            values = {"loss": loss, "log_ratio": gap.mean(), "log_ratio_negative": of_negatives}
+                teacher_input = quantizer.teacher_input(targets)
+            if "beta" in settings:
+                models = (wrapped, reference)
+                values = cca_part(models, cache, part, targets, teacher_input, settings, share, amp)
+            else:
+                values = cross_entropy_part(wrapped, part, targets, teacher_input, amp)
             yield {name: value / settings["accumulate"] for name, value in values.items()}
 
     keep: dict[str, Tensor] = {}  # the weights of the best step
@@ -169,19 +142,83 @@ def finetune(
     return var.eval().requires_grad_(False), [{"step": 0, **start}, *curve]
 
 
+class Batch(NamedTuple):
+    """A batch, or a part of one: positions of images and samples, labels, negative labels; see draw_labels."""
+
+    image: NDArray[np.int64]
+    sample: NDArray[np.int64]
+    label: NDArray[np.int64]
+    negative: NDArray[np.int64]
+    contrast: NDArray[np.bool_]
+
+
 def draw_batch(
     tokens: Tokens, labels: NDArray[np.int64], unconditional: int, step: int, settings: dict[str, Any], seed: int
-) -> tuple[NDArray[Any], ...]:
-    """image, sample, label, negative label and contrast of a step's whole batch, each (B,).
-
-    Every image comes once an epoch, in an order drawn per (seed, epoch); the rest is drawn per (seed, step).
-    """
+) -> Batch:
+    """A step's whole batch. Every image comes once an epoch, in an order drawn per (seed, epoch); the rest is drawn per
+    (seed, step)."""
     size, images = settings["batch_size"], tokens.shape[1]
     position = np.arange(step * size, (step + 1) * size)
     image = np.array([shuffled(images, seed, int(p) // images)[p % images] for p in position])
     rng = np.random.default_rng([seed, step, 1])
     sample = rng.integers(tokens.shape[0], size=size)
-    return image, sample, *draw_labels(labels[image], unconditional, rng)
+    return Batch(image, sample, *draw_labels(labels[image], unconditional, rng))
+
+
+def cross_entropy_part(
+    model: nn.Module, part: Batch, targets: Tensor, teacher_input: Tensor, amp: torch.autocast
+) -> dict[str, Tensor]:
+    """The loss of a part of a batch, nats per token."""
+    with amp:
+        logits = model(torch.from_numpy(part.label).to(targets.device), teacher_input)
+    return {"loss": F.cross_entropy(logits.flatten(0, 1), targets.flatten())}
+
+
+def cca_part(
+    models: tuple[nn.Module, nn.Module],
+    cache: Tensor | None,
+    part: Batch,
+    targets: Tensor,
+    teacher_input: Tensor,
+    settings: dict[str, Any],
+    share: float,
+    amp: torch.autocast,
+) -> dict[str, Tensor]:
+    """CCA's loss of a part of a batch with tokens `targets` (B, L), and its mean log-ratios, nats per image.
+
+    models: the one that is tuned, and the reference. share: of true negatives in the whole batch, so that the means
+    of the parts average to the batch's.
+    """
+    model, reference = models
+    device = targets.device
+    label = torch.from_numpy(np.concatenate([part.label, part.negative])).to(device)
+    targets, teacher_input = targets.repeat(2, 1), teacher_input.repeat(2, 1, 1)
+
+    def of_reference(missing: Tensor) -> Tensor:
+        rows = missing.to(device)
+        with torch.no_grad():
+            return log_likelihood(reference, targets[rows], teacher_input[rows], label[rows], amp).cpu()
+
+    keys = (*(torch.from_numpy(np.tile(key, 2)) for key in (part.sample, part.image)), label.cpu())
+    log_ratio = log_likelihood(model, targets, teacher_input, label, amp)
+    log_ratio = log_ratio - reference_log_likelihood(cache, keys, of_reference).to(device)
+    gap, negative_gap = log_ratio.chunk(2)
+    contrast = torch.from_numpy(part.contrast).to(device)
+    return {
+        "loss": cca_loss(gap, negative_gap, contrast, settings["beta"], settings["lambda"]),
+        "log_ratio": gap.mean(),
+        "log_ratio_negative": torch.where(contrast, negative_gap, 0.0).mean() / share,
+    }
+
+
+def log_likelihood(
+    model: nn.Module, targets: Tensor, teacher_input: Tensor, label: Tensor, amp: torch.autocast
+) -> Tensor:
+    """log p(x|y) (B,), float64, in nats."""
+    with amp:
+        logits = model(label, teacher_input)
+    log_prob = logits.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+    return log_prob.double().sum(1)
 
 
 @functools.lru_cache(maxsize=2)
