@@ -49,7 +49,8 @@ def reference_log_likelihood(
 ) -> Tensor:
     """log p_reference (B,), float64, of the keys (sample, image, label), each (B,).
 
-    The cache holds what is known, NaN elsewhere, and learns what was not. compute(missing) gives the values where the mask `missing` (B,) holds.
+    The cache holds what is known, NaN elsewhere, and learns what was not. compute(missing) gives the values where
+    the mask `missing` (B,) holds.
     """
     if cache is None:
         return compute(torch.ones(len(keys[0]), dtype=torch.bool))
