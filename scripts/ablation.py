@@ -36,5 +36,6 @@ with job(snakemake) as log:
         tokens = snakemake.params.tokens[spec["model"]]
         found = ablation_row(*read(i), plain_right[spec["dataset"]], tokens)
         rows.append({**spec, **found, "gflops_per_image": totals[spec["dataset"], spec["classifier"]]})
-    table = with_paper(pd.DataFrame(rows), snakemake.input.published or None)
+    base = next(spec["base"] for spec in specs if spec["classifier"] == snakemake.params.plain)
+    table = with_paper(pd.DataFrame(rows), snakemake.input.published or None, base)
     write_table(table, snakemake.output.csv, snakemake.output.markdown, CAPTION)

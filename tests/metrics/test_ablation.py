@@ -37,8 +37,14 @@ def test_the_papers_rows_stand_beside_ours(tmp_path):
     (tmp_path / "p.csv").write_text(
         "dataset,classifier,top1,gflops,source\nablation,none,0.8,10,x\nablation,both,0.9,20,x\ndigits,none,0.1,1,x\n"
     )
-    table = pd.DataFrame({"training": ["train", "cca", "cross_entropy", "cca"], "samples": [1, 10, 10, 1]})
-    found = with_paper(table, tmp_path / "p.csv")
-    assert found["paper_top1"].tolist()[:2] == [0.8, 0.9] and found["paper_top1"].isna().tolist()[2:] == [True, True]
-    assert with_paper(table, None) is table
+    table = pd.DataFrame(
+        {
+            "training": ["train", "cca", "cross_entropy", "cca", "train"],
+            "samples": [1, 10, 10, 1, 1],
+            "base": ["base", "base", "base", "base", "clean"],
+        }
+    )
+    found = with_paper(table, tmp_path / "p.csv", "base")
+    assert found["paper_top1"].tolist()[:2] == [0.8, 0.9] and found["paper_top1"][2:].isna().all()
+    assert with_paper(table, None, "base") is table
     assert [paper_kind(*row) for row in (("train", 5), ("public", 1), ("cca", 1))] == ["smoothing", None, "cca"]

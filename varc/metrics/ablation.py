@@ -35,9 +35,10 @@ def ablation_row(samples: Floats, label_index: Ints, reference_right: NDArray[np
     }
 
 
-def with_paper(table: pd.DataFrame, published: str | None) -> pd.DataFrame:
+def with_paper(table: pd.DataFrame, published: str | None, base: str) -> pd.DataFrame:
     """The table with the paper's ablation (ImageNet-100, d16, another task) in columns of their own.
 
+    base: the model that the plain classifier has; models that come from another one are controls of ours.
     published: a CSV whose rows of the dataset "ablation" name in `classifier` which of smoothing and CCA was on.
     """
     if published is None:
@@ -45,8 +46,8 @@ def with_paper(table: pd.DataFrame, published: str | None) -> pd.DataFrame:
     figures = pd.read_csv(published)
     figures = figures[figures["dataset"] == "ablation"].set_index("classifier")
     kinds = [
-        paper_kind(str(training), samples)
-        for training, samples in zip(table["training"], table["samples"], strict=True)
+        paper_kind(str(training), samples) if own == base else None
+        for training, samples, own in zip(table["training"], table["samples"], table["base"], strict=True)
     ]
     columns = {
         f"paper_{name}": [figures[name].get(kind, np.nan) if kind else np.nan for kind in kinds]

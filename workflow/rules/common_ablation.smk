@@ -22,6 +22,7 @@ def ablation_rows():
                 "dataset": dataset,
                 "classifier": name,
                 "model": entry["model"],
+                "base": origin(config["models"], entry["model"]),
                 "training": training_of(entry["model"]),
                 "samples": samples,
                 "sigma": spell_sigma(entry["sigma"]) if samples > 1 else "",
