@@ -33,6 +33,6 @@ with job(snakemake) as log:
     table = pd.DataFrame(rows).astype({"tokens": "Int64", "samples": "Int64", "passes": "float64"})
     published = snakemake.input.get("published") or None
     table = with_published(table, published, {"gflops": "paper_gflops"})
-    if published:
+    if "paper_gflops" in table:
         table.loc[table["stage"] != "total", "paper_gflops"] = None
     write_table(table, snakemake.output.csv, snakemake.output.markdown, CAPTION)

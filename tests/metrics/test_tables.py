@@ -108,3 +108,11 @@ def test_published_figures_stand_beside_ours(tmp_path):
     assert found["paper_top1"].tolist()[0] == 0.5 and np.isnan(found["paper_top1"].tolist()[1])
     assert found["top1"].tolist() == [0.1, 0.2]
     assert with_published(table, None, {"top1": "paper_top1"}) is table
+
+
+def test_a_file_that_knows_none_of_the_rows_adds_no_columns(tmp_path):
+    (tmp_path / "p.csv").write_text("dataset,classifier,top1,gflops\nother,varc,0.5,10\n")
+    table = pd.DataFrame({"dataset": ["digits"], "classifier": ["varc"]})
+    assert list(with_published(table, tmp_path / "p.csv", {"gflops": "paper_gflops"})) == ["dataset", "classifier"]
+    (tmp_path / "p.csv").write_text("dataset,classifier,top1,gflops\ndigits,varc,0.5,10\n")
+    assert with_published(table, tmp_path / "p.csv", {"gflops": "paper_gflops"})["paper_gflops"].tolist() == [10]

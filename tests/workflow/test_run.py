@@ -296,7 +296,7 @@ def test_a_fresh_clone_plans_without_torch_and_without_data(tmp_path):
     (project / "torch").mkdir()  # found before the real one
     (project / "torch" / "__init__.py").write_text("raise ImportError('torch was imported')")
     (project / "sklearn.py").write_text("raise ImportError('scikit-learn was imported')")
-    assert plan(project, "--configfile", write_config(project, config)).jobs["score"] == 18
+    assert plan(project, "--configfile", write_config(project, config)).jobs["score"] == 36
 
 
 # What reruns
