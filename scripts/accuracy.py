@@ -24,9 +24,7 @@ with job(snakemake) as log:
                 "dataset": dataset,
                 "classifier": classifier,
                 "model": snakemake.params.models[classifier],
-                **accuracy_row(
-                    read_parquet(path).to_pandas(), total["classes"], classifier in snakemake.params.adaptive
-                ),
+                **accuracy_row(predictions, total["classes"], classifier in snakemake.params.adaptive),
                 "gflops_per_image": total["gflops"],
                 "seconds_per_image": sum(record["seconds"].values()) / record["images"],
             }

@@ -11,7 +11,6 @@ from varc.storage import (
     fixed_size_list,
     image_ids,
     maps_schema,
-    read_labels,
     read_parquet,
     shard_bounds,
     write_parquet,
@@ -25,7 +24,7 @@ with job(snakemake) as log:
     chosen = explained_images(image_ids(manifest), params.images, params.seed)[first:end]
     table = read_parquet(snakemake.input.tokens)
     ids, tokens = image_ids(table)[chosen], column_matrix(table, "tokens")[chosen]
-    labels = read_labels(snakemake.input.manifest)[first:end][chosen]
+    labels = manifest["label"].to_numpy()[first:end][chosen]
     scores = select_images(read_scores(snakemake.input.scores), chosen) if snakemake.input.scores else None
     vqvae, vqvae_card = read_vqvae(snakemake.input.vqvae, params.vqvae_checkpoint)
     var, card = read_var(snakemake.input.var, params.var_checkpoint)

@@ -10,11 +10,10 @@ from job import job
 
 from varc.data.classes import class_ids, data_set_classes
 from varc.errors import InputError
-from varc.training.finetune import finetune_files
+from varc.training.finetune_files import finetune_files
 
 with job(snakemake) as log:
     settings, params = dict(snakemake.params.settings), snakemake.params
-    tokens, shards = list(snakemake.input.tokens), snakemake.resources.shards
     validation = None
     if params.validation_dataset:
         validation = {
@@ -29,7 +28,7 @@ with job(snakemake) as log:
         "device": snakemake.resources.device,
         "threads": snakemake.threads,
         "manifest": snakemake.input.manifest,
-        "tokens": [tokens[i : i + shards] for i in range(0, len(tokens), shards)],
+        "tokens": list(snakemake.input.tokens),
         "validation": validation,
         **{part: snakemake.input[part] for part in ("vqvae", "var")},
         **{f"{part}_checkpoint": params[f"{part}_checkpoint"] for part in ("vqvae", "var")},
@@ -43,6 +42,7 @@ with job(snakemake) as log:
             path = Path(folder) / "request.json"
             path.write_text(json.dumps(request))
             torchrun = ["-m", "torch.distributed.run", "--standalone"]
-            torchrun += [f"--nproc-per-node={snakemake.resources.processes}", "-m", "varc.training.finetune", path]
+            torchrun += [f"--nproc-per-node={snakemake.resources.processes}"]
+            torchrun += ["-m", "varc.training.finetune_files", path]
             if subprocess.run([sys.executable, *torchrun]).returncode:
                 raise InputError("a process of the fine-tuning failed; its message is above")

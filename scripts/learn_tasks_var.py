@@ -8,16 +8,9 @@ from shapes import var_config
 from varc.data.classes import class_ids, data_set_classes
 from varc.models.var import VAR
 from varc.models.weights import read_var, read_vqvae
-from varc.storage import INCREMENTAL, read_labels, read_tokens, write_parquet
+from varc.storage import INCREMENTAL, read_labels, read_samples, write_parquet
 from varc.training.incremental import accuracies, class_order, funnel_predictions, learn_var, share_of_steps
 from varc.training.var import init_weights
-
-
-def samples_of(kind, samples):
-    """Tokens (N, L) of each sample."""
-    paths = list(snakemake.input[f"{kind}_tokens"])
-    shards = len(paths) // samples
-    return [read_tokens(paths[i : i + shards]) for i in range(0, len(paths), shards)]
 
 
 def untrained(vqvae, class_ids):
@@ -42,7 +35,8 @@ with job(snakemake) as log:
     labels, test_labels = read_labels(snakemake.input.train_manifest), read_labels(snakemake.input.test_manifest)
     ids = class_ids(data_set_classes(params.train_dataset))
     tasks = class_order(ids, int(snakemake.wildcards.tasks), seed)
-    tokens, samples = np.stack(samples_of("train", train["samples"])), samples_of("test", params.samples)
+    tokens = np.stack(read_samples(list(snakemake.input.train_tokens), train["samples"]))
+    samples = read_samples(list(snakemake.input.test_tokens), params.samples)
 
     def predict(learned, which, classes):
         return funnel_predictions(learned, quantizer, [sample[which] for sample in samples], classes, params.funnel)

@@ -7,7 +7,7 @@ from varc.metrics.ablation import share_changed, smoothing_rows
 from varc.metrics.plots import plot_smoothing
 from varc.metrics.tables import write_table
 from varc.scoring.adaptive import read_labelled_scores
-from varc.storage import provenance, read_tokens
+from varc.storage import provenance, read_samples
 
 CAPTION = (
     "All classes at all scales. noise: sigma as in the config; sigma: absolute, on the features. samples: the clean "
@@ -21,8 +21,7 @@ with job(snakemake) as log:
         files = snakemake.input
         _, samples, label_index = read_labelled_scores(files[f"manifest{i}"], files[f"scores{i}"])
         paths = list(files[f"tokens{i}"])
-        shards = len(paths) // counts[-1]
-        tokens = [read_tokens(paths[j : j + shards]) for j in range(0, len(paths), shards)]
+        tokens = read_samples(paths, counts[-1])
         known = {"dataset": dataset, "model": model, "noise": noise, "sigma": provenance(paths[-1])["sigma"]}
         changed = share_changed(tokens[0], tokens[1:])
         rows += [known | row | {"tokens_changed": changed} for row in smoothing_rows(samples, label_index, counts)]

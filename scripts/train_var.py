@@ -10,7 +10,7 @@ from shapes import var_config
 from varc.data.classes import class_ids, data_set_classes
 from varc.device import device_name
 from varc.models.checkpoints import load_vqvae, save_model
-from varc.storage import read_labels, read_tokens
+from varc.storage import read_labels, read_samples
 from varc.training.curves import plot_curve, write_curve
 from varc.training.var import train_var
 
@@ -19,9 +19,7 @@ with job(snakemake) as log:
     train = snakemake.params.train
     vqvae, vqvae_card = load_vqvae(snakemake.input.vqvae)
     labels = torch.from_numpy(read_labels(snakemake.input.manifest))
-    paths = list(snakemake.input.tokens)
-    shards = len(paths) // train["samples"]
-    samples = [read_tokens(paths[i : i + shards]) for i in range(0, len(paths), shards)]
+    samples = read_samples(list(snakemake.input.tokens), train["samples"])
     tokens = torch.from_numpy(np.stack(samples).astype(np.int64))
     num_classes = class_ids(data_set_classes(snakemake.params.dataset))[-1] + 1
     config = var_config(train, vqvae.config, num_classes)

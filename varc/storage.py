@@ -168,6 +168,12 @@ def read_tokens(paths: Sequence[str | Path]) -> NDArray[np.uint16]:
     return np.concatenate([column_matrix(read_parquet(path, ["tokens"]), "tokens") for path in paths])
 
 
+def read_samples(paths: Sequence[str | Path], samples: int) -> list[NDArray[np.uint16]]:
+    """The tokens (N, L) of each sample, from files that hold one sample after the other, each in as many shards."""
+    shards = len(paths) // samples
+    return [read_tokens(paths[i : i + shards]) for i in range(0, len(paths), shards)]
+
+
 def read_labels(manifest: str | Path) -> NDArray[np.int64]:
     """The labels (N,) of a manifest."""
     return read_parquet(manifest, ["label"])["label"].to_numpy().astype(np.int64)

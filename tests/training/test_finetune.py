@@ -15,7 +15,8 @@ from varc.scoring.likelihood import log_prob_per_token
 from varc.storage import MANIFEST, fixed_size_list, tokens_schema, write_parquet
 from varc.training import cca
 from varc.training.cca import cca_loss
-from varc.training.finetune import Validation, draw_batch, finetune, finetune_files
+from varc.training.finetune import Validation, draw_batch, finetune
+from varc.training.finetune_files import finetune_files
 
 CPU = torch.device("cpu")
 SETTINGS = {"steps": 12, "batch_size": 8, "lr": 1e-3, "accumulate": 1, "precision": "float32"}
@@ -239,7 +240,7 @@ def test_the_weights_of_the_best_validated_step_are_kept():
     assert all(torch.equal(t, expected[name]) for name, t in model.state_dict().items())
 
 
-def test_bf16_is_near(monkeypatch):
+def test_bf16_is_near():
     exact, half = run(CCA)[1], run(CCA | {"precision": "bf16"})[1]
     assert losses(half) == pytest.approx(losses(exact), rel=0.05)
     assert losses(half) != losses(exact)
@@ -263,12 +264,12 @@ def request_files(folder, name, settings):
         write_parquet(folder / f"tokens{i}.parquet", columns, tokens_schema(5), {})
     (folder / name).mkdir()
     return {
-        "settings": settings,
+        "settings": settings | {"samples": 2},
         "seed": 0,
         "device": "cpu",
         "threads": 1,
         "manifest": str(folder / "manifest.parquet"),
-        "tokens": [[str(folder / f"tokens{i}.parquet")] for i in range(2)],
+        "tokens": [str(folder / f"tokens{i}.parquet") for i in range(2)],
         "validation": {
             "manifest": str(folder / "manifest.parquet"),
             "tokens": [str(folder / "tokens0.parquet")],
@@ -294,7 +295,7 @@ def test_two_processes_have_the_loss_curve_of_one(tmp_path):
     path.write_text(json.dumps(together))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
-        [*command, "-m", "varc.training.finetune", str(path)], capture_output=True, text=True, timeout=300
+        [*command, "-m", "varc.training.finetune_files", str(path)], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     curves = [pd.read_csv(request["curve"]) for request in (alone, together)]

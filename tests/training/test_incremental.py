@@ -114,7 +114,7 @@ def test_each_candidate_is_scored_by_the_model_that_learned_it():
     assert np.abs(found - expected).max() < 1e-4
 
 
-def test_the_funnel_by_hand(monkeypatch):
+def test_the_funnel_by_hand():
     var, quantizer, tokens, _ = small()
     samples = [tokens[0], np.roll(tokens[0], 1, axis=0)]
     stages = [{"scales": 1, "samples": 1, "keep": 2}, {"scales": 2, "samples": 2, "keep": 1}]

@@ -4,7 +4,6 @@ Pixels are inserted into a substrate, or deleted from the image, in the order of
 followed. A true map makes it rise early under insertion and fall early under deletion.
 """
 
-import hashlib
 from typing import Literal
 
 import numpy as np
@@ -12,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
+
+from varc.scoring.smoothing import image_generator
 
 Pixels = NDArray[np.uint8]  # (H, W, 3)
 Floats = NDArray[np.float64]
@@ -27,8 +28,7 @@ def upsample(maps: NDArray[np.float32], side: int, mode: Literal["nearest", "bil
 
 def pixel_order(values: NDArray[np.float32], image_id: str, seed: int) -> NDArray[np.intp]:
     """Flat positions of a map's (H, W) pixels, the highest first; ties in an order drawn per (image_id, seed)."""
-    key = hashlib.sha256(f"{seed}\0order\0{image_id}".encode()).digest()
-    chance = np.random.Generator(np.random.Philox(int.from_bytes(key[:16], "little"))).random(values.size)
+    chance = image_generator(seed, "order", image_id).random(values.size)
     return np.lexsort((chance, -values.ravel()))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varc.scoring.funnel import as_labels, read_per_scale, read_scores
-from varc.storage import column_matrix, provenance, read_parquet
+from varc.storage import column_matrix, provenance, read_labels, read_parquet
 
 SMALLEST_SHAPE = 0.05
 SETTLED = 2.0  # standard errors that the mean margin must be away from 0
@@ -153,7 +153,7 @@ def read_labelled_scores(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.integer]]:
     """per_scale and samples as read_full_scores has them, and the position (N,) of each image's label among the
     classes."""
-    labels = read_parquet(manifest)["label"].to_numpy()
+    labels = read_labels(manifest)
     per_scale, samples, class_ids = read_full_scores(paths, len(labels))
     return per_scale, samples, np.searchsorted(class_ids, labels)
 

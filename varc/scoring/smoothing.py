@@ -20,6 +20,12 @@ def encode(vqvae: VQVAE, images: NDArray[np.uint8], batch_size: int, device: tor
     return torch.cat([vqvae.features(to_input(batch).to(device)).cpu() for batch in batches])
 
 
+def image_generator(seed: int, purpose: int | str, image_id: str) -> np.random.Generator:
+    """Random numbers per (image_id, purpose, seed): the same for any shard, batch size, order or machine."""
+    key = hashlib.sha256(f"{seed}\0{purpose}\0{image_id}".encode()).digest()
+    return np.random.Generator(np.random.Philox(int.from_bytes(key[:16], "little")))
+
+
 def noise(image_ids: Sequence[str], sample: int, seed: int, shape: Sequence[int]) -> Tensor:
     """Standard normal noise (N, *shape), float32, of one sample (1, 2, ...) of each image.
 
@@ -27,9 +33,7 @@ def noise(image_ids: Sequence[str], sample: int, seed: int, shape: Sequence[int]
     """
     drawn = np.empty((len(image_ids), *shape), np.float32)
     for i, image_id in enumerate(image_ids):
-        key = hashlib.sha256(f"{seed}\0{sample}\0{image_id}".encode()).digest()
-        generator = np.random.Generator(np.random.Philox(int.from_bytes(key[:16], "little")))
-        drawn[i] = generator.standard_normal(shape, dtype=np.float32)
+        drawn[i] = image_generator(seed, sample, image_id).standard_normal(shape, dtype=np.float32)
     return torch.from_numpy(drawn)
 
 

@@ -1,18 +1,13 @@
 """Fine-tuning of a VAR on cached tokens, by CCA or, as its control, by further cross-entropy steps.
 
-One process, or several by torchrun: `python -m torch.distributed.run --nproc-per-node 2 -m varc.training.finetune
-REQUEST.json`. A step's batch, its negative labels and its dropped labels do not depend on how many processes or
-micro-batches share it.
+In one process, or in several (varc/training/finetune_files.py). A step's batch, its negative labels and its dropped
+labels do not depend on how many processes or micro-batches share it.
 """
 
 import copy
 import functools
 import hashlib
 import json
-import logging
-import os
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,16 +20,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from varc.device import check_precision, device_name, peak_memory, pick_device
+from varc.device import check_precision
 from varc.errors import InputError
-from varc.models.checkpoints import Card, save_model
 from varc.models.var import VAR
 from varc.models.vqvae import MultiScaleQuantizer
-from varc.models.weights import read_var, read_vqvae
 from varc.scoring.likelihood import score
-from varc.storage import read_labels, read_tokens
 from varc.training.cca import cca_loss, draw_labels, empty_cache, reference_log_likelihood
-from varc.training.curves import plot_finetuning, write_curve
 from varc.training.loop import Checkpoint, Curve, optimise
 
 CHECKPOINTS = 20  # per training
@@ -242,87 +233,3 @@ def fingerprint(var: VAR, tokens: Tokens, labels: NDArray[np.int64], settings: d
     for parameter in var.parameters():
         digest.update(parameter.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-def finetune_files(request: dict[str, Any], report: Callable[[str], None] = print) -> None:
-    """What scripts/finetune.py asks for: reads weights and tokens, fine-tunes, writes weights, card and curve.
-
-    With several processes the first one validates and writes.
-    """
-    torch.set_num_threads(request["threads"])
-    device = pick_device(request["device"])
-    if dist.is_initialized() and device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(device)
-    first = not dist.is_initialized() or dist.get_rank() == 0
-    vqvae, vqvae_card = read_vqvae(request["vqvae"], request["vqvae_checkpoint"])
-    var, card = read_var(request["var"], request["var_checkpoint"])
-    tokens = np.stack([read_tokens(paths) for paths in request["tokens"]])
-    labels = read_labels(request["manifest"])
-    validation = None
-    if request["validation"] and first:
-        validation = Validation(
-            read_tokens(request["validation"]["tokens"]),
-            read_labels(request["validation"]["manifest"]),
-            np.array(request["validation"]["class_ids"], np.int32),
-            request["validation"]["every"],
-        )
-    start = time.monotonic()
-    model, curve = finetune(
-        var,
-        vqvae.quantize.to(device),
-        tokens,
-        labels,
-        request["settings"],
-        seed=request["seed"],
-        device=device,
-        validation=validation,
-        checkpoint=Path(request["checkpoint"]),
-        report=report if first else lambda line: None,
-    )
-    if first:
-        write_finetuned(request, model, curve, vqvae_card, card, device, time.monotonic() - start)
-
-
-def write_finetuned(
-    request: dict[str, Any],
-    model: VAR,
-    curve: Curve,
-    vqvae_card: Card,
-    base: Card,
-    device: torch.device,
-    seconds: float,
-) -> None:
-    """The outputs of finetune_files; the training's checkpoint, no longer needed, goes."""
-    card = {
-        "finetuned_from": base["sha256"],
-        "vqvae_sha256": vqvae_card["sha256"],
-        "settings": request["settings"],
-        "seed": request["seed"],
-        "device": device_name(device),
-        "threads": torch.get_num_threads(),
-        "processes": dist.get_world_size() if dist.is_initialized() else 1,
-        "seconds": seconds,
-        "peak_memory_bytes": peak_memory(device),
-    }
-    write_curve(request["curve"], curve)
-    plot_finetuning(request["plot"], curve)
-    save_model(request["weights"], model.cpu(), card)
-    Path(request["checkpoint"]).unlink(missing_ok=True)
-
-
-def main() -> None:
-    """The entry of torchrun: one of several processes."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    request = json.loads(Path(sys.argv[1]).read_text())
-    dist.init_process_group("nccl" if pick_device(request["device"]).type == "cuda" else "gloo")
-    try:
-        finetune_files(request, logging.getLogger("varc").info)
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    finally:
-        dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main()

@@ -57,10 +57,7 @@ def smoothing_files(wildcards):
     for i, (dataset, model, sigma, counts) in enumerate(smoothing_grid()):
         files[f"manifest{i}"] = f"{RUN}/datasets/{dataset}.parquet"
         files[f"scores{i}"] = full_scores(model, dataset, sigma, counts[-1])
-        folder = f"tokens/{vqvae_of(model)}/{dataset}"
-        files[f"tokens{i}"] = [
-            file for n in range(counts[-1]) for file in shards_of(f"{folder}/{spell_noise(sigma, n)}")
-        ]
+        files[f"tokens{i}"] = token_files(model, dataset, sigma, counts[-1])
     return files
 
 

@@ -38,12 +38,11 @@ def adaptive_scores(classifier, dataset):
 def adaptive_files(wildcards):
     """All that a prediction of an adaptive classifier is made of."""
     classifier, dataset = config["classifiers"][wildcards.classifier], wildcards.dataset
-    vqvae, sigma = vqvae_of(classifier["model"]), spell_sigma(classifier.get("sigma"))
-    noises = [spell_noise(sigma, i) for i in range(adaptive_stage(classifier)["samples"])]
+    model, sigma = classifier["model"], spell_sigma(classifier.get("sigma"))
     return {
         "manifest": f"{RUN}/datasets/{dataset}.parquet",
-        "features": shards_of(f"features/{vqvae}/{dataset}"),
-        "tokens": [file for noise in noises for file in shards_of(f"tokens/{vqvae}/{dataset}/{noise}")],
+        "features": shards_of(f"features/{vqvae_of(model)}/{dataset}"),
+        "tokens": token_files(model, dataset, sigma, adaptive_stage(classifier)["samples"]),
         "scores": adaptive_scores(wildcards.classifier, dataset),
     }
 

@@ -33,13 +33,14 @@ def learn_tasks_inputs(wildcards):
 def learn_tasks_var_inputs(wildcards):
     """Also their tokens, the VQ-VAE, and the public weights that a VAR starts from, if any."""
     entry, train = incremental_entry(wildcards), incremental_training(wildcards)
+    train_sigma = spell_sigma(train.get("sigma"))
     classifier, model = config["classifiers"][wildcards.classifier], learning_model(wildcards)
-    start = origin(config["models"], model)
+    start, sigma = origin(config["models"], model), spell_sigma(classifier.get("sigma"))
     return learn_tasks_inputs(wildcards) | {
         "vqvae": weights(model, "vqvae"),
         "var": [] if start in TRAINED else weights(start, "var"),
-        "train_tokens": sum(samples_of(model, entry["data"], train["samples"], train.get("sigma")), []),
-        "test_tokens": sum(samples_of(model, entry["test"], funnel_samples(classifier), classifier.get("sigma")), []),
+        "train_tokens": token_files(model, entry["data"], train_sigma, train["samples"]),
+        "test_tokens": token_files(model, entry["test"], sigma, funnel_samples(classifier)),
     }
 
 

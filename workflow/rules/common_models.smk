@@ -89,13 +89,13 @@ def training_manifest(wildcards):
 def training_tokens(wildcards):
     """Tokens of the training images: all samples, and of each all shards."""
     train = training(wildcards)
-    return sum(samples_of(wildcards.model, train["data"], train["var"]["samples"], train["var"].get("sigma")), [])
+    return token_files(wildcards.model, train["data"], spell_sigma(train["var"].get("sigma")), train["var"]["samples"])
 
 
-def samples_of(model, dataset, samples, sigma):
-    """The token files of a data set: one list per sample, of all its shards."""
+def token_files(model, dataset, sigma, samples):
+    """The token files of a data set: one sample after the other, of each all shards."""
     folder = f"tokens/{vqvae_of(model)}/{dataset}"
-    return [shards_of(f"{folder}/{spell_noise(spell_sigma(sigma), i)}") for i in range(samples)]
+    return [file for i in range(samples) for file in shards_of(f"{folder}/{spell_noise(sigma, i)}")]
 
 
 def finetune_inputs(wildcards):
@@ -104,13 +104,13 @@ def finetune_inputs(wildcards):
     settings = finetuning(config["models"], model)
     files = {
         "manifest": f"{RUN}/datasets/{settings['data']}.parquet",
-        "tokens": sum(samples_of(model, settings["data"], settings["samples"], settings.get("sigma")), []),
+        "tokens": token_files(model, settings["data"], spell_sigma(settings.get("sigma")), settings["samples"]),
         "vqvae": weights(model, "vqvae"),
         "var": weights(config["models"][model]["finetune"], "var"),
     }
     if dataset := settings.get("validate"):
         files["validation_manifest"] = f"{RUN}/datasets/{dataset}.parquet"
-        files["validation_tokens"] = samples_of(model, dataset, 1, None)[0]
+        files["validation_tokens"] = token_files(model, dataset, "", 1)
         files["validation_classes"] = config["datasets"][dataset].get("classes", [])
     return files
 

@@ -55,7 +55,6 @@ rule train_var:
     resources:
         device="auto",
         gpu=1,
-        shards=SHARDS,
     params:
         train=lambda wildcards: training(wildcards)["var"],
         dataset=lambda wildcards: config["datasets"][training(wildcards)["data"]],
@@ -88,7 +87,6 @@ rule finetune:
         device="auto",
         gpu=1,
         processes=1,
-        shards=SHARDS,
     params:
         settings=lambda wildcards: finetuning(config["models"], wildcards.model),
         validation_dataset=lambda wildcards: config["datasets"].get(
