@@ -3,11 +3,12 @@
 import torch
 from job import compute_device, job, measured
 
+from varc.baselines.convnet import convnet_predictions
 from varc.data.classes import class_ids, data_set_classes
 from varc.data.manifest import load_images, rows
 from varc.data.preprocess import to_input
 from varc.storage import INCREMENTAL, read_labels, read_parquet, write_parquet
-from varc.training.incremental import accuracies, class_order, convnet_predictions, learn_convnet, share_of_steps
+from varc.training.incremental import accuracies, class_order, learn_convnet, share_of_steps
 
 
 def images_of(kind):

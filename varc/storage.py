@@ -65,8 +65,16 @@ def adaptive_schema(scales: int) -> pa.Schema:
     )
 
 
+def token_scores_schema(tokens: int) -> pa.Schema:
+    """log p of every token, coarse to fine, in nats, under one class; class_id -1 is the unconditional one."""
+    return pa.schema(
+        [("image_id", pa.string()), ("class_id", pa.int32()), ("log_prob", pa.list_(pa.float32(), tokens))]
+    )
+
+
 def maps_schema(pixels: int, tokens: int) -> pa.Schema:
-    """Explanations: the map row by row, before clipping and scaling, and the value of every token, unweighted."""
+    """Explanations: the map row by row, before clipping and scaling, and the value of every token, unweighted, which
+    is null for methods that do not explain by tokens."""
     return pa.schema(
         [
             ("image_id", pa.string()),
@@ -74,6 +82,20 @@ def maps_schema(pixels: int, tokens: int) -> pa.Schema:
             ("against", pa.int32()),
             ("map", pa.list_(pa.float32(), pixels)),
             ("per_token", pa.list_(pa.float32(), tokens)),
+        ]
+    )
+
+
+def curves_schema(points: int, classes: int) -> pa.Schema:
+    """A judge's scores of all classes (class_id ascending) at every point of an insertion or deletion curve, point by
+    point."""
+    return pa.schema(
+        [
+            ("image_id", pa.string()),
+            ("curve", pa.string()),
+            ("substrate", pa.string()),
+            ("target", pa.int32()),
+            ("scores", pa.list_(pa.float64(), points * classes)),
         ]
     )
 
@@ -117,6 +139,30 @@ def write_parquet(path: str | Path, columns: dict[str, Any], schema: pa.Schema, 
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_maps(
+    path: str | Path,
+    image_ids: Sequence[str],
+    target: NDArray[Any],
+    against: NDArray[Any],
+    maps: NDArray[np.float32],
+    per_token: NDArray[np.float32] | int,
+    provenance: dict[str, Any],
+) -> None:
+    """A file of maps (N, p_K^2) of images explained. per_token (N, L), or L alone where a method has no such values."""
+    tokens = per_token if isinstance(per_token, int) else per_token.shape[1]
+    schema = maps_schema(maps.shape[1], tokens)
+    columns = {
+        "image_id": list(image_ids),
+        "target": target.astype(np.int32),
+        "against": against.astype(np.int32),
+        "map": fixed_size_list(maps.astype(np.float32)),
+        "per_token": pa.nulls(len(maps), schema.field("per_token").type)
+        if isinstance(per_token, int)
+        else fixed_size_list(per_token),
+    }
+    write_parquet(path, columns, schema, provenance)
 
 
 def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -182,6 +228,12 @@ def read_labels(manifest: str | Path) -> NDArray[np.int64]:
 def total_seconds(paths: Sequence[str | Path]) -> float:
     """Seconds of computation that made the files, summed."""
     return sum(provenance(path)["seconds"] for path in paths)
+
+
+def seconds_per_image(paths: Sequence[str | Path]) -> float:
+    """Seconds of computation per image, summed over files that may hold different numbers of images."""
+    records = [provenance(path) for path in paths]
+    return sum(record["seconds"] / max(record["images"], 1) for record in records)
 
 
 def devices(paths: Sequence[str | Path]) -> str:

@@ -6,8 +6,9 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from varc.models.architectures import ARCHITECTURES
-from workflow.naming import finetuning, image_size, origin, patch_nums
+from workflow.naming import explanations, finetuning, image_size, origin, patch_nums
 
+BUDGETED = {"lime", "kernel_shap", "gradient_shap"}
 ANY_READER = {"classes", "size", "resize", "border", "ids", "per_class"}
 PICTURES = {"root", "classes", "size"}
 READER_KEYS = {  # required, optional
@@ -79,9 +80,13 @@ def check(config):
         for model in entry["models"]:
             if any(isinstance(sigma, dict) for sigma in entry["sigmas"]):
                 check_spread(f"smoothing: {i}: sigmas", config["models"], model)
+    for name, judge in config.get("judges", {}).items():
+        known(f"judges: {name}: data", [judge["data"]], config["datasets"])
+        if name == "varc":
+            raise ConfigError("judges: varc: that is the name of the explained classifier; choose another")
     for i, entry in enumerate(config.get("explain", [])):
-        known(f"explain: {i}: datasets", entry["datasets"], config["datasets"])
-        known(f"explain: {i}: models", entry["models"], config["models"])
+        check_explanation(f"explain: {i}", entry, config)
+    check_explained_once(config)
 
 
 def known(key, names, table):
@@ -250,6 +255,44 @@ def check_incremental(key, entry, config):
         raise ConfigError(f"{key}: train is missing; it is known for models trained here only")
     if entry["data"] == entry["test"]:
         raise ConfigError(f"{key}: test: {entry['test']} is learned from; name other images")
+
+
+def check_explanation(key, entry, config):
+    known(f"{key}: datasets", entry["datasets"], config["datasets"])
+    known(f"{key}: models", entry["models"], config["models"])
+    judges = entry.get("faithfulness", {}).get("judges", [])
+    known(f"{key}: faithfulness: judges", judges, config.get("judges", {}))
+    for method in entry["methods"]:
+        if method in BUDGETED and "budget" not in entry:
+            raise ConfigError(f"{key}: budget is missing; {method} needs it: how many images it may look at")
+        if method == "gradient_shap" and not judges:
+            raise ConfigError(f"{key}: gradient_shap explains a network; name one in faithfulness: judges")
+    if entry["samples"] > 1 and "sigma" not in entry:
+        raise ConfigError(f"{key}: samples is {entry['samples']}, but there is no sigma; add it")
+    for model in entry["models"]:
+        if isinstance(entry.get("sigma"), dict):
+            check_spread(f"{key}: sigma", config["models"], model)
+        for dataset in entry["datasets"]:
+            check_size(key, dataset, config["datasets"], f"model {model}", image_size(config["models"], model))
+        for name in judges:
+            size = image_size(config["models"], model)
+            check_size(
+                f"{key}: judge {name}", config["judges"][name]["data"], config["datasets"], f"model {model}", size
+            )
+
+
+def check_explained_once(config):
+    """No two entries of `explain` may write the same maps."""
+    seen = set()
+    for i, entry in enumerate(config.get("explain", [])):
+        for found in explanations({"explain": [entry]}):
+            if found in seen:
+                dataset, model, method, target, against = found
+                raise ConfigError(
+                    f"explain: {i}: {method} of {model} on {dataset}, {target} against {against}, is in an entry "
+                    f"before; take it out of one of them"
+                )
+            seen.add(found)
 
 
 def check_spread(key, models, name):

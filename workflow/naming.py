@@ -15,6 +15,8 @@ SIGMA = r"[\d.]+(?:spread)?"
 KEPT = rf"\d+x\d+(?:s{SIGMA})?(?:-bf16)?-keep\d+"
 CANDIDATES = rf"all|{KEPT}(?:\.{KEPT})*"
 NOISE = rf"clean|sigma{SIGMA}-\d+"
+METHOD = rf"[a-z_]+(?:x\d+s{SIGMA})?"
+ROLE = r"label|prediction|unconditional|\d+|runner_up-of-(?:label|prediction|\d+)"
 ADAPTIVE = rf"adaptive[\d.]+(?:x\d+s{SIGMA})?"
 STAGE = re.compile(rf"(\d+)x(\d+)(?:s({SIGMA}))?(-bf16)?-keep(\d+)")
 SHAPE_KEYS = {  # of a model that is trained here
@@ -119,6 +121,30 @@ def read_noise(spelled):
     if sigma.endswith("spread"):
         return {"spread": float(sigma.removesuffix("spread"))}, int(sample)
     return float(sigma), int(sample)
+
+
+def spell_method(method, entry):
+    """The <method> of an entry of `explain`: its name, with samples and sigma for TMI that is averaged over some."""
+    samples = entry["samples"]
+    averaged = method.startswith("tmi") and samples > 1
+    return f"{method}x{samples}s{spell_sigma(entry['sigma'])}" if averaged else method
+
+
+def explained_roles(entry):
+    """The roles of the two classes that an entry of `explain` tells apart, e.g. "label" and "runner_up-of-label"."""
+    target, against = str(entry["target"]), str(entry["against"])
+    return [target, f"runner_up-of-{target}" if against == "runner_up" else against]
+
+
+def explanations(config):
+    """The maps of a config: (dataset, model, spelled method, target, against) -> (method, entry), in order."""
+    return {
+        (dataset, model, spell_method(method, entry), str(entry["target"]), str(entry["against"])): (method, entry)
+        for entry in config.get("explain", [])
+        for dataset in entry["datasets"]
+        for model in entry["models"]
+        for method in entry["methods"]
+    }
 
 
 def sample_folders(earlier, stage):

@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from varc.explain.faithfulness import auc, fractions, inserted, pixel_order, substrate, upsample
+from varc.explain.faithfulness import (
+    auc,
+    class_probability,
+    faithfulness,
+    fractions,
+    inserted,
+    pixel_order,
+    substrate,
+    upsample,
+)
 
 SIDE = 8
 
@@ -76,3 +85,47 @@ def test_upsampling():
     maps = np.array([[[0.0, 1.0], [2.0, 3.0]]], np.float32)
     assert upsample(maps, 4, "nearest")[0, 0].tolist() == [0.0, 0.0, 1.0, 1.0]
     assert upsample(maps, 4, "bilinear")[0, 0].tolist() == [0.0, 0.25, 0.75, 1.0]
+
+
+def judge_of(weights):
+    """Two classes: the linear score, and 0."""
+
+    def judge(images):
+        scores = linear_score(weights, images)
+        return np.stack([scores, np.zeros_like(scores)], axis=1)
+
+    return judge
+
+
+def curves_of(maps, ids, curve="insertion", ground="mean", steps=8):
+    rng = np.random.default_rng(7)
+    images = {i: rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8) for i in "abc"}
+    weights = linear_case()[0] / 1000
+    settings = {"curve": curve, "ground": ground, "steps": steps, "mode": "nearest", "seed": 0}
+    return faithfulness(
+        np.stack([images[i] for i in ids]), np.stack([maps[i] for i in ids]), ids, judge_of(weights), **settings
+    )
+
+
+def test_curves_do_not_depend_on_the_other_images():
+    rng = np.random.default_rng(2)
+    maps = {i: rng.integers(0, 3, (4, 4)).astype(np.float32) for i in "abc"}  # with ties
+    together = curves_of(maps, ["a", "b", "c"])
+    assert together.shape == (3, 9, 2)
+    assert np.array_equal(together[::-1], curves_of(maps, ["c", "b", "a"]))
+    assert np.array_equal(together[1:2], curves_of(maps, ["b"]))
+    assert curves_of(maps, ["a"]).tolist() != curves_of(maps, ["a"], "deletion").tolist()
+
+
+def test_insertion_ends_where_deletion_begins():
+    maps = {i: np.arange(16, dtype=np.float32).reshape(4, 4) for i in "abc"}
+    inserted_curve, deleted = curves_of(maps, ["a"]), curves_of(maps, ["a"], "deletion")
+    assert inserted_curve[0, -1].tolist() == deleted[0, 0].tolist()
+    assert inserted_curve[0, 0].tolist() == deleted[0, -1].tolist()
+
+
+def test_probabilities_of_the_target_at_a_temperature():
+    scores = np.array([[[0.0, np.log(3.0)], [np.log(9.0), 0.0]]])
+    assert class_probability(scores, np.array([1])).tolist() == [[pytest.approx(0.75), pytest.approx(0.1)]]
+    assert class_probability(scores, np.array([0]), 2.0)[0, 1] == pytest.approx(3 / 4)
+    assert auc(class_probability(scores, np.array([1]))) == pytest.approx((0.75 + 0.1) / 2)

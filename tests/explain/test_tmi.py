@@ -5,25 +5,32 @@ from parity import models, reference
 
 from varc.explain.tmi import (
     as_picture,
-    choose_against,
-    choose_target,
     explained_images,
+    randomised,
+    role_classes,
     scale_maps,
     scale_weights,
     tmi,
     tmi_map,
+    weighted_maps,
 )
+from varc.models.var import VAR, VARConfig
 from varc.scoring.funnel import Scores
-from varc.scoring.likelihood import score
+from varc.scoring.likelihood import score, score_tokens
 
 CPU = torch.device("cpu")
 
 
+def log_prob(class_id):
+    """log p of each token of the reference's images (N, L) under a class; 20 is the unconditional one."""
+    (vqvae, var), ref = models(), reference()
+    tokens = ref["tokens"].astype(np.uint16)
+    return score_tokens(var, vqvae.quantize, tokens, np.full((3, 1), class_id, np.int32), device=CPU)[:, 0]
+
+
 @pytest.fixture(scope="module")
 def per_token():
-    (vqvae, var), ref = models(), reference()
-    target = np.full(3, ref["meta"]["tmi_class"])
-    return tmi(var, vqvae.quantize, ref["tokens"].astype(np.uint16), target, np.full(3, -1), device=CPU)
+    return tmi([log_prob(reference()["meta"]["tmi_class"])], [log_prob(20)])
 
 
 def test_the_map_is_the_public_codes(per_token):
@@ -40,14 +47,15 @@ def test_the_tokens_sum_to_the_difference_of_log_likelihoods(per_token):
 
 
 def test_contrast_is_antisymmetric_and_transitive():
-    (vqvae, var), ref = models(), reference()
-    tokens = ref["tokens"].astype(np.uint16)
+    a, b, none = log_prob(2), log_prob(7), log_prob(20)
+    assert np.abs(tmi([a], [b]) + tmi([b], [a])).max() < 1e-4
+    assert np.abs(tmi([a], [b]) - (tmi([a], [none]) - tmi([b], [none]))).max() < 1e-3
 
-    def between(a, b):
-        return tmi(var, vqvae.quantize, tokens, np.full(3, a), np.full(3, b), device=CPU)
 
-    assert np.abs(between(2, 7) + between(7, 2)).max() < 1e-4
-    assert np.abs(between(2, 7) - (between(2, -1) - between(7, -1))).max() < 1e-3
+def test_samples_are_averaged():
+    target = [np.array([[1.0, 2.0]], np.float32), np.array([[3.0, 5.0]], np.float32)]
+    against = [np.array([[0.0, 1.0]], np.float32), np.array([[1.0, 0.0]], np.float32)]
+    assert tmi(target, against).tolist() == [[1.5, 3.0]]
 
 
 def test_maps_by_hand():
@@ -56,6 +64,25 @@ def test_maps_by_hand():
     assert maps.tolist() == [[[[5.0, 5.0], [5.0, 5.0]], [[1.0, 2.0], [3.0, 4.0]]]]
     assert scale_weights((1, 2)).tolist() == [0.25, 1.0]
     assert tmi_map(per_token, (1, 2)).tolist() == [[[2.25, 3.25], [4.25, 5.25]]]
+    assert tmi_map(per_token, (1, 2), "tmi_flat").tolist() == [[[6.0, 7.0], [8.0, 9.0]]]
+    assert tmi_map(per_token, (1, 2), "tmi_last").tolist() == [[[1.0, 2.0], [3.0, 4.0]]]
+    assert tmi_map(per_token, (1, 2), "tmi_steep").tolist() == [[[1.3125, 2.3125], [3.3125, 4.3125]]]
+
+
+def test_scales_add_up_to_the_map(per_token):
+    patch_nums = reference()["meta"]["patch_nums"]
+    parts = weighted_maps(per_token, patch_nums)
+    assert parts.shape[1] == 10 and np.abs(parts.sum(1) - tmi_map(per_token, patch_nums)).max() < 1e-5
+
+
+def test_randomised_weights_are_the_same_numbers_in_another_order():
+    config = VARConfig(depth=1, width=8, heads=2, num_classes=3, vocab_size=5, z_channels=4, patch_nums=(1, 2))
+    torch.manual_seed(0)
+    before = {name: p.clone() for name, p in VAR(config).named_parameters()}
+    torch.manual_seed(0)
+    after = dict(randomised(VAR(config), 0).named_parameters())
+    assert all(torch.equal(before[n].flatten().sort()[0], after[n].flatten().sort()[0]) for n in before)
+    assert not torch.equal(before["head.weight"], after["head.weight"])
 
 
 def test_pictures_are_clipped_and_scaled():
@@ -66,14 +93,13 @@ def test_pictures_are_clipped_and_scaled():
 def test_who_is_told_from_whom():
     labels = np.array([4, 2])
     scores = Scores(np.array(["a", "b"]), np.array([[1, 2, 4], [1, 2, 4]]), np.array([[-1.0, -3, -2], [-9, -1, -2]]))
-    assert choose_target("label", labels, None).tolist() == [4, 2]
-    prediction = choose_target("prediction", labels, scores)
-    assert prediction.tolist() == [1, 2]
-    assert choose_target(7, labels, None).tolist() == [7, 7]
-    assert choose_against("runner_up", prediction, scores).tolist() == [4, 4]
-    assert choose_against("runner_up", labels, scores).tolist() == [1, 4]
-    assert choose_against("unconditional", labels, None).tolist() == [-1, -1]
-    assert choose_against(3, labels, None).tolist() == [3, 3]
+    assert role_classes("label", labels, None).tolist() == [4, 2]
+    assert role_classes("prediction", labels, scores).tolist() == [1, 2]
+    assert role_classes("7", labels, None).tolist() == [7, 7]
+    assert role_classes("runner_up-of-prediction", labels, scores).tolist() == [4, 4]
+    assert role_classes("runner_up-of-label", labels, scores).tolist() == [1, 4]
+    assert role_classes("runner_up-of-1", labels, scores).tolist() == [4, 2]
+    assert role_classes("unconditional", labels, None).tolist() == [-1, -1]
 
 
 def test_the_images_explained_do_not_depend_on_their_order():

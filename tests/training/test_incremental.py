@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from varc.baselines.convnet import convnet
+from varc.baselines.convnet import ConvNetConfig, convnet, convnet_predictions
 from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import MultiScaleQuantizer
 from varc.scoring.likelihood import score
@@ -15,7 +15,6 @@ from varc.training.incremental import (
     accuracies,
     class_order,
     consolidate,
-    convnet_predictions,
     funnel_predictions,
     learn_convnet,
     learn_var,
@@ -134,7 +133,7 @@ def test_tasks_part_the_classes_and_the_seed_orders_them():
 
 
 def test_cwr_copies_head_rows_less_their_mean():
-    net = convnet(8, 4, 0)
+    net = convnet(ConvNetConfig(8, 4), 0)
     head, bias = torch.zeros(4, 128), torch.zeros(4)
     head[0] = 5.0
     consolidate(net, head, bias, [1, 3])

@@ -205,13 +205,36 @@ def test_a_malicious_checkpoint_is_refused_with_one_message(project):
     assert not (project / "was_run").exists()
 
 
+def test_explanations_at_256_pixels_are_the_public_codes(project):
+    meta = parity.reference()["meta"]
+    settings = config() | {"judges": {"cnn": {"data": "pictures", "steps": 2, "lr": 0.001}}}
+    settings["explain"] = [
+        {"datasets": ["pictures"], "models": ["small"], "methods": ["tmi", "kernel_shap", "edge"], "budget": 3}
+        | {"target": meta["tmi_class"], "against": "unconditional", "faithfulness": {"steps": 2, "judges": ["cnn"]}},
+        {"datasets": ["pictures"], "models": ["small"], "methods": ["tmi"], "images": 1, "gallery": 1}
+        | {"target": "label", "against": "runner_up"},
+    ]
+    run = snakemake(project, "--configfile", write_config(project, settings, "explain.yaml"))
+    assert run.code == 0, run.output
+    results, ref = project / "results" / "public", parity.reference()
+    folder = results / "maps" / "small" / "pictures" / "tmi"
+    maps = pd.concat(pd.read_parquet(f) for f in sorted((folder / f"{meta['tmi_class']}-vs-unconditional").glob("*")))
+    assert maps["image_id"].tolist() == ["n0/picture.png", "n1/picture.png", "n2/picture.png"]
+    assert np.abs(np.stack(maps["map"]).reshape(-1, 16, 16) - ref["tmi_raw"]).max() < 1e-3
+    one = pd.concat(pd.read_parquet(f) for f in sorted((folder / "label-vs-runner_up").glob("*")))
+    assert len(one) == 1  # the other shard has none
+    table = pd.read_csv(results / "tables" / "explanation.csv")
+    assert len(table) == 3 * 2 * 2 and (table["images"] == 3).all() and table["auc"].between(0, 1).all()
+    assert (results / "gallery" / "small" / "pictures.png").stat().st_size > 10_000
+
+
 @pytest.mark.parametrize(
     ("name", "jobs"),
     [
         ("imagenet100", {"encode": 10, "tokenize": 100, "predict": 8}),
         ("imagenet1k", {"encode": 100, "tokenize": 300, "predict": 2}),
         ("robustness", {"manifest": 6, "encode": 30, "predict": 12}),
-        ("explain_imagenet100", {"encode": 10, "predict": 1, "explain": 10}),
+        ("explain_imagenet100", {"encode": 10, "score_tokens": 20, "explain": 10, "control": 30, "faithfulness": 40}),
         ("cca_imagenet", {"encode": 200, "tokenize": 400, "finetune": 1, "predict": 3, "ablation": 1}),
         ("incremental_imagenet", {"encode": 4, "learn_tasks_var": 15, "learn_tasks_convnet": 15, "incremental": 1}),
     ],

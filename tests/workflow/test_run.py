@@ -525,19 +525,51 @@ def test_an_adaptive_funnel_decides_as_the_full_scores_say(project, results):
     assert (predictions["prediction"] == predictions["label"]).mean() > 0.9
 
 
-def test_explanations_sum_to_differences_of_log_likelihoods(project, results):
-    """By targets, so that the tables of the default run stay as they are."""
+METHODS = ["tmi", "tmi_last", "tmi_randomised", "lime", "kernel_shap", "occlusion", "gradient_shap", "random", "edge"]
+EXPLAINED = ["results/digits/tables/explanation.csv", "results/digits/gallery/cca/digits.png"]
+
+
+def explain_config(project, methods):
+    """The default config with maps of few images, judged by the model and by a small network."""
     config = default_config(project)
-    who = {"datasets": ["digits"], "models": ["cca"], "methods": ["tmi"]}
-    config["explain"] = [{**who, "target": "prediction", "against": "runner_up", "images": 30}]
-    targets = [f"results/digits/maps/cca/digits/tmi/prediction-vs-runner_up/{shard}.parquet" for shard in (0, 1)]
-    run = snakemake(project, *targets, "--configfile", write_config(project, config))
+    config["judges"] = {"cnn": {"data": "digits_train", "steps": 60, "lr": 0.002}}
+    who = {"datasets": ["digits"], "models": ["cca"], "images": 30}
+    faithfulness = {"steps": 4, "insertion": ["blur", "mean"], "judges": ["cnn"]}
+    config["explain"] = [
+        {**who, "methods": methods, "target": "prediction", "against": "runner_up", "budget": 20}
+        | {"gallery": 2, "faithfulness": faithfulness},
+        {
+            **who,
+            "methods": ["tmi"],
+            "target": "label",
+            "against": "unconditional",
+            "samples": 2,
+            "sigma": {"spread": 0.2},
+        },
+    ]
+    return write_config(project, config, "explain.yaml")
+
+
+@pytest.fixture(scope="module")
+def explained(project):
+    """By targets, so that the tables of the default run stay as they are."""
+    smoothed = [f"results/digits/maps/cca/digits/tmix2s0.2spread/label-vs-unconditional/{s}.parquet" for s in (0, 1)]
+    run = snakemake(project, *EXPLAINED, *smoothed, "--configfile", explain_config(project, METHODS))
     assert run.code == 0, run.output
-    maps = pd.concat(pd.read_parquet(project / target) for target in targets).set_index("image_id")
+    return project / "results" / "digits"
+
+
+def read_maps(results, method, pair="prediction-vs-runner_up"):
+    files = sorted((results / "maps" / "cca" / "digits" / method / pair).glob("*.parquet"))
+    return pd.concat(pd.read_parquet(file) for file in files).set_index("image_id")
+
+
+def test_explanations_sum_to_differences_of_log_likelihoods(explained):
+    maps = read_maps(explained, "tmi")
     assert len(maps) == 30
-    scores = pd.concat(pd.read_parquet(results / f"scores/cca/digits/all/scales4/clean/{s}.parquet") for s in (0, 1))
+    scores = pd.concat(pd.read_parquet(explained / f"scores/cca/digits/all/scales4/clean/{s}.parquet") for s in (0, 1))
     scores = scores.set_index(["image_id", "class_id"])["log_likelihood"]
-    predictions = pd.read_parquet(results / "predictions/varc_cca/digits.parquet").set_index("image_id")
+    predictions = pd.read_parquet(explained / "predictions/varc_cca/digits.parquet").set_index("image_id")
     for image_id, row in maps.iterrows():
         known = predictions.loc[image_id]
         assert (row["target"], row["against"]) == (known["prediction"], known["runner_up"])
@@ -545,6 +577,64 @@ def test_explanations_sum_to_differences_of_log_likelihoods(project, results):
         difference = scores[image_id, row["target"]] - scores[image_id, row["against"]]
         assert row["per_token"].sum() == pytest.approx(difference, abs=1e-3)
     assert np.allclose(np.stack(maps["map"]), tmi_map(np.stack(maps["per_token"]), (1, 2, 3, 4)).reshape(30, -1))
+
+
+def test_every_method_explains_the_same_images_and_classes(explained):
+    tmi = read_maps(explained, "tmi")
+    for method in METHODS:
+        found = read_maps(explained, method)
+        assert (found[["target", "against"]] == tmi[["target", "against"]]).all(axis=None), method
+        assert found["per_token"].isna().all() == (not method.startswith("tmi"))
+        assert np.isfinite(np.stack(found["map"])).all() and np.stack(found["map"]).std(1).min() > 0
+    assert np.allclose(np.stack(read_maps(explained, "tmi_last")["map"]), np.stack(tmi["per_token"])[:, 14:])
+
+
+def test_tmi_is_averaged_over_samples(explained):
+    def log_prob(role, noise):
+        folder = explained / "token_scores" / "cca" / "digits" / role / noise
+        return np.stack(pd.concat(pd.read_parquet(folder / f"{s}.parquet") for s in (0, 1))["log_prob"])
+
+    noises = ("clean", "sigma0.2spread-1")
+    expected = np.mean([log_prob("label", n) - log_prob("unconditional", n) for n in noises], axis=0)
+    found = np.stack(read_maps(explained, "tmix2s0.2spread", "label-vs-unconditional")["per_token"])
+    assert np.allclose(found, expected, atol=1e-5)
+
+
+def test_the_table_of_faithfulness(explained):
+    found = table(explained, "explanation")
+    assert len(found) == len(METHODS) * 2 * 3  # judges; curve and substrate
+    assert (found["images"] == 30).all() and (found["temperature"] == 1).all()
+    varc = found[found["judge"] == "varc"].set_index(["curve", "substrate", "method"])
+    passes = varc.loc["insertion", "blur"]["passes_per_image"]
+    assert passes.to_dict() == {
+        **dict.fromkeys(["tmi", "tmi_last", "tmi_randomised"], 2),
+        **dict.fromkeys(["lime", "kernel_shap"], 40),
+        **{"occlusion": 34, "gradient_shap": 20, "random": 0, "edge": 0},
+    }
+    assert (varc["judge_agrees"] == 1.0).all()  # the target is the judge's own prediction
+    random = varc.xs("random", level="method")
+    assert random["vs_random"].isna().all() and varc.drop("random", level="method")["vs_random"].notna().all()
+    occlusion, chance = (varc.loc["insertion", "mean"].loc[m, "auc"] for m in ("occlusion", "random"))
+    assert occlusion > chance  # what the model itself says of each patch helps it
+    assert varc.loc[("insertion", "blur", "tmi"), "paper_auc"] == 0.944
+    assert varc["rank_correlation"].xs("tmi_randomised", level="method").abs().max() < 0.5
+    curves = pd.read_parquet(explained / "curves/cca/digits/tmi/prediction-vs-runner_up/varc/0.parquet")
+    scores = np.stack(curves["scores"]).reshape(len(curves), 5, 10)
+    ends = curves.assign(first=list(scores[:, 0]), last=list(scores[:, -1])).set_index(
+        ["curve", "substrate", "image_id"]
+    )
+    whole = ends.loc["insertion", "blur"]["last"]
+    assert np.allclose(np.stack(whole), np.stack(ends.loc["deletion", "mean"]["first"][whole.index]), atol=1e-3)
+
+
+def test_the_gallery_shows_right_and_wrong_predictions(explained):
+    picture = np.asarray(Image.open(explained / "gallery/cca/digits.png").convert("RGB"))
+    assert picture.shape[0] > 600 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 200
+
+
+def test_a_new_method_runs_alone(project, explained):
+    found = plan(project, *EXPLAINED, "--configfile", explain_config(project, [*METHODS, "centre"])).jobs
+    assert found == {"control": 2, "faithfulness": 4, "explanation": 1}
 
 
 # What breaks

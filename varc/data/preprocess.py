@@ -57,4 +57,4 @@ def stack_images(images: list[NDArray[np.uint8]], side: int, image_ids: list[str
             raise InputError(
                 f"{image_id}: {found} pixels, but the model takes {side}x{side}; set size: {side} for the data set"
             )
-    return np.stack(images)
+    return np.stack(images) if images else np.empty((0, side, side, 3), np.uint8)

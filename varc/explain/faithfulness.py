@@ -4,6 +4,7 @@ Pixels are inserted into a substrate, or deleted from the image, in the order of
 followed. A true map makes it rise early under insertion and fall early under deletion.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -11,16 +12,20 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
+from scipy.special import log_softmax
 
 from varc.scoring.smoothing import image_generator
 
-Pixels = NDArray[np.uint8]  # (H, W, 3)
+Pixels = NDArray[np.uint8]  # (H, W, 3), or (B, H, W, 3)
 Floats = NDArray[np.float64]
 Substrate = Literal["blur", "mean"]
+Upsampling = Literal["nearest", "bilinear"]
+Curve = Literal["insertion", "deletion"]
+Judge = Callable[[Pixels], Floats]  # images (B, H, W, 3) -> scores of all classes (B, M), of which a softmax is taken
 BLUR_SHARE = 0.1  # of the image's side: the standard deviation of the blur
 
 
-def upsample(maps: NDArray[np.float32], side: int, mode: Literal["nearest", "bilinear"]) -> NDArray[np.float32]:
+def upsample(maps: NDArray[np.float32], side: int, mode: Upsampling) -> NDArray[np.float32]:
     """Maps (N, h, w) at an image's resolution (N, side, side)."""
     options = {} if mode == "nearest" else {"align_corners": False}
     return F.interpolate(torch.from_numpy(maps)[:, None], size=(side, side), mode=mode, **options)[:, 0].numpy()
@@ -56,6 +61,41 @@ def inserted(image: Pixels, ground: Pixels, order: NDArray[np.intp], steps: int)
     return np.where(shown, image[None], ground[None])
 
 
-def auc(curve: Floats) -> float:
-    """The area under a curve (steps + 1,) over the share of pixels, by trapezoids."""
-    return float(np.trapezoid(curve, fractions(len(curve) - 1)))
+def faithfulness(
+    images: Pixels,
+    maps: NDArray[np.float32],
+    image_ids: Sequence[str],
+    judge: Judge,
+    *,
+    curve: Curve,
+    ground: Substrate,
+    steps: int,
+    mode: Upsampling,
+    seed: int,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> Floats:
+    """The judge's scores of all classes along the curve of each image (N, steps + 1, M).
+
+    images (N, H, W, 3); maps (N, h, w). All steps of an image are judged as one batch. report(done, total) is called
+    after each image.
+    """
+    result = []
+    for i, (image, values) in enumerate(zip(images, upsample(maps, images.shape[1], mode), strict=True)):
+        order = pixel_order(values, image_ids[i], seed)
+        other = substrate(image, ground)
+        shown, hidden = (image, other) if curve == "insertion" else (other, image)
+        result.append(judge(inserted(shown, hidden, order, steps)))
+        report(i + 1, len(images))
+    return np.array(result)
+
+
+def class_probability(scores: Floats, target: NDArray[np.integer], temperature: float = 1.0) -> Floats:
+    """The softmax over classes at a temperature, of the target's position (N,): curves (N, steps + 1) from scores
+    (N, steps + 1, M)."""
+    log_p = log_softmax(scores / temperature, axis=-1)
+    return np.exp(np.take_along_axis(log_p, target[:, None, None], axis=-1)[..., 0])
+
+
+def auc(curves: Floats) -> Floats:
+    """The area under curves (..., steps + 1) over the share of pixels, by trapezoids."""
+    return np.asarray(np.trapezoid(curves, fractions(curves.shape[-1] - 1), axis=-1))

@@ -9,69 +9,65 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from varc.models.var import VAR
-from varc.models.vqvae import MultiScaleQuantizer
 from varc.scoring.funnel import Scores
-from varc.scoring.likelihood import score_tokens
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.integer]
 UNCONDITIONAL = -1  # in place of a class_id
+RUNNER_UP = "runner_up-of-"
+EXPONENTS = {  # of (p_k / p_K), the weight of scale k in the map of each method
+    "tmi": 2.0,  # the paper's: a token counts by the area that it stands for
+    "tmi_flat": 0.0,
+    "tmi_steep": 4.0,
+    "tmi_last": np.inf,  # the finest scale alone
+    "tmi_randomised": 2.0,  # of a model with random weights, the sanity check of Adebayo et al. 2018
+}
 
 
-def tmi(
-    var: VAR,
-    quantizer: MultiScaleQuantizer,
-    tokens: NDArray[np.uint16],
-    target: Ints,
-    against: Ints,
-    *,
-    device: torch.device,
-) -> Floats:
+def tmi(target: Sequence[Floats], against: Sequence[Floats]) -> Floats:
     """log p(r | earlier scales, target) - log p(r | earlier scales, against) per token (N, L), in nats.
 
-    tokens (N, L) of all scales; target, against (N,): class_ids, -1 for the unconditional class. Against that class it
-    is TMI; against another class contrastive TMI. Summed over the tokens it is the difference of the two
-    log-likelihoods.
+    target, against: log p of each token (N, L) under either class, one array per smoothing sample, over which the
+    difference is averaged. Against the unconditional class it is TMI; against another class contrastive TMI. Summed
+    over the tokens it is the difference of the two log-likelihoods.
     """
-    pair = np.stack([target, against], axis=1).astype(np.int32)
-    pair[pair == UNCONDITIONAL] = var.config.num_classes
-    log_prob = score_tokens(var, quantizer, tokens, pair, device=device)
-    return log_prob[:, 0] - log_prob[:, 1]
+    differences = np.stack([t - a for t, a in zip(target, against, strict=True)])
+    return differences.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
-def explained_images(image_ids: NDArray[np.object_], images: int | None, seed: int) -> NDArray[np.bool_]:
-    """Which images (N,) of a data set are explained: the first so many by a hash of (seed, image_id); None: all."""
-    if images is None or images >= len(image_ids):
-        return np.ones(len(image_ids), bool)
+def explained_order(image_ids: Sequence[str], seed: int) -> list[int]:
+    """The positions of images in the order of a hash of (seed, image_id)."""
     digests = [hashlib.sha256(f"{seed}\0explain\0{image_id}".encode()).digest() for image_id in image_ids]
+    return sorted(range(len(digests)), key=digests.__getitem__)
+
+
+def explained_images(image_ids: Sequence[str], images: int | None, seed: int) -> NDArray[np.bool_]:
+    """Which images (N,) of a data set are explained: the first so many of explained_order; None: all."""
     chosen = np.zeros(len(image_ids), bool)
-    chosen[sorted(range(len(digests)), key=digests.__getitem__)[:images]] = True
+    chosen[explained_order(image_ids, seed)[:images]] = True
     return chosen
 
 
-def choose_target(target: str | int, labels: Ints, scores: Scores | None) -> Ints:
-    """The class_id (N,) that is explained: the label, VARC's prediction by the scores, or one class_id for all."""
-    if target == "label":
+def role_classes(role: str, labels: Ints, scores: Scores | None) -> Ints:
+    """The class_id (N,) that a role names for each image; -1 for the unconditional class.
+
+    role: "label"; "prediction", VARC's by the scores of all classes; "unconditional"; "runner_up-of-<role>", the best
+    class other than that role's; or one class_id for all images.
+    """
+    if role == "label":
         return labels
-    if target == "prediction":
-        assert scores is not None
+    if role == "unconditional":
+        return np.full(len(labels), UNCONDITIONAL)
+    if role == "prediction":
         return best_but(scores, np.full(len(labels), UNCONDITIONAL))
-    return np.full(len(labels), int(target))
+    if role.startswith(RUNNER_UP):
+        return best_but(scores, role_classes(role.removeprefix(RUNNER_UP), labels, scores))
+    return np.full(len(labels), int(role))
 
 
-def choose_against(against: str | int, target: Ints, scores: Scores | None) -> Ints:
-    """The class_id (N,) that the target is told from: -1 for unconditional, else the runner-up (the best class other
-    than the target) or one class_id for all."""
-    if against == "unconditional":
-        return np.full(len(target), UNCONDITIONAL)
-    if against == "runner_up":
-        assert scores is not None
-        return best_but(scores, target)
-    return np.full(len(target), int(against))
-
-
-def best_but(scores: Scores, left_out: Ints) -> Ints:
+def best_but(scores: Scores | None, left_out: Ints) -> Ints:
     """The best class of each image other than left_out (N,)."""
+    assert scores is not None
     others = np.where(scores.class_ids == left_out[:, None], -np.inf, scores.log_likelihood)
     return np.take_along_axis(scores.class_ids, others.argmax(1)[:, None], 1)[:, 0]
 
@@ -89,15 +85,29 @@ def scale_maps(per_token: Floats, patch_nums: Sequence[int]) -> Floats:
     return torch.cat(maps, dim=1).numpy()
 
 
-def scale_weights(patch_nums: Sequence[int]) -> Floats:
-    """The paper's weight of each scale (K,): (p_k / p_K)^2, so that a token counts by the area that it stands for."""
-    return np.square(np.array(patch_nums, np.float32) / np.float32(patch_nums[-1]))
+def scale_weights(patch_nums: Sequence[int], method: str = "tmi") -> Floats:
+    """The weight of each scale (K,): (p_k / p_K)^a, a as in EXPONENTS. The paper's is a = 2, "tmi"."""
+    share = np.array(patch_nums, np.float32) / np.float32(patch_nums[-1])
+    return share ** np.float32(EXPONENTS[method])
 
 
-def tmi_map(per_token: Floats, patch_nums: Sequence[int]) -> Floats:
+def weighted_maps(per_token: Floats, patch_nums: Sequence[int], method: str = "tmi") -> Floats:
+    """What each scale adds to the map (N, K, p_K, p_K)."""
+    return scale_maps(per_token, patch_nums) * scale_weights(patch_nums, method)[:, None, None]
+
+
+def tmi_map(per_token: Floats, patch_nums: Sequence[int], method: str = "tmi") -> Floats:
     """The map (N, p_K, p_K) before clipping and scaling: the weighted sum of the scales' maps."""
-    weighted = scale_maps(per_token, patch_nums) * scale_weights(patch_nums)[:, None, None]
-    return weighted.sum(axis=1)
+    return weighted_maps(per_token, patch_nums, method).sum(axis=1)
+
+
+def randomised(var: VAR, seed: int) -> VAR:
+    """The model with the numbers of every weight tensor shuffled, in place: what it learned is gone, sizes stay."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in var.parameters():
+        order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
+        parameter.data = parameter.data.flatten()[order].view_as(parameter)
+    return var
 
 
 def as_picture(maps: Floats) -> Floats:

@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+
+CONTROLS = ("random", "centre", "edge")
 
 
 def plot_pruning(path: str | Path, pruning: pd.DataFrame) -> None:
@@ -92,4 +95,23 @@ def plot_incremental(path: str | Path, table: pd.DataFrame) -> None:
         axes.set(title=f"{dataset}, {tasks} tasks", xlabel="tasks learned", ylabel="average accuracy", ylim=(0, 1))
         axes.set_xticks(sorted(group["after_task"].unique()))
         axes.legend(frameon=False, fontsize="small")
+    figure.savefig(path, metadata={"Date": None})
+
+
+def plot_explanation(path: str | Path, rows: pd.DataFrame, means: dict[int, Any]) -> None:
+    """Mean probability of the target against the share of pixels: a panel per data set, model, judge, curve and
+    substrate; a line per method. means: position of a row -> its mean curve."""
+    groups = list(rows.groupby(["dataset", "model", "judge", "curve", "substrate"]))
+    figure = Figure(figsize=(5.5 * min(2, len(groups)), 4 * -(-len(groups) // 2)), layout="constrained")
+    panels = figure.subplots(-(-len(groups) // 2), min(2, len(groups)), squeeze=False).ravel()
+    for axes, ((dataset, model, judge, curve, substrate), group) in zip(panels, groups, strict=False):
+        for n, (i, row) in enumerate(group.iterrows()):
+            mean = means[i]  # type: ignore[index]
+            style = "-" if str(row["method"]).startswith("tmi") else (":" if row["method"] in CONTROLS else "--")
+            axes.plot(np.linspace(0, 1, len(mean)), mean, style, color=f"C{n % 10}", label=row["method"])
+        axes.set(title=f"{dataset}, {model}\n{curve} ({substrate}), judge {judge}", ylim=(0, 1))
+        axes.set(xlabel=f"share of pixels {'shown' if curve == 'insertion' else 'removed'}", ylabel="probability")
+        axes.legend(frameon=False, fontsize="small")
+    for axes in panels[len(groups) :]:
+        axes.set_axis_off()
     figure.savefig(path, metadata={"Date": None})

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 import varc
 from varc.errors import InputError
@@ -18,8 +18,8 @@ from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import VQVAE, VQVAEConfig
 
 Card = dict[str, Any]
-C = TypeVar("C", VQVAEConfig, VARConfig)
-M = TypeVar("M", VQVAE, VAR)
+C = TypeVar("C")  # a model's configuration, a dataclass
+M = TypeVar("M", bound=nn.Module)
 
 
 def card_path(weights: str | Path) -> Path:
@@ -33,14 +33,15 @@ def file_sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def save_model(path: str | Path, model: VQVAE | VAR, card: Card) -> None:
-    """Writes weights and card, each whole or not at all; the card gets version, architecture, parameters and sha256."""
+def save_model(path: str | Path, model: nn.Module, card: Card) -> None:
+    """Writes weights and card, each whole or not at all; the card gets version, architecture (the model's config, a
+    dataclass), parameters and sha256."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     save_file(model.state_dict(), temporary)
     full = {
         "version": varc.__version__,
-        "architecture": dataclasses.asdict(model.config),
+        "architecture": dataclasses.asdict(model.config),  # type: ignore[call-overload]
         "parameters": sum(p.numel() for p in model.parameters()),
         "sha256": file_sha256(temporary),
         **card,

@@ -68,9 +68,10 @@ def select(scores: Scores, class_ids: Ints) -> Scores:
     return Scores(scores.image_ids, class_ids, np.take_along_axis(scores.log_likelihood, positions, 1))
 
 
-def select_images(scores: Scores, which: NDArray[np.bool_]) -> Scores:
-    """The scores of the images where `which` (N,) holds."""
-    return Scores(scores.image_ids[which], scores.class_ids[which], scores.log_likelihood[which])
+def select_images(scores: Scores, which: Sequence[int]) -> Scores:
+    """The scores of the images at some positions."""
+    rows = np.array(which, np.intp)
+    return Scores(scores.image_ids[rows], scores.class_ids[rows], scores.log_likelihood[rows])
 
 
 def mean_over_samples(samples: Sequence[Scores]) -> Scores:

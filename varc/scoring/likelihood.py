@@ -222,7 +222,7 @@ def score(
         end = first + len(log_prob)
         result[first:end] = sum_per_scale(log_prob, patch_nums).cpu().numpy()
         report(end, len(result))
-    return result.reshape(*candidates.shape, -1)
+    return result.reshape(*candidates.shape, result.shape[1])
 
 
 @torch.inference_mode()
@@ -239,7 +239,7 @@ def score_tokens(
     result = np.empty((candidates.size, tokens.shape[1]), np.float32)
     for first, log_prob in batches(var, quantizer, tokens, candidates, device, batch_size, "float32"):
         result[first : first + len(log_prob)] = log_prob.cpu().numpy()
-    return result.reshape(*candidates.shape, -1)
+    return result.reshape(*candidates.shape, result.shape[1])
 
 
 def batches(

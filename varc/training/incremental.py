@@ -11,21 +11,18 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from varc.baselines.convnet import ConvNet, convnet
+from varc.baselines.convnet import ConvNet, ConvNetConfig, convnet, train_convnet
 from varc.models.var import VAR, tokens_at
 from varc.models.vqvae import MultiScaleQuantizer
 from varc.scoring.progressive import score_survivors
 from varc.training.finetune import finetune
-from varc.training.loop import optimise
 from varc.training.var import cross_entropy_steps
 
 RANK = 8
-BATCH = 64
 CONVNET_LR = 2e-3
 CWR_HEAD_LR = 0.1  # of 0.002, 0.01, 0.03, 0.1 the best on the digits' validation split
 
@@ -40,27 +37,6 @@ def class_order(class_ids: Sequence[int], tasks: int, seed: int) -> list[list[in
 
 
 # Discriminative
-
-
-def train_convnet(
-    net: ConvNet,
-    parameters: Sequence[Tensor],
-    images: Tensor,
-    labels: Ints,
-    classes: Sequence[int],
-    steps: int,
-    lr: float,
-    seed: int,
-) -> None:
-    """Cross-entropy over `classes` only, on images (N, 3, H, W) with labels (N,), in place."""
-    generator = torch.Generator().manual_seed(seed)
-    position = torch.from_numpy(np.searchsorted(np.array(classes), labels)).to(images.device)
-
-    def losses(step: int) -> Iterator[dict[str, Tensor]]:
-        image = torch.randint(len(images), (BATCH,), generator=generator)
-        yield {"loss": F.cross_entropy(net(images[image])[:, list(classes)], position[image])}
-
-    optimise(parameters, losses, steps=steps, lr=lr, report=lambda line: None)
 
 
 def consolidate(net: ConvNet, head: Tensor, bias: Tensor, classes: Sequence[int]) -> None:
@@ -87,13 +63,13 @@ def learn_convnet(
     steps_of(images): how many steps so many images get.
     """
     size = 1 + max(c for task in tasks for c in task)
-    net = convnet(images.shape[-1], size, seed).to(images.device)
+    net = convnet(ConvNetConfig(images.shape[-1], size), seed).to(images.device)
     head, bias = torch.zeros_like(net.head.weight), torch.zeros_like(net.head.bias)  # CWR*'s consolidated ones
     seen: list[int] = []
     for i, task in enumerate(tasks):
         seen = sorted([*seen, *task])
         if strategy == "joint":
-            net = convnet(images.shape[-1], size, seed).to(images.device)
+            net = convnet(ConvNetConfig(images.shape[-1], size), seed).to(images.device)
         which = np.isin(labels, seen if strategy == "joint" else task)
         trained, lr = list(net.parameters()), CONVNET_LR
         if strategy == "cwr":
@@ -111,12 +87,6 @@ def learn_convnet(
             yield result
         else:
             yield net
-
-
-@torch.inference_mode()
-def convnet_predictions(net: ConvNet, images: Tensor, classes: Sequence[int]) -> Ints:
-    """Predictions (N,) among some classes."""
-    return np.array(classes)[net(images)[:, list(classes)].argmax(1).cpu().numpy()]
 
 
 # The VAR classifier

@@ -10,10 +10,15 @@ from workflow.imports import code_inputs
 from workflow.naming import (
     ADAPTIVE,
     CANDIDATES,
+    METHOD,
     NOISE,
     PUBLIC_NORM_GROUPS,
+    ROLE,
+    SIGMA,
     adaptive_stage,
     architecture,
+    explained_roles,
+    explanations,
     finetuning,
     image_size,
     origin,
@@ -55,6 +60,9 @@ HUB = {
 }
 
 
+READING = ("manifest", "encode", "attribute", "attribute_network", "control", "faithfulness", "gallery")
+
+
 localrules:
     gflops,
     accuracy,
@@ -69,6 +77,10 @@ localrules:
     ablation,
     smoothing,
     incremental,
+    explain,
+    control,
+    explanation,
+    gallery,
 
 
 wildcard_constraints:
@@ -86,6 +98,12 @@ wildcard_constraints:
     tasks=r"\d+",
     strategy=r"\w+",
     seed=r"\d+",
+    role=ROLE,
+    randomised=r"(-randomised)?",
+    method=METHOD,
+    target=r"label|prediction|\d+",
+    against=r"unconditional|runner_up|\d+",
+    judge=r"[\w-]+",
 
 
 def one_of(names):
@@ -167,17 +185,19 @@ def tables():
     parts = (("vqvae", VQVAES), ("var", TRAINED), ("finetune", FINETUNED))
     curves = [f"{RUN}/models/{name}/{part}_curve.svg" for name in made for part, having in parts if name in having]
     samples = [f"{RUN}/models/{name}/samples.png" for name in sampled_models()]
-    maps = [file for entry in config.get("explain", []) for file in maps_of(entry)]
-    return [f"{RUN}/tables/{name}" for name in names] + curves + samples + maps
+    return [f"{RUN}/tables/{name}" for name in names] + curves + samples + maps() + explanation_tables()
 
 
 def check_sources():
     """Stops a real run, before its first job, where what its jobs read is absent, or the number of shards has changed."""
     jobs = [(job.rule.name, job.wildcards) for job in workflow.dag.needrun_jobs()]
-    datasets = {wildcards.dataset for rule, wildcards in jobs if rule in ("manifest", "encode")}
+    datasets = {wildcards.dataset for rule, wildcards in jobs if rule in READING}
+    datasets |= {config["judges"][wildcards.judge]["data"] for rule, wildcards in jobs if rule == "train_judge"}
     models = {model_of(wildcards) for rule, wildcards in jobs if rule in ("encode", "tokenize")}
     models |= {
-        wildcards.model for rule, wildcards in jobs if rule in ("score", "score_adaptive", "finetune", "explain")
+        wildcards.model
+        for rule, wildcards in jobs
+        if rule in ("score", "score_adaptive", "finetune", "score_tokens", "attribute", "faithfulness")
     }
     models |= {learning_model(wildcards) for rule, wildcards in jobs if rule == "learn_tasks_var"}
     models = {name for model in models for name in ancestry(model)}
@@ -186,8 +206,6 @@ def check_sources():
     )
     if message:
         raise WorkflowError(f"{CONFIG_NAME}: {message}")
-    if any("faithfulness" in entry for entry in config.get("explain", [])):
-        raise WorkflowError(f"{CONFIG_NAME}: explain: faithfulness is planned only by this version; take it away")
     note = f"{RUN}/shards.json"
     before = json.load(open(note))["shards"] if os.path.exists(note) else SHARDS
     if before != SHARDS:

@@ -1,35 +1,227 @@
-def maps_of(entry):
-    """The files of an entry of `explain`: per data set, model and method, all shards."""
-    folder = f"{entry['target']}-vs-{entry['against']}"
-    return [
-        file
-        for dataset in entry["datasets"]
-        for model in entry["models"]
-        for method in entry["methods"]
-        for file in shards_of(f"maps/{model}/{dataset}/{method}/{folder}")
-    ]
+EXPLANATIONS = explanations(config)
+TMI_METHODS = ["tmi", "tmi_flat", "tmi_steep", "tmi_last", "tmi_randomised"]
+MASKED_METHODS = ["lime", "kernel_shap", "occlusion"]
+CONTROLS = ["random", "centre", "edge"]
+
+
+def explanation(wildcards):
+    """The method and the entry of `explain` that the wildcards of a file of maps are of."""
+    names = ("dataset", "model", "method", "target", "against")
+    return EXPLANATIONS[tuple(wildcards[name] for name in names)]
 
 
 def explain_entry(wildcards):
-    """The entry of `explain` that the wildcards are of."""
-    return next(
+    return explanation(wildcards)[1]
+
+
+def entries_of(wildcards):
+    """The entries of `explain` that have the data set and the model of the wildcards."""
+    return [
         entry
+        for entry in config.get("explain", [])
+        if wildcards.dataset in entry["datasets"] and wildcards.model in entry["models"]
+    ]
+
+
+def explained_count(wildcards):
+    """How many images have their tokens scored: the most that an entry asks for; None for all."""
+    counts = [entry.get("images") for entry in entries_of(wildcards)]
+    return None if None in counts else max(counts)
+
+
+def class_scores(wildcards, roles):
+    """The shard's clean scores of all classes, where they tell which classes the roles stand for; else nothing."""
+    if not any(role == "prediction" or role.startswith("runner_up") for role in roles):
+        return []
+    folder = f"scores/{wildcards.model}/{wildcards.dataset}/all/scales{num_scales(wildcards.model)}/clean"
+    return f"{RUN}/{folder}/{wildcards.shard}.parquet"
+
+
+def token_scores_inputs(wildcards):
+    """Tokens of one sample and the model; labels, and the scores that tell the role's class."""
+    w = wildcards
+    return {
+        "manifest": f"{RUN}/datasets/{w.dataset}.parquet",
+        "tokens": f"{RUN}/tokens/{vqvae_of(w.model)}/{w.dataset}/{w.noise}/{w.shard}.parquet",
+        "scores": class_scores(w, [w.role]),
+        "vqvae": weights(w.model, "vqvae"),
+        "var": weights(w.model, "var"),
+    }
+
+
+def tmi_inputs(wildcards):
+    """log p of the tokens under both classes, one file per sample, and what was computed before them."""
+    method, entry = explanation(wildcards)
+    w, vqvae = wildcards, vqvae_of(wildcards.model)
+    noises = [spell_noise(spell_sigma(entry.get("sigma")), i) for i in range(entry["samples"])]
+    weights_kind = "-randomised" if method == "tmi_randomised" else ""
+    files = {
+        name: [
+            f"{RUN}/token_scores/{w.model}/{w.dataset}/{role}{weights_kind}/{noise}/{w.shard}.parquet"
+            for noise in noises
+        ]
+        for name, role in zip(("target", "against"), explained_roles(entry))
+    }
+    return files | {
+        "manifest": f"{RUN}/datasets/{w.dataset}.parquet",
+        "features": [f"{RUN}/features/{vqvae}/{w.dataset}/{w.shard}.parquet"],
+        "tokens": [f"{RUN}/tokens/{vqvae}/{w.dataset}/{noise}/{w.shard}.parquet" for noise in noises],
+        "checkpoints": shape_files_of([w.model]),
+    }
+
+
+def image_inputs(wildcards):
+    """What tells which images, and which of their classes, a map that is made from pixels explains."""
+    return {
+        "manifest": f"{RUN}/datasets/{wildcards.dataset}.parquet",
+        "scores": class_scores(wildcards, explained_roles(explain_entry(wildcards))),
+        "checkpoints": shape_files_of([wildcards.model]),
+    }
+
+
+def attribute_inputs(wildcards):
+    model = wildcards.model
+    return image_inputs(wildcards) | {"vqvae": weights(model, "vqvae"), "var": weights(model, "var")}
+
+
+def judge_size(name):
+    """Pixels per side of a judge's images: those of the models that it judges."""
+    models = [
+        model
         for entry in config["explain"]
-        if wildcards.dataset in entry["datasets"]
-        and wildcards.model in entry["models"]
-        and (wildcards.target, wildcards.against) == (str(entry["target"]), str(entry["against"]))
+        if name in entry.get("faithfulness", {}).get("judges", [])
+        for model in entry["models"]
+    ]
+    return image_size(config["models"], models[0])
+
+
+def judge_file(name):
+    return f"{RUN}/judges/{name}.safetensors"
+
+
+def attribute_network_inputs(wildcards):
+    judge = explain_entry(wildcards)["faithfulness"]["judges"][0]
+    return image_inputs(wildcards) | {"judge": judge_file(judge)}
+
+
+def map_file(key, shard):
+    """The file of maps of a key of EXPLANATIONS."""
+    dataset, model, method, target, against = key
+    return f"{RUN}/maps/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.parquet"
+
+
+def maps():
+    """All files of maps."""
+    return [map_file(key, shard) for key in EXPLANATIONS for shard in range(SHARDS)]
+
+
+def faithfulness_inputs(wildcards):
+    """The maps, the images, and the judge: the explained model, or another network."""
+    w = wildcards
+    judge = {"vqvae": weights(w.model, "vqvae"), "var": weights(w.model, "var")}
+    if w.judge != "varc":
+        judge = {"judge": judge_file(w.judge)}
+    return judge | {
+        "manifest": f"{RUN}/datasets/{w.dataset}.parquet",
+        "maps": f"{RUN}/maps/{w.model}/{w.dataset}/{w.method}/{w.target}-vs-{w.against}/{w.shard}.parquet",
+        "classes": config["datasets"][w.dataset].get("classes", []),
+        "checkpoints": shape_files_of([w.model]),
+    }
+
+
+def judge_checkpoint(wildcards, part):
+    """What is known of the judging model's checkpoint; nothing where another network judges."""
+    return checkpoint(wildcards.model, part) if wildcards.judge == "varc" else None
+
+
+def entry_curves(entry):
+    """The curves that an entry asks for, each with its substrate."""
+    return [(c, ground) for c in ("insertion", "deletion") for ground in entry["faithfulness"][c]]
+
+
+def curve_files(key, judge):
+    dataset, model, method, target, against = key
+    return shards_of(f"curves/{model}/{dataset}/{method}/{target}-vs-{against}/{judge}")
+
+
+def explanation_rows():
+    """What tables/explanation.csv has: key of EXPLANATIONS, judge, curve and substrate."""
+    return [
+        (key, judge, curve, substrate)
+        for key, (_, entry) in EXPLANATIONS.items()
+        if "faithfulness" in entry
+        for judge in ["varc", *entry["faithfulness"]["judges"]]
+        for curve, substrate in entry_curves(entry)
+    ]
+
+
+def calibrated_scores(dataset, model):
+    """The calibration data set of a one-stage classifier of the model on the data set, and its clean scores."""
+    for name in (c for d, c in CALIBRATED if d == dataset and config["classifiers"][c]["model"] == model):
+        calibration = config["classifiers"][name]["calibrate"]
+        return calibration, full_scores(model, calibration, "", 1)
+    return None, []
+
+
+def explanation_files(wildcards):
+    """Per row of the table: its curves and maps, those of its control, and scores that calibrate the judge."""
+    files = {}
+    rows = explanation_rows()
+    for i, (key, judge, *kind) in enumerate(rows):
+        dataset, model, _, target, against = key
+        files[f"curves{i}"] = curve_files(key, judge)
+        files[f"maps{i}"] = [map_file(key, shard) for shard in range(SHARDS)]
+        random, tmi = (dataset, model, "random", target, against), (dataset, model, "tmi", target, against)
+        if random != key and (random, judge, *kind) in rows:
+            files[f"random{i}"] = curve_files(random, judge)
+        if tmi in EXPLANATIONS and tmi != key:
+            files[f"tmi{i}"] = [map_file(tmi, shard) for shard in range(SHARDS)]
+        calibration, scores = calibrated_scores(dataset, model)
+        if scores:
+            files |= {
+                f"calibration_manifest{i}": f"{RUN}/datasets/{calibration}.parquet",
+                f"calibration_scores{i}": scores,
+            }
+    return files
+
+
+def explanation_params(wildcards):
+    names = ("dataset", "model", "method", "target", "against", "judge", "curve", "substrate")
+    return [dict(zip(names, (*key, *row))) for key, *row in explanation_rows()]
+
+
+def gallery_inputs(wildcards):
+    """Images, scores of all classes, and tokens under label, prediction, best wrong class and no class."""
+    w = wildcards
+    roles = {
+        "label": "label",
+        "prediction": "prediction",
+        "unconditional": "unconditional",
+        "wrong": "runner_up-of-label",
+    }
+    return {
+        "manifest": f"{RUN}/datasets/{w.dataset}.parquet",
+        "scores": full_scores(w.model, w.dataset, "", 1),
+        "checkpoints": shape_files_of([w.model]),
+        "classes": config["datasets"][w.dataset].get("classes", []),
+        **{name: shards_of(f"token_scores/{w.model}/{w.dataset}/{role}/clean") for name, role in roles.items()},
+    }
+
+
+def galleries():
+    """The pictures of all entries that ask for them."""
+    return sorted(
+        {
+            f"{RUN}/gallery/{model}/{dataset}.png"
+            for entry in config.get("explain", [])
+            if "gallery" in entry
+            for model in entry["models"]
+            for dataset in entry["datasets"]
+        }
     )
 
 
-def explain_inputs(wildcards):
-    """Clean tokens and labels of a shard; the scores of all classes, where they choose target or against."""
-    entry, model, dataset = explain_entry(wildcards), wildcards.model, wildcards.dataset
-    chosen = entry["target"] == "prediction" or entry["against"] == "runner_up"
-    folder = f"{RUN}/scores/{model}/{dataset}/all/scales{num_scales(model)}/clean"
-    return {
-        "manifest": f"{RUN}/datasets/{dataset}.parquet",
-        "tokens": f"{RUN}/tokens/{vqvae_of(model)}/{dataset}/clean/{wildcards.shard}.parquet",
-        "scores": f"{folder}/{wildcards.shard}.parquet" if chosen else [],
-        "vqvae": weights(model, "vqvae"),
-        "var": weights(model, "var"),
-    }
+def explanation_tables():
+    """The tables, plots and pictures of `explain`."""
+    names = ["explanation.csv", "explanation.svg"] if explanation_rows() else []
+    return [f"{RUN}/tables/{name}" for name in names] + galleries()

@@ -115,20 +115,27 @@ def finetune_inputs(wildcards):
     return files
 
 
+def shape_of(model):
+    """A model's shape; where only the tensors tell, the files and what they do not show."""
+    start = config["models"][origin(config["models"], model)]
+    return architecture(config["models"], model) or {
+        "files": [start["vqvae"], start["var"]],
+        **{k: start[k] for k in ("patch_nums", "norm_groups") if k in start},
+    }
+
+
 def shapes(wildcards=None):
-    """model -> its shape, of all models evaluated; where only the tensors tell, the files and what they do not show."""
-    found = {}
-    for name in MODELS:
-        start = config["models"][origin(config["models"], name)]
-        found[name] = architecture(config["models"], name) or {
-            "files": [start["vqvae"], start["var"]],
-            **{k: start[k] for k in ("patch_nums", "norm_groups") if k in start},
-        }
-    return found
+    """model -> its shape, of all models evaluated."""
+    return {name: shape_of(name) for name in MODELS}
+
+
+def shape_files_of(models):
+    """The checkpoints that shapes are read from, as far as no architecture is named."""
+    unnamed = {origin(config["models"], name) for name in models if not architecture(config["models"], name)}
+    files = [weights(name, part) for name in sorted(unnamed) for part in ("vqvae", "var")]
+    return [file for file in files if file]
 
 
 def shape_files(wildcards):
-    """The checkpoints that the costs are read from, as far as no architecture is named."""
-    unnamed = {origin(config["models"], name) for name in MODELS if not architecture(config["models"], name)}
-    files = [weights(name, part) for name in sorted(unnamed) for part in ("vqvae", "var")]
-    return [file for file in files if file]
+    """Those of all models evaluated."""
+    return shape_files_of(MODELS)

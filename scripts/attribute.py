@@ -1,0 +1,41 @@
+"""Explain the images of a shard by asking the model about masked images: LIME, KernelSHAP, occlusion."""
+
+import numpy as np
+from explained import explained
+from job import compute_device, job, measured, progress
+
+from varc.data.manifest import load_images
+from varc.explain.attribution import attribute, masked_images
+from varc.explain.judges import varc_judge
+from varc.metrics.flops import encoder_cost
+from varc.models.var import pass_gflops
+from varc.models.weights import read_var, read_vqvae
+from varc.storage import write_maps
+
+
+def log_ratio(classes):
+    """What is explained: log p(x | target) - log p(x | against), of masked images."""
+    judge = varc_judge(vqvae, var, classes, device)
+    return lambda masked: -np.diff(judge(masked), axis=1)[:, 0]
+
+
+with job(snakemake) as log:
+    device = compute_device(snakemake)
+    files, params, method = snakemake.input, snakemake.params, snakemake.wildcards.method
+    vqvae, vqvae_card = read_vqvae(files.vqvae, params.vqvae_checkpoint)
+    var, card = read_var(files.var, params.var_checkpoint)
+    vqvae, var = vqvae.to(device), var.to(device)
+    found = explained(snakemake)
+    images = load_images(params.dataset, found.rows, vqvae.config.image_size)
+    grid, report = var.config.patch_nums[-1], progress(log)
+    maps = np.empty((len(images), grid * grid), np.float32)
+    with measured(device, len(images), log) as record:
+        for i, classes in enumerate(zip(*found.classes, strict=True)):
+            score = log_ratio(np.array(classes))
+            maps[i] = attribute(method, images[i], score, grid, params.budget, found.ids[i], params.seed).ravel()
+            report(i + 1, len(images))
+    asked = masked_images(method, grid, params.budget)
+    cost = encoder_cost(vqvae.config).gflops + 2 * pass_gflops(var.config, len(var.config.patch_nums))
+    record |= {"passes_per_image": 2 * asked, "gflops_per_image": asked * cost}
+    record |= {"var_sha256": card["sha256"], "vqvae_sha256": vqvae_card["sha256"]}
+    write_maps(snakemake.output.maps, found.ids, *found.classes, maps, var.config.num_tokens, record)

@@ -1,0 +1,65 @@
+"""Make the table of faithfulness: areas under insertion and deletion curves, method by method."""
+
+import numpy as np
+import pandas as pd
+from job import job
+
+from varc.metrics.calibration import fit_temperature
+from varc.metrics.explanation import auc_row, judge_agrees, rank_correlation, read_curves, with_paper
+from varc.metrics.plots import plot_explanation
+from varc.metrics.tables import write_table
+from varc.scoring.adaptive import read_labelled_scores
+from varc.storage import column_matrix, provenance, read_parquet
+
+CAPTION = (
+    "Mean area under the curve of the target's probability (softmax over all classes at the temperature: 1, or the "
+    "one fitted on calibration images) against the share of pixels, by trapezoids, both ends included; 95 % bootstrap "
+    "intervals over images. Insertion, from the substrate to the image: more is better; deletion: less is better. "
+    "vs_random: paired with the random map. judge: the explained classifier (varc), or another network. "
+    "rank_correlation: of the maps with tmi's. passes, gflops (fvcore, forward only) and seconds: to make one map. "
+    "paper_auc: A-VARC+ on ImageNet-100, another protocol."
+)
+
+
+def maps_of(files):
+    return np.concatenate([column_matrix(read_parquet(path, ["map"]), "map") for path in files])
+
+
+def costs(files):
+    """Images, and what a map costs."""
+    records = [provenance(path) for path in files]
+    images = sum(record["images"] for record in records)
+    seconds = sum(record["seconds"] for record in records) / images
+    known = {key: records[0][key] for key in ("passes_per_image", "gflops_per_image")}
+    return {"images": images, **known, "seconds_per_image": seconds}
+
+
+def temperatures(i):
+    """1, and the temperature fitted on calibration images, where the model has some."""
+    scores = snakemake.input.get(f"calibration_scores{i}")
+    if not scores:
+        return [1.0]
+    _, samples, label_index = read_labelled_scores(snakemake.input[f"calibration_manifest{i}"], scores)
+    return [1.0, fit_temperature(samples[0], label_index)]
+
+
+with job(snakemake) as log:
+    files, rows, means = snakemake.input, [], {}
+    for i, spec in enumerate(snakemake.params.rows):
+        kind = spec["curve"], spec["substrate"]
+        curves = read_curves(files[f"curves{i}"], *kind)
+        random = read_curves(files[f"random{i}"], *kind) if files.get(f"random{i}") else None
+        known = costs(files[f"maps{i}"])
+        if files.get(f"tmi{i}"):
+            known["rank_correlation"] = rank_correlation(maps_of(files[f"maps{i}"]), maps_of(files[f"tmi{i}"]))
+        agrees = judge_agrees(curves, -1 if spec["curve"] == "insertion" else 0)
+        for temperature in temperatures(i) if spec["judge"] == "varc" else [1.0]:
+            row, mean = auc_row(curves, temperature, random)
+            rows.append({**spec, "temperature": temperature, **row, "judge_agrees": agrees, **known})
+            if temperature == 1.0:
+                means[i] = mean
+    table = with_paper(pd.DataFrame(rows), snakemake.input.published or None)
+    write_table(table, snakemake.output.csv, snakemake.output.markdown, CAPTION)
+    plot_explanation(snakemake.output.plot, pd.DataFrame(snakemake.params.rows), means)
+    for row in table.itertuples():
+        log.info("%s %s %s %s: %.4f", row.model, row.method, row.judge, row.curve, row.auc)

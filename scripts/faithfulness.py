@@ -1,0 +1,52 @@
+"""Judge the maps of a shard: the scores of all classes along the insertion or the deletion curve of each image."""
+
+import numpy as np
+from job import compute_device, job, measured, progress
+from shapes import model_configs
+
+from varc.baselines.convnet import load_convnet
+from varc.data.classes import class_ids, data_set_classes
+from varc.data.manifest import load_images, rows
+from varc.explain.faithfulness import faithfulness
+from varc.explain.judges import network_judge, varc_judge
+from varc.models.weights import read_var, read_vqvae
+from varc.storage import column_matrix, curves_schema, fixed_size_list, image_ids, read_parquet, write_parquet
+
+with job(snakemake) as log:
+    device = compute_device(snakemake)
+    files, params, wildcards = snakemake.input, snakemake.params, snakemake.wildcards
+    classes = np.array(class_ids(data_set_classes(params.dataset)), np.int32)
+    if wildcards.judge == "varc":
+        vqvae, vqvae_card = read_vqvae(files.vqvae, params.vqvae_checkpoint)
+        var, card = read_var(files.var, params.var_checkpoint)
+        judge = varc_judge(vqvae.to(device), var.to(device), classes, device)
+        made_from = {"var_sha256": card["sha256"], "vqvae_sha256": vqvae_card["sha256"]}
+    else:
+        net, card = load_convnet(files.judge)
+        judge, made_from = network_judge(net.to(device), classes, device), {"judge_sha256": card["sha256"]}
+    table = read_parquet(files.maps, ["image_id", "target", "map"])
+    ids = image_ids(table)
+    by_id = {row.image_id: row for row in rows(read_parquet(files.manifest))}
+    images = load_images(params.dataset, [by_id[i] for i in ids], model_configs(params.shape)[0].image_size)
+    maps = column_matrix(table, "map")
+    grid = int(maps.shape[1] ** 0.5)
+    settings = {"steps": params.steps, "mode": params.upsample, "seed": params.seed}
+    points, parts = params.steps + 1, []
+    with measured(device, len(ids), log) as record:
+        for curve, ground in params.curves:
+            log.info("%s, %s", curve, ground)
+            ends = {"curve": curve, "ground": ground, "report": progress(log)}
+            scores = faithfulness(images, maps.reshape(-1, grid, grid), ids, judge, **settings, **ends)
+            parts.append(scores.reshape(len(ids), points * len(classes)))
+    write_parquet(
+        snakemake.output.curves,
+        {
+            "image_id": np.tile(ids, len(parts)),
+            "curve": np.repeat([curve for curve, _ in params.curves], len(ids)),
+            "substrate": np.repeat([ground for _, ground in params.curves], len(ids)),
+            "target": np.tile(table["target"].to_numpy(), len(parts)),
+            "scores": fixed_size_list(np.concatenate(parts)),
+        },
+        curves_schema(points, len(classes)),
+        {**record, **settings, "class_ids": classes.tolist(), **made_from},
+    )

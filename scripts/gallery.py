@@ -1,0 +1,67 @@
+"""Draw explanations of some right and some wrong predictions, chosen by the seeded order of the explained images."""
+
+import numpy as np
+from job import job
+from shapes import model_configs
+
+from varc.data.classes import data_set_classes
+from varc.data.manifest import load_images, rows
+from varc.explain.picture import Row, draw, scale_panels, whole_panel
+from varc.explain.tmi import explained_order, tmi
+from varc.scoring.adaptive import read_full_scores
+from varc.storage import column_matrix, image_ids, read_parquet
+
+
+def read_tokens_of(role):
+    """image_id -> log p of each token (L,) under the role's class."""
+    tables = [read_parquet(path) for path in snakemake.input[role]]
+    return {
+        image_id: log_prob
+        for table in tables
+        for image_id, log_prob in zip(image_ids(table), column_matrix(table, "log_prob"), strict=True)
+    }
+
+
+def explanation(image, i):
+    """The picture's row of the image at position i of the manifest."""
+    row, order = listed[i], np.argsort(-scores[i], kind="stable")
+    label, own = np.searchsorted(class_ids, row.label), scores[i]
+    wrong = order[order != label][0]
+
+    def between(one, other):
+        return tmi([tokens[one][row.image_id][None]], [tokens[other][row.image_id][None]])[0]
+
+    of_label = between("label", "unconditional")
+    title = (
+        f"{names[row.label]}, seen as {names[int(class_ids[order[0]])]}\nlog p(x|y) {own[label]:.1f}, "
+        f"next {own[wrong]:.1f}\nmargin {own[label] - own[wrong]:+.1f} nats"
+    )
+    maps = [
+        whole_panel("label", of_label, patch_nums),
+        whole_panel("prediction", between("prediction", "unconditional"), patch_nums),
+        whole_panel(f"label, not {names[int(class_ids[wrong])]}", between("label", "wrong"), patch_nums),
+        *scale_panels(of_label, patch_nums),
+    ]
+    return Row(image, title, maps)
+
+
+with job(snakemake) as log:
+    params = snakemake.params
+    vqvae, var = model_configs(params.shape)
+    patch_nums = var.patch_nums
+    listed = rows(read_parquet(snakemake.input.manifest))
+    names = {entry.class_id: entry.name for entry in data_set_classes(params.dataset)}
+    _, samples, class_ids = read_full_scores(snakemake.input.scores, len(listed))
+    scores = samples[0]
+    tokens = {role: read_tokens_of(role) for role in ("label", "prediction", "unconditional", "wrong")}
+    right = class_ids[scores.argmax(1)] == np.array([row.label for row in listed])
+    order = [
+        i
+        for i in explained_order([row.image_id for row in listed], params.seed)
+        if listed[i].image_id in tokens["label"]
+    ]
+    chosen = [i for kind in (True, False) for i in [i for i in order if right[i] == kind][: params.pictures]]
+    images = load_images(params.dataset, [listed[i] for i in chosen], vqvae.image_size)
+    figure = draw([explanation(image, i) for image, i in zip(images, chosen, strict=True)])
+    figure.savefig(snakemake.output.picture, dpi=110)
+    log.info("%d images", len(chosen))

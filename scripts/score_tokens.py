@@ -1,0 +1,30 @@
+"""Score the tokens of a shard's explained images, one by one, under the class of one role."""
+
+import numpy as np
+from explained import explained
+from job import compute_device, job, measured
+
+from varc.explain.tmi import UNCONDITIONAL, randomised
+from varc.models.weights import read_var, read_vqvae
+from varc.scoring.likelihood import score_tokens
+from varc.storage import column_matrix, fixed_size_list, read_parquet, token_scores_schema, write_parquet
+
+with job(snakemake) as log:
+    device = compute_device(snakemake)
+    files, params = snakemake.input, snakemake.params
+    images = explained(snakemake)
+    tokens = column_matrix(read_parquet(files.tokens), "tokens")[images.where]
+    vqvae, vqvae_card = read_vqvae(files.vqvae, params.vqvae_checkpoint)
+    var, card = read_var(files.var, params.var_checkpoint)
+    if snakemake.wildcards.randomised:
+        var = randomised(var, params.seed)
+    class_ids = images.classes[0]
+    candidates = np.where(class_ids == UNCONDITIONAL, var.config.num_classes, class_ids)[:, None]
+    with measured(device, len(class_ids), log) as record:
+        log_prob = score_tokens(var.to(device), vqvae.quantize.to(device), tokens, candidates, device=device)[:, 0]
+    write_parquet(
+        snakemake.output.token_scores,
+        {"image_id": images.ids, "class_id": class_ids, "log_prob": fixed_size_list(log_prob)},
+        token_scores_schema(log_prob.shape[1]),
+        {**record, "var_sha256": card["sha256"], "vqvae_sha256": vqvae_card["sha256"]},
+    )

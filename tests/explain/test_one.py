@@ -1,0 +1,80 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from parity import models, reference
+from PIL import Image
+from safetensors.torch import save_file
+
+from varc.errors import InputError
+from varc.explain.one import explain_image, load_models, model_pixels
+
+NAMES = {3: "cat", 7: "dog", 9: "bird"}
+
+
+@pytest.fixture(scope="module")
+def image():
+    return Image.fromarray(reference()["images"][0])
+
+
+def log_likelihoods():
+    return reference()["log_prob_per_scale"].sum(-1)[0]
+
+
+def test_prediction_and_runner_up_are_the_candidates_best(image):
+    found = explain_image(image, *models(), names=NAMES, device="cpu")
+    log_p = log_likelihoods()
+    best = sorted(NAMES, key=lambda class_id: -log_p[class_id])
+    assert [found.target, found.against] == best[:2]
+    assert found.per_token.sum() == pytest.approx(log_p[best[0]] - log_p[20], abs=2e-2)
+    assert found.contrast.sum() == pytest.approx(log_p[best[0]] - log_p[best[1]], abs=2e-2)
+    assert f"log p(x|{NAMES[best[0]]}) = {log_p[best[0]]:.0f}"[:-2] in found.summary
+    titles = [axes.get_title() for axes in found.figure.axes]
+    assert titles[0] == NAMES[best[0]] and titles[-2].startswith("scale 10: 16x16")
+    limits = {drawn.get_clim() for axes in found.figure.axes[1:] for drawn in axes.images}
+    assert len(limits) == 1 and next(iter(limits))[0] == -next(iter(limits))[1]
+
+
+def test_a_class_against_no_class_needs_no_candidates(image):
+    found = explain_image(image, *models(), target=7, against="unconditional", device="cpu")
+    assert (found.target, found.against) == (7, -1)
+    assert np.array_equal(found.per_token, found.contrast)
+    expected = reference()["log_prob_per_token"][0, 7] - reference()["log_prob_per_token"][0, 20]
+    assert np.abs(found.per_token - expected).max() < 1e-3
+
+
+def test_mistakes_are_named(image, tmp_path):
+    with pytest.raises(InputError, match="class 20: the model knows 0 to 19 only"):
+        explain_image(image, *models(), target=20, against="unconditional", device="cpu")
+    (tmp_path / "a.png").write_text("no picture")
+    with pytest.raises(InputError, match=r"a\.png: cannot be read as a picture"):
+        model_pixels(tmp_path / "a.png", 256)
+
+
+def test_other_sizes_are_resized_and_cropped_as_in_evaluation(image):
+    assert np.array_equal(model_pixels(image, 256), reference()["images"][0])
+    assert model_pixels(image, 64).shape == (64, 64, 3)
+    assert model_pixels(Image.new("L", (300, 500), 9), 64).tolist() == np.full((64, 64, 3), 9).tolist()
+
+
+def test_the_command_line(image, tmp_path):
+    for name, model in zip(("vqvae", "var"), models(), strict=True):
+        save_file({key: t.contiguous() for key, t in model.state_dict().items()}, tmp_path / f"{name}.safetensors")
+    image.save(tmp_path / "a.png")
+    weights = ["--vqvae", tmp_path / "vqvae.safetensors", "--var", tmp_path / "var.safetensors"]
+    command = [sys.executable, "-m", "varc.explain", tmp_path / "a.png", *weights, "--target", "7", "--against", "3"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "log p(x|class 7) = " in done.stdout
+    picture = np.asarray(Image.open(tmp_path / "a_explained.png").convert("RGB"))
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 1000
+    done = subprocess.run([*map(str, command[:-4]), "--target", "99"], capture_output=True, text=True)
+    assert done.returncode != 0 and "Traceback" not in done.stderr and "class 99" in done.stderr
+
+
+def test_models_are_told_by_their_cards(tmp_path):
+    for name, model in zip(("vqvae", "var"), models(), strict=True):
+        save_file({key: t.contiguous() for key, t in model.state_dict().items()}, tmp_path / f"{name}.safetensors")
+    vqvae, var = load_models(tmp_path / "vqvae.safetensors", tmp_path / "var.safetensors")
+    assert (vqvae.config, var.config) == (models()[0].config, models()[1].config)

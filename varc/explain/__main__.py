@@ -1,0 +1,49 @@
+"""Explains one picture on the command line: python -m varc.explain IMAGE --vqvae FILE --var FILE."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from varc.data.classes import read_class_list
+from varc.errors import InputError
+from varc.explain.one import explain_image, load_models
+
+PARSER = argparse.ArgumentParser(
+    prog="python -m varc.explain", description="Where a VAR looks: a picture of TMI maps, in nats, for one image."
+)
+PARSER.add_argument("image", type=Path)
+PARSER.add_argument("--vqvae", required=True, help="weights trained here, or a public checkpoint")
+PARSER.add_argument("--var", required=True, help="the same of the VAR")
+PARSER.add_argument("--classes", help="a class list (CSV): the candidates, and their names; default: all classes")
+PARSER.add_argument("--target", type=int, help="class_id that is explained; default: the prediction")
+PARSER.add_argument("--against", default="runner_up", help="unconditional, runner_up (default) or a class_id")
+PARSER.add_argument("--device", default="auto")
+PARSER.add_argument("--output", type=Path, help="default: the image's name with _explained.png")
+
+
+def main() -> None:
+    """Reads the arguments, writes the picture, and prints what it shows."""
+    given = PARSER.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    classes = read_class_list(given.classes) if given.classes else []
+    vqvae, var = load_models(given.vqvae, given.var)
+    found = explain_image(
+        given.image,
+        vqvae,
+        var,
+        target=given.target,
+        against=given.against,
+        names={entry.class_id: entry.name for entry in classes},
+        device=given.device,
+    )
+    output = given.output or given.image.with_name(f"{given.image.stem}_explained.png")
+    found.figure.savefig(output, dpi=150)
+    print(f"{found.summary}\n{output}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,41 @@
+"""Who judges a map: the classifier that it explains, or another network."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from varc.data.preprocess import to_input
+from varc.explain.faithfulness import Judge, Pixels
+from varc.explain.tmi import UNCONDITIONAL
+from varc.models.var import VAR
+from varc.models.vqvae import VQVAE
+from varc.scoring.likelihood import score
+from varc.scoring.smoothing import encode
+
+ENCODER_BATCH = 64
+
+
+def varc_judge(vqvae: VQVAE, var: VAR, class_ids: NDArray[np.int32], device: torch.device) -> Judge:
+    """VARC: log-likelihoods (B, M) of images under the classes (M,), -1 for the unconditional one, in nats."""
+    classes = np.where(class_ids == UNCONDITIONAL, var.config.num_classes, class_ids).astype(np.int32)
+
+    def judge(images: Pixels) -> NDArray[np.float64]:
+        features = encode(vqvae, images, ENCODER_BATCH, device)
+        with torch.inference_mode():
+            tokens = vqvae.quantize.quantize(features.to(device)).cpu().numpy().astype(np.uint16)
+        candidates = np.tile(classes, (len(images), 1))
+        return score(var, vqvae.quantize, tokens, candidates, device=device).sum(-1)
+
+    return judge
+
+
+def network_judge(net: nn.Module, class_ids: NDArray[np.int32], device: torch.device) -> Judge:
+    """A discriminative network: logits (B, M) of the classes (M,)."""
+    columns = torch.from_numpy(class_ids.astype(np.int64))
+
+    def judge(images: Pixels) -> NDArray[np.float64]:
+        with torch.inference_mode():
+            return net(to_input(images).to(device)).cpu()[:, columns].double().numpy()
+
+    return judge

@@ -1,0 +1,102 @@
+"""One image explained in one call, for a notebook or the command line."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from varc.data.preprocess import preprocess
+from varc.device import pick_device
+from varc.errors import InputError
+from varc.explain.judges import varc_judge
+from varc.explain.picture import Row, draw, scale_panels, whole_panel
+from varc.explain.tmi import UNCONDITIONAL, tmi
+from varc.models.checkpoints import card_path, load_var, load_vqvae
+from varc.models.public import load_public_var, load_public_vqvae
+from varc.models.var import VAR
+from varc.models.vqvae import VQVAE
+from varc.scoring.likelihood import score_tokens
+from varc.scoring.smoothing import encode
+
+
+class Explanation(NamedTuple):
+    """Why `target`, and why not `against` (class_ids; -1 is the unconditional class)."""
+
+    target: int
+    against: int
+    per_token: NDArray[np.float32]  # (L,), target against unconditional, nats
+    contrast: NDArray[np.float32]  # (L,), target against `against`, nats
+    figure: Figure
+    summary: str
+
+
+def load_models(vqvae: str | Path, var: str | Path) -> tuple[VQVAE, VAR]:
+    """Both models of a pair of files: trained here (with a card beside them), or public checkpoints."""
+    found = load_var(var)[0] if card_path(var).exists() else load_public_var(var)[0]
+    if card_path(vqvae).exists():
+        return load_vqvae(vqvae)[0], found
+    return load_public_vqvae(vqvae, patch_nums=found.config.patch_nums)[0], found
+
+
+def explain_image(
+    image: str | Path | Image.Image,
+    vqvae: VQVAE,
+    var: VAR,
+    *,
+    target: int | None = None,
+    against: int | str = "runner_up",
+    names: dict[int, str] | None = None,
+    device: str = "auto",
+) -> Explanation:
+    """TMI of an image, and what tells its target from another class; `figure` is the picture.
+
+    target: a class_id, or VARC's prediction among the candidates. against: a class_id, "unconditional", or "runner_up",
+    the best candidate other than the target. names: class_id -> name of the candidates; all classes without it. All
+    candidates are scored only where prediction or runner-up are asked for. An image of another size than the model's
+    is resized and cropped as in evaluation. Raises InputError for a class that the model lacks, and for a file that is
+    no picture.
+    """
+    chosen = pick_device(device)
+    vqvae, var = vqvae.to(chosen), var.to(chosen)
+    pixels = model_pixels(image, vqvae.config.image_size)
+    candidates = np.array(sorted(names or range(var.config.num_classes)), np.int32)
+    log_likelihood = np.full(len(candidates), np.nan)
+    if target is None or against == "runner_up":
+        log_likelihood = varc_judge(vqvae, var, candidates, chosen)(pixels[None])[0]
+    if target is None:
+        target = int(candidates[log_likelihood.argmax()])
+    if against == "runner_up":
+        against = int(candidates[np.where(candidates == target, -np.inf, log_likelihood).argmax()])
+    other = UNCONDITIONAL if against == "unconditional" else int(against)
+    for class_id in (target, other):
+        if not UNCONDITIONAL <= class_id < var.config.num_classes:
+            raise InputError(f"class {class_id}: the model knows 0 to {var.config.num_classes - 1} only")
+    tokens = vqvae.quantize.quantize(encode(vqvae, pixels[None], 1, chosen).to(chosen)).cpu().numpy().astype(np.uint16)
+    roles = np.array([[target, other, UNCONDITIONAL]], np.int32)
+    roles[roles == UNCONDITIONAL] = var.config.num_classes
+    log_prob = score_tokens(var, vqvae.quantize, tokens, roles, device=chosen)
+    per_token, contrast = (tmi([log_prob[:, 0]], [log_prob[:, i]])[0] for i in (2, 1))
+    known, patch_nums = names or {}, var.config.patch_nums
+    first, second = (known.get(c, "no class" if c == UNCONDITIONAL else f"class {c}") for c in (target, other))
+    maps = [whole_panel(first, per_token, patch_nums)]
+    if other != UNCONDITIONAL:
+        maps.append(whole_panel(f"{first}, not {second}", contrast, patch_nums))
+    nats = log_prob[0].sum(-1, dtype=np.float64)
+    summary = f"log p(x|{first}) = {nats[0]:.2f}, log p(x|{second}) = {nats[1]:.2f}, log p(x) = {nats[2]:.2f} nats"
+    figure = draw([Row(pixels, first, maps + scale_panels(per_token, patch_nums))])
+    return Explanation(target, other, per_token, contrast, figure, summary)
+
+
+def model_pixels(image: str | Path | Image.Image, side: int) -> NDArray[np.uint8]:
+    """An image as the model takes it: (side, side, 3). Raises InputError for a file that is no picture."""
+    if isinstance(image, (str, Path)):
+        try:
+            with Image.open(image) as opened:
+                opened.load()
+                image = opened
+        except (OSError, UnidentifiedImageError) as error:
+            raise InputError(f"{image}: cannot be read as a picture ({error})") from None
+    return preprocess(image, None if image.size == (side, side) else side)
