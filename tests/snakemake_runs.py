@@ -1,10 +1,13 @@
 """Running the pipeline in a copy of the project, as a user would."""
 
+import atexit
+import functools
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -13,10 +16,11 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "workflow", "scripts", "varc", "config")
+WARM = Path(__file__).with_name("warm.py")
 
 
 class Run(NamedTuple):
-    """What a snakemake command gave."""
+    """What a command gave."""
 
     code: int
     output: str
@@ -34,12 +38,27 @@ def copy_project(folder):
     return folder
 
 
-def snakemake(project, *arguments, timeout=900):
-    """Runs snakemake on two cores with the project's own varc."""
+@functools.cache
+def warm_server():
+    """Starts the process that warm.py describes, once per worker of pytest; it ends with the worker. Its socket."""
+    path = Path(tempfile.mkdtemp(prefix="varc-")) / "socket"
+    command = [sys.executable, str(WARM), "serve", str(path)]
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    atexit.register(shutil.rmtree, path.parent)
+    assert server.stdout.readline() == b"ready\n"
+    return str(path)
+
+
+def python(folder, arguments, timeout=900, cold=False):
+    """Runs `python <arguments>` with the varc of a folder that holds the project or a copy.
+
+    Unless cold, it starts as a fork of a process that has imported the libraries, and so do the jobs of snakemake.
+    """
+    warm = [] if cold else ["-IS", WARM, "run", warm_server()]
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "2", *map(str, arguments)],
-        cwd=project,
-        env={**os.environ, "PYTHONPATH": str(project)},
+        [sys.executable, *map(str, [*warm, *arguments])],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -47,6 +66,11 @@ def snakemake(project, *arguments, timeout=900):
         timeout=timeout,
     )
     return Run(done.returncode, done.stdout)
+
+
+def snakemake(project, *arguments, **options):
+    """Runs snakemake on two cores; see python."""
+    return python(project, ["-m", "snakemake", "--cores", "2", *arguments], **options)
 
 
 def write_config(project, config, name="changed.yaml"):
@@ -67,9 +91,9 @@ class Plan(NamedTuple):
     files: list
 
 
-def plan(project, *arguments):
+def plan(project, *arguments, **options):
     """A dry run; asserts that it succeeds."""
-    run = snakemake(project, "--dry-run", *arguments)
+    run = snakemake(project, "--dry-run", *arguments, **options)
     assert run.code == 0, run.output
     jobs, files, rule = Counter(), [], None
     for line in run.output.splitlines():

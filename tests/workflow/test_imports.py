@@ -1,10 +1,7 @@
 """The files that rules take as code inputs are the files that their scripts really import."""
 
-import subprocess
-import sys
-
 import pytest
-from snakemake_runs import ROOT
+from snakemake_runs import ROOT, python
 
 from workflow.imports import code_inputs
 
@@ -29,11 +26,12 @@ print("\\n".join(m.__file__ for m in sys.modules.values() if getattr(m, "__file_
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_code_inputs_are_what_the_script_imports(script, monkeypatch):
     monkeypatch.chdir(ROOT)
-    done = subprocess.run([sys.executable, "-c", LOAD, script], capture_output=True, text=True, check=True)
-    loaded = {line for line in done.stdout.splitlines() if line.startswith((f"{ROOT}/varc/", f"{ROOT}/scripts/"))}
+    done = python(ROOT, ["-c", LOAD, script])
+    assert done.code == 0, done.output
+    loaded = {line for line in done.output.splitlines() if line.startswith((f"{ROOT}/varc/", f"{ROOT}/scripts/"))}
     loaded = {line.removeprefix(f"{ROOT}/") for line in loaded}
     found = set(code_inputs(f"scripts/{script}.py", "."))
-    assert loaded <= found
+    assert loaded and loaded <= found
     assert all((ROOT / path).is_file() for path in found)
 
 

@@ -31,7 +31,7 @@ def project(tmp_path_factory):
     """A finished default run, in a folder with spaces in its name."""
     folder = copy_project(tmp_path_factory.mktemp("run") / "a folder with spaces")
     (folder / "config" / "other.csv").write_text((folder / "config" / "published.csv").read_text() + "x,y,0.5,1,z\n")
-    run = snakemake(folder)
+    run = snakemake(folder, cold=True)  # as a user's: each job a new process
     assert run.code == 0, run.output
     return folder
 
@@ -296,7 +296,7 @@ def test_a_fresh_clone_plans_without_torch_and_without_data(tmp_path):
     (project / "torch").mkdir()  # found before the real one
     (project / "torch" / "__init__.py").write_text("raise ImportError('torch was imported')")
     (project / "sklearn.py").write_text("raise ImportError('scikit-learn was imported')")
-    assert plan(project, "--configfile", write_config(project, config)).jobs["score"] == 36
+    assert plan(project, "--configfile", write_config(project, config), cold=True).jobs["score"] == 36
 
 
 # What reruns
