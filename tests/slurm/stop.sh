@@ -9,8 +9,8 @@ source "$(dirname "$0")/common.sh"
 }
 
 if cluster_runs; then
-    timeout 20 scancel --state=PENDING --user=root || true
-    timeout 20 scancel --user=root || true
+    timeout 20 scancel --state=PENDING --user=root 2>/dev/null || true
+    timeout 20 scancel --user=root 2>/dev/null || true
     for _ in $(seq 40); do # its jobs' processes end before the daemon that watches them
         [ -n "$(timeout 5 squeue -h 2>/dev/null)" ] || break
         sleep 0.5

@@ -12,6 +12,7 @@ rule explain:
     conda:
         "../envs/varc.yaml"
     resources:
+        **needs("explain"),
         device="auto",
         gpu=1,
         shards=SHARDS,
