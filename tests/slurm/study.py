@@ -1,4 +1,4 @@
-"""The digits study through `--profile slurm` gives the tables of a local run. `make test-slurm`; not part of `make test`.
+"""The digits study through `--profile slurm` gives the tables of a local run; run by `make test-slurm` alone.
 
 Needs the cluster of tests/slurm/with.sh. With SHORT=1 in the environment the config has few training steps, noisy
 samples and classifiers, instead of being the default one.
@@ -10,19 +10,17 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import pytest
 import yaml
-
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 from snakemake_runs import copy_project, default_config, plan, snakemake, write_config
 
 from workflow.needs import NEEDS
 
 SHORT = os.environ.get("SHORT") == "1"
+TIMEOUT = 7200  # seconds for a run that hangs; a busy machine may need an hour
 TIME = re.compile("seconds|_per_second")  # columns that differ between any two runs
 CANCELLED_RULE = "tokenize"  # the first running job of this rule is cancelled, as an operator of a cluster may do
 # A test cluster answers at once: these two only make the test shorter.
@@ -66,7 +64,7 @@ def cancel_running(run_id, rule):
     return None
 
 
-def on_slurm(project, *arguments, profile="slurm", cancel=None, timeout=1800):
+def on_slurm(project, *arguments, profile="slurm", cancel=None, timeout=TIMEOUT):
     """What a user types; a first job of the rule `cancel` is cancelled while it runs."""
     log = project / "controller.log"
     command = [sys.executable, "-m", "snakemake", "--profile", profile, *QUICK, *map(str, arguments)]
@@ -93,6 +91,7 @@ def study_config(project):
     """The default config, or a small one that has the same rules."""
     config = default_config(project)
     if SHORT:
+        config["shards"] = 1
         train, cca = config["models"]["base"]["train"], config["models"]["cca"]["cca"]
         train["vqvae"]["steps"] = train["var"]["steps"] = 30
         train["var"]["samples"] = 1
@@ -107,7 +106,7 @@ def study_config(project):
 @pytest.fixture(scope="module")
 def local(tmp_path_factory):
     project = copy_project(tmp_path_factory.mktemp("local") / "project")
-    run = snakemake(project, "--configfile", study_config(project))
+    run = snakemake(project, "--configfile", study_config(project), timeout=TIMEOUT)
     assert run.code == 0, run.output
     return project
 
@@ -123,6 +122,25 @@ def cluster(tmp_path_factory):
     return project, planned, run
 
 
+def test_all_jobs_for_a_gpu_went_to_slurm_and_no_others(cluster):
+    _, planned, run = cluster
+    got = Counter(job.rule for job in run.jobs if job.state == "COMPLETED")
+    assert got == Counter({rule: n for rule, n in planned.items() if rule in NEEDS})
+    assert {"prune", "predict", "accuracy"} <= planned.keys() - got.keys()
+
+
+def test_each_gpu_job_saw_one_device(cluster):
+    project, _, run = cluster
+    seen = {}
+    for rule in NEEDS:
+        for log in (project / "results/digits/logs" / rule).rglob("*.log"):
+            found = re.search(r"CUDA_VISIBLE_DEVICES=(\S+) SLURM_JOB_ID=(\d+)", log.read_text())
+            assert found, f"{log}: {log.read_text()}"
+            seen[found[2]] = found[1]
+    assert seen.keys() == {job.id for job in run.jobs if job.state == "COMPLETED"}
+    assert set(seen.values()) == {"0", "1"}  # one device each, and both were in use
+
+
 def csv_files(project):
     return sorted(path.relative_to(project).as_posix() for path in (project / "results").rglob("*.csv"))
 
@@ -136,25 +154,6 @@ def test_every_table_is_that_of_a_local_run(local, cluster):
         same = [column for column in theirs.columns if not TIME.search(column)]
         assert list(ours.columns) == list(theirs.columns)
         pd.testing.assert_frame_equal(ours[same], theirs[same], check_exact=True, obj=file)
-
-
-def test_all_jobs_for_a_gpu_went_to_slurm_and_no_others(cluster):
-    _, planned, run = cluster
-    got = Counter(job.rule for job in run.jobs if job.state == "COMPLETED")
-    assert got == Counter({rule: n for rule, n in planned.items() if rule in NEEDS})
-    assert {"prune", "predict", "accuracy"} <= planned.keys() - got.keys()
-
-
-def test_each_gpu_job_saw_one_device(cluster):
-    project, planned, run = cluster
-    seen = {}
-    for rule in NEEDS:
-        for log in (project / "results/digits/logs" / rule).rglob("*.log"):
-            found = re.search(r"CUDA_VISIBLE_DEVICES=(\S+) SLURM_JOB_ID=(\d+)", log.read_text())
-            assert found, f"{log}: {log.read_text()}"
-            seen[found[2]] = found[1]
-    assert seen.keys() == {job.id for job in run.jobs if job.state == "COMPLETED"}
-    assert set(seen.values()) == {"0", "1"}  # one device each, and both were in use
 
 
 def test_a_cancelled_job_is_tried_again_with_twice_the_memory_and_time(cluster):
