@@ -15,7 +15,7 @@ else
 TORCH_INDEX ?= https://pypi.org/simple
 endif
 
-.PHONY: demo test bench venv lint format lock
+.PHONY: demo test test-slurm bench venv lint format lock
 .DEFAULT_GOAL := demo
 
 demo: venv
@@ -26,6 +26,11 @@ demo: venv
 
 test: venv
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The digits study on a real Slurm of this machine alone, which comes and goes with the test; root on Debian only.
+# SHORT=1 takes a smaller config.
+test-slurm: venv
+	SHORT=$(SHORT) tests/slurm/with.sh $(BIN)/python -m pytest tests/slurm/study.py
 
 bench: venv
 	$(BIN)/python benchmarks/engine.py

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import yaml
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("Snakefile", "workflow", "scripts", "varc", "config")
+PARTS = ("Snakefile", "slurm", "workflow", "scripts", "varc", "config")
 WARM = Path(__file__).with_name("warm.py")
 
 
@@ -31,7 +31,9 @@ def copy_project(folder):
     folder.mkdir(parents=True)
     for part in PARTS:
         source = ROOT / part
-        if source.is_dir():
+        if source.is_symlink():
+            (folder / part).symlink_to(source.readlink())
+        elif source.is_dir():
             shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / part)

@@ -1,3 +1,5 @@
+import logging
+
 import pytest
 import torch
 
@@ -19,3 +21,19 @@ def test_a_gpu_that_is_not_there_is_an_error(monkeypatch):
     assert pick_device("auto") == CPU
     with pytest.raises(InputError, match="device: cuda was asked for"):
         pick_device("cuda")
+
+
+def test_the_log_says_what_was_granted_and_warns_of_a_gpu_that_lies_idle(monkeypatch, caplog):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    with caplog.at_level(logging.INFO, "varc"):
+        pick_device("auto")
+    where, warning = caplog.records
+    assert "cpu on " in where.message and " threads CUDA_VISIBLE_DEVICES=1 SLURM_JOB_ID=17" in where.message
+    assert warning.levelno == logging.WARNING and "sees no GPU: computing on the CPU" in warning.message
+    caplog.clear()
+    for name, visible in (("cpu", "1"), ("auto", "")):  # asked for, and no GPU granted
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        pick_device(name)
+    assert not [record for record in caplog.records if record.levelno == logging.WARNING]

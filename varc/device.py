@@ -1,25 +1,46 @@
 """The device that a job computes on, and what it costs there."""
 
+import logging
+import os
+import platform
 import resource
 
 import torch
 
 from varc.errors import InputError
 
+logger = logging.getLogger("varc")
+
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The named device; "auto" is CUDA where torch sees a GPU, else the CPU.
+    """The named device; "auto" is CUDA where torch sees a GPU, else the CPU. The log says which, and what was granted.
 
     TensorFloat-32 is switched off: with it, tokens would differ between machines. Raises InputError for a CUDA
     device that is not there.
     """
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
-    if name == "auto":
+    chosen = name == "auto"
+    if chosen:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device: {name} was asked for, but torch {torch.__version__} sees no GPU; use device=cpu")
-    return torch.device(name)
+    device = torch.device(name)
+    report_device(device, chosen)
+    return device
+
+
+def report_device(device: torch.device, chosen: bool) -> None:
+    """Logs where a job computes, with what the cluster granted; a GPU that lies idle is a warning."""
+    granted = {key: os.environ[key] for key in ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID") if key in os.environ}
+    words = [device_name(device), f"on {platform.node()}, {torch.get_num_threads()} threads"]
+    logger.info(" ".join([*words, *(f"{key}={value}" for key, value in granted.items())]))
+    if chosen and device.type == "cpu" and granted.get("CUDA_VISIBLE_DEVICES"):
+        logger.warning(
+            "CUDA_VISIBLE_DEVICES is %s, but torch %s sees no GPU: computing on the CPU; see docs/cluster.md",
+            granted["CUDA_VISIBLE_DEVICES"],
+            torch.__version__,
+        )
 
 
 def check_precision(precision: str, device: torch.device) -> None:

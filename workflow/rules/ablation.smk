@@ -54,6 +54,7 @@ rule sample:
     conda:
         "../envs/varc.yaml"
     resources:
+        **needs("sample"),
         device="auto",
         gpu=1,
     params:

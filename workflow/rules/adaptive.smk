@@ -26,6 +26,7 @@ rule score_adaptive:
     conda:
         "../envs/varc.yaml"
     resources:
+        **needs("score_adaptive"),
         device="auto",
         gpu=1,
     params:

@@ -33,6 +33,7 @@ from workflow.naming import (
     stages,
     vqvae_owner,
 )
+from workflow.needs import needs
 from workflow.sources import absent, file_sha256, stamp, unfit_weights
 
 try:
@@ -63,7 +64,10 @@ HUB = {
 READING = ("manifest", "encode", "attribute", "attribute_network", "control", "faithfulness", "gallery")
 
 
-localrules:
+localrules:  # all that needs no GPU: seconds of work, and no job of a cluster's queue
+    manifest,
+    predict,
+    predict_adaptive,
     gflops,
     accuracy,
     pruning,

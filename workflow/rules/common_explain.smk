@@ -163,6 +163,12 @@ def calibrated_scores(dataset, model):
     return None, []
 
 
+def is_control(other, key):
+    """Whether a key of EXPLANATIONS is of the random maps of the same images and targets; `against` changes no curve."""
+    images = [EXPLANATIONS[found][1].get("images") for found in (other, key)]
+    return other[2] == "random" != key[2] and other[:2] + other[3:4] == key[:2] + key[3:4] and images[0] == images[1]
+
+
 def explanation_files(wildcards):
     """Per row of the table: its curves and maps, those of its control, and scores that calibrate the judge."""
     files = {}
@@ -171,9 +177,10 @@ def explanation_files(wildcards):
         dataset, model, _, target, against = key
         files[f"curves{i}"] = curve_files(key, judge)
         files[f"maps{i}"] = [map_file(key, shard) for shard in range(SHARDS)]
-        random, tmi = (dataset, model, "random", target, against), (dataset, model, "tmi", target, against)
-        if random != key and (random, judge, *kind) in rows:
-            files[f"random{i}"] = curve_files(random, judge)
+        random = [other for other, *rest in rows if rest == [judge, *kind] and is_control(other, key)]
+        if random:
+            files[f"random{i}"] = curve_files(random[0], judge)
+        tmi = (dataset, model, "tmi", target, against)
         if tmi in EXPLANATIONS and tmi != key:
             files[f"tmi{i}"] = [map_file(tmi, shard) for shard in range(SHARDS)]
         calibration, scores = calibrated_scores(dataset, model)

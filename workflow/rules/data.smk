@@ -28,6 +28,7 @@ rule encode:
     conda:
         "../envs/varc.yaml"
     resources:
+        **needs("encode"),
         batch_size=256,
         device="auto",
         gpu=1,
@@ -51,6 +52,7 @@ rule tokenize:
     conda:
         "../envs/varc.yaml"
     resources:
+        **needs("tokenize"),
         batch_size=256,
         device="auto",
         gpu=1,

@@ -9,6 +9,7 @@ rule score_tokens:
     conda:
         "../envs/varc.yaml"
     resources:
+        **needs("score_tokens"),
         device="auto",
         gpu=1,
         shards=SHARDS,
@@ -59,6 +60,7 @@ rule attribute:
     conda:
         "../envs/varc.yaml"
     resources:
+        **needs("attribute"),
         device="auto",
         gpu=1,
         shards=SHARDS,
@@ -87,6 +89,7 @@ rule attribute_network:
     conda:
         "../envs/varc.yaml"
     resources:
+        **needs("attribute_network"),
         device="auto",
         gpu=1,
         shards=SHARDS,
@@ -140,6 +143,7 @@ rule train_judge:
         "../envs/varc.yaml"
     threads: 2
     resources:
+        **needs("train_judge"),
         device="auto",
         gpu=1,
     params:
@@ -162,6 +166,7 @@ rule faithfulness:
     conda:
         "../envs/varc.yaml"
     resources:
+        **needs("faithfulness"),
         device="auto",
         gpu=1,
     params:

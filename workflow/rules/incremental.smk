@@ -11,6 +11,7 @@ rule learn_tasks_var:
     conda:
         "../envs/varc.yaml"
     resources:
+        **needs("learn_tasks_var"),
         device="auto",
         gpu=1,
     params:
@@ -38,6 +39,7 @@ rule learn_tasks_convnet:
     conda:
         "../envs/varc.yaml"
     resources:
+        **needs("learn_tasks_convnet"),
         device="auto",
         gpu=1,
     params:

@@ -19,6 +19,7 @@ rule train_vqvae:
         "../envs/varc.yaml"
     threads: 2
     resources:
+        **needs("train_vqvae"),
         device="auto",
         gpu=1,
     params:
@@ -53,6 +54,7 @@ rule train_var:
         "../envs/varc.yaml"
     threads: 2
     resources:
+        **needs("train_var"),
         device="auto",
         gpu=1,
     params:
@@ -84,6 +86,7 @@ rule finetune:
         "../envs/varc.yaml"
     threads: 2
     resources:
+        **needs("finetune"),
         device="auto",
         gpu=1,
         processes=1,

@@ -15,6 +15,7 @@ rule score:
     conda:
         "../envs/varc.yaml"
     resources:
+        **needs("score"),
         batch_size="auto",
         device="auto",
         gpu=1,
