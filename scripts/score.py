@@ -5,7 +5,8 @@ from job import compute_device, job, measured, progress
 
 from varc.data.classes import class_ids, data_set_classes
 from varc.device import check_precision
-from varc.models.var import pass_gflops, tokens_at
+from varc.metrics.closed_form import pass_gflops
+from varc.models.scales import tokens_at
 from varc.models.weights import read_var, read_vqvae
 from varc.scoring.funnel import all_classes, read_candidates
 from varc.scoring.likelihood import score
