@@ -100,5 +100,5 @@ def test_auto_names_what_the_config_does_not_tell(tmp_path):
     unknown = copy.deepcopy(config)
     for model in unknown["models"].values():
         del model["architecture"]
-    with pytest.raises(PlanError, match="models: .*: architecture is missing"):
+    with pytest.raises(PlanError, match=r"models: .*: architecture is missing"):
         auto_shards(unknown, {"imagenet100": 5000}, "absent")
