@@ -26,6 +26,7 @@ include: "workflow/rules/common_adaptive.smk"
 include: "workflow/rules/common_ablation.smk"
 include: "workflow/rules/common_incremental.smk"
 include: "workflow/rules/common_explain.smk"
+include: "workflow/rules/common_plan.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/scores.smk"
@@ -34,6 +35,7 @@ include: "workflow/rules/tables.smk"
 include: "workflow/rules/ablation.smk"
 include: "workflow/rules/incremental.smk"
 include: "workflow/rules/explain.smk"
+include: "workflow/rules/plan.smk"
 
 
 onstart:

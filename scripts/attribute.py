@@ -7,8 +7,8 @@ from job import compute_device, job, measured, progress
 from varc.data.manifest import load_images
 from varc.explain.attribution import attribute, masked_images
 from varc.explain.judges import varc_judge
+from varc.metrics.closed_form import pass_gflops
 from varc.metrics.flops import encoder_cost
-from varc.models.var import pass_gflops
 from varc.models.weights import read_var, read_vqvae
 from varc.storage import write_maps
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 from job import job
 
+from varc.freshness import MODEL_KEYS
 from varc.scoring.adaptive import calibrate, read_labelled_scores
+from varc.storage import provenance
 
 with job(snakemake) as log:
     per_scale, samples, label_index = read_labelled_scores(snakemake.input.manifest, snakemake.input.scores)
@@ -16,6 +18,7 @@ with job(snakemake) as log:
         "images": len(label_index),
         "label_predicted": int((samples.mean(0).argmax(1) == label_index).sum()),
         "samples": len(samples),
+        **{key: provenance(snakemake.input.scores[0])[key] for key in MODEL_KEYS},
         "thresholds": [None if np.isinf(t) else t for t in thresholds],
     }
     Path(snakemake.output.thresholds).write_text(json.dumps(record, indent=2) + "\n")

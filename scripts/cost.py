@@ -3,13 +3,14 @@
 import pandas as pd
 from job import job
 
-from varc.metrics.tables import write_table
+from varc.metrics.tables import with_plan, write_table
 from varc.storage import provenance
 
 CAPTION = (
     "device_seconds: measured, summed over all shards, without the loading of models and images; encoder: features and "
     "tokens of all samples. A clean score that a stage reads from an earlier one is counted there; a stage that "
-    "classifiers share is counted for each. gflops_per_second: gflops_computed (as fvcore counts) over these seconds."
+    "classifiers share is counted for each. gflops_per_second: gflops_computed (as fvcore counts) over these seconds. "
+    "planned_seconds, of_plan: where a plan was made before, what it said, and the share of it that was taken."
 )
 
 with job(snakemake) as log:
@@ -22,4 +23,5 @@ with job(snakemake) as log:
             gflops = computed[dataset, classifier, stage] * record["images"]
             measured = {"device_seconds": seconds, "seconds_per_image": seconds / record["images"]}
             rows.append({**names, "stage": stage, **measured, "gflops_per_second": gflops / seconds})
-    write_table(pd.DataFrame(rows), snakemake.output.csv, snakemake.output.markdown, CAPTION)
+    table = with_plan(pd.DataFrame(rows), snakemake.input.plan or None)
+    write_table(table, snakemake.output.csv, snakemake.output.markdown, CAPTION)

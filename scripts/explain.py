@@ -6,8 +6,8 @@ from job import job
 from shapes import model_configs
 
 from varc.explain.tmi import tmi, tmi_map
+from varc.metrics.closed_form import pass_gflops
 from varc.metrics.flops import encoder_cost
-from varc.models.var import pass_gflops
 from varc.storage import column_matrix, image_ids, provenance, read_parquet, seconds_per_image, write_maps
 
 

@@ -6,13 +6,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from varc.logs import job_log
+from varc.origin import begin_job
 
 PROGRESS_SECONDS = 10.0
 
 
 @contextmanager
 def job(snakemake: Any) -> Iterator[Any]:
-    """Logs to the rule's log file; an expected error ends the job with one message."""
+    """Logs to the rule's log file; an expected error ends the job with one message. Its outputs tell their origin."""
+    wildcards, params = (dict(part.items()) for part in (snakemake.wildcards, snakemake.params))
+    begin_job(snakemake.rule, wildcards, params, snakemake.input, snakemake.input.get("code") or [])
     with job_log(snakemake.log[0], " ".join([snakemake.rule, *snakemake.wildcards])) as log:
         yield log
 

@@ -6,6 +6,7 @@ from job import compute_device, job, measured
 from shapes import var_config
 
 from varc.data.classes import class_ids, data_set_classes
+from varc.freshness import check_made_with
 from varc.models.var import VAR
 from varc.models.weights import read_var, read_vqvae
 from varc.storage import INCREMENTAL, read_labels, read_samples, write_parquet
@@ -31,6 +32,8 @@ with job(snakemake) as log:
     params, seed = snakemake.params, int(snakemake.wildcards.seed)
     train, cca = params.train, params.cca
     vqvae, card = read_vqvae(snakemake.input.vqvae, params.vqvae_checkpoint)
+    tokens_read = [*snakemake.input.train_tokens, *snakemake.input.test_tokens]
+    check_made_with(tokens_read, "vqvae_sha256", card["sha256"], snakemake.input.vqvae)
     quantizer = vqvae.quantize.to(device)
     labels, test_labels = read_labels(snakemake.input.train_manifest), read_labels(snakemake.input.test_manifest)
     ids = class_ids(data_set_classes(params.train_dataset))

@@ -3,27 +3,44 @@
 import pyarrow as pa
 from job import job
 
-from varc.scoring.funnel import mean_over_samples, predict, read_label_of, read_scores
-from varc.storage import devices, predictions_schema, read_parquet, shard_bounds, total_seconds, write_parquet
+from varc.freshness import MODEL_KEYS, check_agree, check_fresh
+from varc.scoring.funnel import check_images, mean_over_samples, predict, read_label_of, read_scores
+from varc.storage import (
+    devices,
+    image_ids,
+    predictions_schema,
+    provenance,
+    read_parquet,
+    shard_bounds,
+    total_seconds,
+    write_parquet,
+)
 
 with job(snakemake) as log:
-    labels = read_parquet(snakemake.input.manifest)["label"].to_numpy()
+    listed = read_parquet(snakemake.input.manifest)
+    labels, listed_ids = listed["label"].to_numpy(), image_ids(listed)
     label_of = read_label_of(snakemake.input.manifest)
     samples = snakemake.params.samples
     stage_files = [snakemake.input[f"stage{i + 1}"] for i in range(len(samples))]
     shards = len(stage_files[0]) // samples[0]
+    scores = [path for files in stage_files for path in files]
+    check_agree(scores)
+    check_agree([scores[0], *snakemake.input.features, *snakemake.input.tokens], ["vqvae_sha256"])
+    check_fresh([*snakemake.input.features, *snakemake.input.tokens, *dict.fromkeys(scores)])
     schema = predictions_schema(len(samples))
     tables = []
     for shard in range(shards):
         stages = [mean_over_samples([read_scores(path) for path in files[shard::shards]]) for files in stage_files]
         first, end = shard_bounds(len(labels), shard, shards)
+        check_images(stage_files[-1][shard], stages[-1].image_ids, snakemake.input.manifest, listed_ids[first:end])
         tables.append(pa.table(predict(stages, labels[first:end], label_of), schema=schema))
     predictions = pa.concat_tables(tables)
     seconds = {"encoder": total_seconds([*snakemake.input.features, *snakemake.input.tokens])}
     for i, files in enumerate(stage_files):
         before = {path for earlier in stage_files[:i] for path in earlier}  # clean scores that this stage reads again
         seconds[f"stage{i + 1}"] = total_seconds([path for path in files if path not in before])
-    record = {"images": len(predictions), "seconds": seconds, "device": devices(stage_files[-1])}
+    models = {key: provenance(scores[0])[key] for key in MODEL_KEYS}
+    record = {"images": len(predictions), "seconds": seconds, "device": devices(stage_files[-1]), **models}
     write_parquet(
         snakemake.output.predictions, dict(zip(schema.names, predictions.columns, strict=True)), schema, record
     )

@@ -3,21 +3,38 @@
 import pyarrow as pa
 from job import job
 
+from varc.freshness import MODEL_KEYS, check_agree, check_fresh
 from varc.scoring.adaptive import predict_adaptive, read_adaptive
-from varc.scoring.funnel import read_label_of
-from varc.storage import concat_ids, devices, predictions_schema, read_parquet, total_seconds, write_parquet
+from varc.scoring.funnel import check_images, read_label_of
+from varc.storage import (
+    concat_ids,
+    devices,
+    image_ids,
+    predictions_schema,
+    provenance,
+    read_parquet,
+    total_seconds,
+    write_parquet,
+)
 
 with job(snakemake) as log:
-    labels = read_parquet(snakemake.input.manifest)["label"].to_numpy()
-    result, class_ids = read_adaptive(snakemake.input.scores)
-    ids = concat_ids(snakemake.input.features)
+    files = snakemake.input
+    check_agree(files.scores)
+    check_agree([files.scores[0], *files.features, *files.tokens], ["vqvae_sha256"])
+    check_fresh([*files.features, *files.tokens, *files.scores])
+    listed = read_parquet(files.manifest)
+    labels = listed["label"].to_numpy()
+    result, class_ids = read_adaptive(files.scores)
+    ids = concat_ids(files.features)
+    check_images(files.features[0], ids, files.manifest, image_ids(listed))
     schema = predictions_schema(1)
-    label_of = read_label_of(snakemake.input.manifest)
+    label_of = read_label_of(files.manifest)
     predictions = pa.table(predict_adaptive(result, class_ids, ids, labels, label_of), schema=schema)
     seconds = {
-        "encoder": total_seconds([*snakemake.input.features, *snakemake.input.tokens]),
-        "stage1": total_seconds(snakemake.input.scores),
+        "encoder": total_seconds([*files.features, *files.tokens]),
+        "stage1": total_seconds(files.scores),
     }
-    record = {"images": len(predictions), "seconds": seconds, "device": devices(snakemake.input.scores)}
+    models = {key: provenance(files.scores[0])[key] for key in MODEL_KEYS}
+    record = {"images": len(predictions), "seconds": seconds, "device": devices(files.scores), **models}
     columns = dict(zip(schema.names, predictions.columns, strict=True))
     write_parquet(snakemake.output.predictions, columns, schema, record)

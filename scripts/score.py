@@ -5,7 +5,9 @@ from job import compute_device, job, measured, progress
 
 from varc.data.classes import class_ids, data_set_classes
 from varc.device import check_precision
-from varc.models.var import pass_gflops, tokens_at
+from varc.freshness import check_fresh, check_made_with, check_models
+from varc.metrics.closed_form import pass_gflops
+from varc.models.scales import tokens_at
 from varc.models.weights import read_var, read_vqvae
 from varc.scoring.funnel import all_classes, read_candidates
 from varc.scoring.likelihood import score
@@ -26,8 +28,13 @@ with job(snakemake) as log:
     table = read_parquet(snakemake.input.tokens)
     vqvae, vqvae_card = read_vqvae(snakemake.input.vqvae, snakemake.params.vqvae_checkpoint)
     var, card = read_var(snakemake.input.var, snakemake.params.var_checkpoint)
+    check_models(snakemake.input.var, card, snakemake.input.vqvae, vqvae_card["sha256"])
+    check_made_with([snakemake.input.tokens], "vqvae_sha256", vqvae_card["sha256"], snakemake.input.vqvae)
     ids = image_ids(table)
+    check_fresh([snakemake.input.tokens])
     if snakemake.input.candidates:
+        check_fresh([snakemake.input.candidates])
+        check_made_with([snakemake.input.candidates], "var_sha256", card["sha256"], snakemake.input.var)
         candidates = read_candidates(snakemake.input.candidates, ids)
     else:
         candidates = all_classes(class_ids(data_set_classes(snakemake.params.dataset)), len(ids), card)

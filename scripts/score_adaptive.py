@@ -8,6 +8,7 @@ from job import compute_device, job, measured
 
 from varc.data.classes import class_ids, data_set_classes
 from varc.errors import InputError
+from varc.freshness import check_fresh, check_made_with, check_models, check_value
 from varc.models.weights import read_var, read_vqvae
 from varc.scoring.funnel import all_classes
 from varc.scoring.progressive import adaptive_scores
@@ -29,7 +30,12 @@ with job(snakemake) as log:
     ids = image_ids(tables[0])
     vqvae, vqvae_card = read_vqvae(snakemake.input.vqvae, snakemake.params.vqvae_checkpoint)
     var, card = read_var(snakemake.input.var, snakemake.params.var_checkpoint)
-    found = json.loads(Path(snakemake.input.thresholds).read_text())["thresholds"]
+    check_models(snakemake.input.var, card, snakemake.input.vqvae, vqvae_card["sha256"])
+    check_made_with(snakemake.input.tokens, "vqvae_sha256", vqvae_card["sha256"], snakemake.input.vqvae)
+    check_fresh(snakemake.input.tokens)
+    calibrated = json.loads(Path(snakemake.input.thresholds).read_text())
+    check_value(snakemake.input.thresholds, "var_sha256", calibrated, card["sha256"], snakemake.input.var)
+    found = calibrated["thresholds"]
     thresholds = np.array([np.inf if t is None else t for t in found])
     candidates = all_classes(class_ids(data_set_classes(snakemake.params.dataset)), len(ids), card)
     with measured(device, len(ids), log) as record:

@@ -1,7 +1,9 @@
 """The shapes of a model, from its config entry."""
 
+import dataclasses
 from typing import Any
 
+from varc.metrics.closed_form import Shape
 from varc.models.public import read_state, var_shape, vqvae_shape
 from varc.models.var import VARConfig
 from varc.models.vqvae import VQVAEConfig
@@ -46,3 +48,9 @@ def model_configs(shape: dict[str, Any]) -> tuple[VQVAEConfig, VARConfig]:
     var = var_shape(var_file, read_state(var_file), shape.get("patch_nums"))
     groups = shape.get("norm_groups", 32)
     return vqvae_shape(vqvae_file, read_state(vqvae_file), var.patch_nums, groups), var
+
+
+def model_shape(shape: dict[str, Any]) -> Shape:
+    """The shape of a model as plans take it; see model_configs."""
+    vqvae, var = model_configs(shape)
+    return Shape.of({"vqvae": dataclasses.asdict(vqvae), "var": dataclasses.asdict(var)})

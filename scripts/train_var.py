@@ -9,6 +9,7 @@ from shapes import var_config
 
 from varc.data.classes import class_ids, data_set_classes
 from varc.device import device_name
+from varc.freshness import check_made_with
 from varc.models.checkpoints import load_vqvae, save_model
 from varc.storage import read_labels, read_samples
 from varc.training.curves import plot_curve, write_curve
@@ -19,6 +20,7 @@ with job(snakemake) as log:
     train = snakemake.params.train
     vqvae, vqvae_card = load_vqvae(snakemake.input.vqvae)
     labels = torch.from_numpy(read_labels(snakemake.input.manifest))
+    check_made_with(snakemake.input.tokens, "vqvae_sha256", vqvae_card["sha256"], snakemake.input.vqvae)
     samples = read_samples(list(snakemake.input.tokens), train["samples"])
     tokens = torch.from_numpy(np.stack(samples).astype(np.int64))
     num_classes = class_ids(data_set_classes(snakemake.params.dataset))[-1] + 1

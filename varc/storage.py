@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 import varc
 from varc.errors import InputError
+from varc.origin import origin
 
 ROWS_PER_GROUP = 10_000
 PROVENANCE = b"varc"
@@ -128,10 +129,14 @@ def column_matrix(table: pa.Table, column: str) -> NDArray[Any]:
 
 
 def write_parquet(path: str | Path, columns: dict[str, Any], schema: pa.Schema, provenance: dict[str, Any]) -> None:
-    """Writes columns as one Parquet file, whole or not at all, with the package's version added to its provenance."""
+    """Writes columns as one Parquet file, whole or not at all.
+
+    Its provenance gets the package's version, and what the job's files are made from (see varc.origin.begin_job).
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"version": varc.__version__, **provenance}, sort_keys=True)
+    made_from = {"made_from": found} if (found := origin.get()()) else {}
+    text = json.dumps({"version": varc.__version__, **made_from, **provenance}, sort_keys=True)
     table = pa.table(columns, schema=schema.with_metadata({PROVENANCE: text.encode()}))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -9,7 +9,7 @@ from varc.models.architectures import ARCHITECTURES
 from workflow.naming import explanations, finetuning, image_size, origin, patch_nums
 
 BUDGETED = {"lime", "kernel_shap", "gradient_shap"}
-ANY_READER = {"classes", "size", "resize", "border", "ids", "per_class"}
+ANY_READER = {"classes", "size", "resize", "border", "ids", "per_class", "images"}
 PICTURES = {"root", "classes", "size"}
 READER_KEYS = {  # required, optional
     "digits": ({"split"}, ANY_READER),

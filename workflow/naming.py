@@ -25,7 +25,7 @@ SHAPE_KEYS = {  # of a model that is trained here
 }
 
 
-PUBLIC_NORM_GROUPS = 32
+PUBLIC_NORM_GROUPS, PUBLIC_IMAGE_SIZE = 32, 256
 
 
 class Stage(NamedTuple):

@@ -7,6 +7,7 @@ NEEDS = {
     "train_var": (16_000, 480),
     "finetune": (32_000, 720),
     "sample": (16_000, 30),
+    "measure_rates": (16_000, 30),
     "encode": (16_000, 60),
     "tokenize": (16_000, 60),
     "score": (16_000, 120),

@@ -1,7 +1,11 @@
 import pytest
+import torch
 
+from varc.metrics.closed_form import Shape, encoder_gflops, pass_gflops, var_parameters
 from varc.metrics.flops import encoder_cost, pass_cost
-from varc.models.var import VARConfig, pass_gflops, tokens_at
+from varc.models.architectures import ARCHITECTURES
+from varc.models.scales import tokens_at
+from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import VQVAEConfig
 
 PUBLIC = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)
@@ -50,30 +54,20 @@ def test_published_figure_of_the_encoder():
     assert encoder_cost(VQVAEConfig()) == pytest.approx((107.313627136 + 0.25165824 + 0.301056, 0.0), abs=1e-8)
 
 
-def encoder_formula(config):
-    """Convolutions, GroupNorm at 5 per number, and attention's two products, layer by layer."""
-    total, side, channels = 0, config.image_size, config.ch
-    total += side**2 * 9 * 3 * channels
-
-    def block(a, b):
-        return side**2 * (5 * a + 9 * a * b + 5 * b + 9 * b * b + (a * b if a != b else 0))
-
-    def attention(c):
-        return side**2 * (5 * c + 3 * c * c + c * c) + 2 * side**4 * c
-
-    for i, mult in enumerate(config.ch_mult):
-        last = i == len(config.ch_mult) - 1
-        for _ in range(config.num_res_blocks):
-            total += block(channels, config.ch * mult) + (attention(config.ch * mult) if last else 0)
-            channels = config.ch * mult
-        if not last:
-            side //= 2
-            total += side**2 * 9 * channels**2
-    total += 2 * block(channels, channels) + attention(channels)
-    total += side**2 * (5 * channels + 9 * channels * config.z_channels + 9 * config.z_channels**2)
-    return total / 1e9
+@pytest.mark.parametrize("config", [DIGITS, VQVAEConfig((1, 3), 8, (1, 2, 2), 2, 4, 16, 4)])
+def test_the_encoder_is_the_closed_formula(config):
+    assert encoder_cost(config).gflops == pytest.approx(encoder_gflops(config), rel=1e-12)
 
 
-def test_the_encoder_is_the_closed_formula():
-    assert encoder_cost(DIGITS).gflops == pytest.approx(encoder_formula(DIGITS), rel=1e-12)
-    assert encoder_formula(VQVAEConfig()) == pytest.approx(107.866341376, abs=1e-8)
+def test_the_closed_formulas_take_the_shapes_of_a_config():
+    assert encoder_gflops(Shape.of(ARCHITECTURES["var_d16"])) == pytest.approx(107.866341376, abs=1e-8)
+    assert pass_gflops(Shape.of(ARCHITECTURES["var_d16"]), 10) == pytest.approx(139.97113344, abs=1e-8)
+    d36 = var_config(36, PUBLIC_512, shared_adaln=True)
+    assert pass_gflops(Shape.of(ARCHITECTURES["var_d36"]), 7) == pass_gflops(d36, 7)
+
+
+@pytest.mark.parametrize("config", [var_config(16), var_config(36, PUBLIC_512, shared_adaln=True)])
+def test_parameters_are_those_of_the_module_but_for_biases(config):
+    with torch.device("meta"):
+        count = sum(p.numel() for p in VAR(config).parameters())
+    assert var_parameters(config, config.num_classes) == pytest.approx(count, rel=1e-3)

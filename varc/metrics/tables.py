@@ -156,3 +156,13 @@ def with_published(table: pd.DataFrame, published: str | Path | None, columns: d
     figures = pd.read_csv(published)[["dataset", "classifier", *columns]].rename(columns=columns)
     merged = table.merge(figures, on=["dataset", "classifier"], how="left", validate="many_to_one")
     return table if merged[list(columns.values())].isna().all(axis=None) else merged
+
+
+def with_plan(cost: pd.DataFrame, plan: str | Path | None) -> pd.DataFrame:
+    """Measured costs beside those of a plan.csv, by dataset, classifier and stage; as they are for None."""
+    if plan is None:
+        return cost
+    keys = ["dataset", "classifier", "stage"]
+    planned = pd.read_csv(plan).set_index(keys)["device_hours"] * 3600
+    merged = cost.join(planned.rename("planned_seconds"), on=keys)
+    return merged.assign(of_plan=merged["device_seconds"] / merged["planned_seconds"])

@@ -5,12 +5,13 @@ L tokens, C width, H heads, D = C / H, V codebook entries.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from varc.models.scales import tokens_at
 
 MAX_LOG_SCALE = math.log(100)
 
@@ -32,24 +33,6 @@ class VARConfig:
     def num_tokens(self) -> int:
         """Tokens of an image at all scales."""
         return tokens_at(self.patch_nums, len(self.patch_nums))
-
-
-def tokens_at(patch_nums: Sequence[int], scales: int) -> int:
-    """Tokens in the first `scales` scales."""
-    return sum(p * p for p in patch_nums[:scales])
-
-
-def pass_gflops(config: VARConfig, scales: int) -> float:
-    """GFLOPs of a forward pass of one class over the first scales, in fvcore's convention, by a closed formula.
-
-    Per token the linear layers (12 C^2 a block, V C for the head) and 4 per number of each LayerNorm; adaLN once.
-    varc.metrics.flops counts the same on the module; tests hold the two together.
-    """
-    L, first = tokens_at(config.patch_nums, scales), config.patch_nums[0] ** 2
-    C, V, d = config.width, config.vocab_size, config.depth
-    per_token = d * (12 * C * C + 2 * 4 * C) + 4 * C + V * C
-    adaln = (1 if config.shared_adaln else d) * 6 * C * C + 2 * C * C
-    return (L * per_token + (L - first) * config.z_channels * C + adaln) / 1e9
 
 
 class SelfAttention(nn.Module):

@@ -7,14 +7,17 @@ settled. varc/scoring/progressive.py computes what is asked for here.
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from varc.scoring.funnel import as_labels, read_per_scale, read_scores
-from varc.storage import column_matrix, provenance, read_labels, read_parquet
+from varc.errors import InputError
+from varc.freshness import check_agree
+from varc.scoring.funnel import Scores, as_labels, check_images, read_per_scale, read_scores
+from varc.storage import column_matrix, image_ids, provenance, read_parquet
 
 SMALLEST_SHAPE = 0.05
 SETTLED = 2.0  # standard errors that the mean margin must be away from 0
@@ -138,24 +141,40 @@ def read_full_scores(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.integer]]:
     """Scores of all classes at all scales: per_scale of the clean sample (N, M, K), log-likelihoods of all samples
     (S, N, M), and the class_ids (M,). paths: of each sample, the clean one first, all shards; images: N in all."""
+    return stacked(scores_of_samples(paths, images), paths)
+
+
+def stacked(
+    samples: list[list[Scores]], paths: Sequence[str | Path]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.integer]]:
+    """What read_full_scores returns, from the scores of its files."""
+    log_likelihood = [np.concatenate([shard.log_likelihood for shard in sample]) for sample in samples]
+    per_scale = np.concatenate([read_per_scale(path) for path in paths[: len(samples[0])]])
+    return per_scale, np.stack(log_likelihood), samples[0][0].class_ids[0]
+
+
+def scores_of_samples(paths: Sequence[str | Path], images: int) -> list[list[Scores]]:
+    """Of each sample the scores of its shards; see read_full_scores. Raises InputError for another number of images."""
     scores = [read_scores(path) for path in paths]
-    per_shard = [len(part.image_ids) for part in scores]
-    shards = next(n for n in range(1, len(paths) + 1) if sum(per_shard[:n]) == images)
-    samples = [
-        np.concatenate([part.log_likelihood for part in scores[i : i + shards]]) for i in range(0, len(paths), shards)
-    ]
-    per_scale = np.concatenate([read_per_scale(path) for path in paths[:shards]])
-    return per_scale, np.stack(samples), scores[0].class_ids[0]
+    so_far = list(accumulate(len(part.image_ids) for part in scores))
+    if images not in so_far or len(paths) % (shards := so_far.index(images) + 1):
+        raise InputError(f"{paths[0]} and its shards hold other than {images} images; delete them and run again")
+    return [scores[i : i + shards] for i in range(0, len(paths), shards)]
 
 
 def read_labelled_scores(
     manifest: str | Path, paths: Sequence[str | Path]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.integer]]:
     """per_scale and samples as read_full_scores has them, and the position (N,) of each image's label among the
-    classes."""
-    labels = read_labels(manifest)
-    per_scale, samples, class_ids = read_full_scores(paths, len(labels))
-    return per_scale, samples, np.searchsorted(class_ids, labels)
+    classes. Raises InputError for scores of other images than the manifest's, or of several models."""
+    listed = read_parquet(manifest, ["image_id", "label"])
+    labels, ids = listed["label"].to_numpy(), image_ids(listed)
+    check_agree(paths)
+    samples = scores_of_samples(paths, len(ids))
+    for sample in samples:
+        check_images(paths[0], np.concatenate([shard.image_ids for shard in sample]), manifest, ids)
+    per_scale, log_likelihood, class_ids = stacked(samples, paths)
+    return per_scale, log_likelihood, np.searchsorted(class_ids, labels)
 
 
 def read_adaptive(paths: Sequence[str | Path]) -> tuple[AdaptiveScores, NDArray[np.integer]]:

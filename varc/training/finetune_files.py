@@ -18,6 +18,7 @@ import torch.distributed as dist
 
 from varc.device import device_name, peak_memory, pick_device
 from varc.errors import InputError
+from varc.freshness import check_made_with, check_models
 from varc.models.checkpoints import Card, save_model
 from varc.models.var import VAR
 from varc.models.weights import read_var, read_vqvae
@@ -40,6 +41,9 @@ def finetune_files(request: dict[str, Any], report: Callable[[str], None] = prin
     first = not dist.is_initialized() or dist.get_rank() == 0
     vqvae, vqvae_card = read_vqvae(request["vqvae"], request["vqvae_checkpoint"])
     var, card = read_var(request["var"], request["var_checkpoint"])
+    check_models(request["var"], card, request["vqvae"], vqvae_card["sha256"])
+    made = [*request["tokens"], *(request["validation"] or {}).get("tokens", [])]
+    check_made_with(made, "vqvae_sha256", vqvae_card["sha256"], request["vqvae"])
     tokens = np.stack(read_samples(request["tokens"], request["settings"]["samples"]))
     labels = read_labels(request["manifest"])
     validation = None

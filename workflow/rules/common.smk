@@ -5,6 +5,8 @@ import re
 
 from snakemake.exceptions import WorkflowError
 
+from varc.errors import InputError
+from varc.planning import images_at_once, kind
 from workflow.checks import ConfigError, check, in_order
 from workflow.imports import code_inputs
 from workflow.naming import (
@@ -12,6 +14,7 @@ from workflow.naming import (
     CANDIDATES,
     METHOD,
     NOISE,
+    PUBLIC_IMAGE_SIZE,
     PUBLIC_NORM_GROUPS,
     ROLE,
     SIGMA,
@@ -34,6 +37,7 @@ from workflow.naming import (
     vqvae_owner,
 )
 from workflow.needs import needs
+from workflow.planning import PlanError, config_rate, image_count, known_shards, noted_shards, run_works
 from workflow.sources import absent, file_sha256, stamp, unfit_weights
 
 try:
@@ -43,7 +47,14 @@ except ConfigError as error:
 
 config = in_order(config)
 RUN = f"results/{config['run']}"
-SHARDS = config["shards"]
+GIVEN_IMAGES = {name: entry.pop("images", None) for name, entry in config["datasets"].items()}  # for plans alone
+RATES, PLAN = f"{RUN}/rates.json", f"{RUN}/tables/plan.csv"
+SHARDS_NOTE = f"{RUN}/shards.json"
+try:
+    KNOWN_SHARDS = known_shards(config, GIVEN_IMAGES, RATES, SHARDS_NOTE)
+except (PlanError, InputError) as error:
+    raise WorkflowError(f"{CONFIG_NAME}: {error}") from None
+SHARDS = KNOWN_SHARDS or 1
 PAIRS = sorted({(d, c) for entry in config["evaluate"] for d in entry["datasets"] for c in entry["classifiers"]})
 MODELS = sorted({config["classifiers"][c]["model"] for _, c in PAIRS})
 TRAINED = [name for name, entry in config["models"].items() if "train" in entry]
@@ -85,6 +96,7 @@ localrules:  # all that needs no GPU: seconds of work, and no job of a cluster's
     control,
     explanation,
     gallery,
+    plan,
 
 
 wildcard_constraints:
@@ -210,15 +222,21 @@ def check_sources():
     )
     if message:
         raise WorkflowError(f"{CONFIG_NAME}: {message}")
-    note = f"{RUN}/shards.json"
-    before = json.load(open(note))["shards"] if os.path.exists(note) else SHARDS
+    if {rule for rule, _ in jobs} <= {"manifest", "measure_rates", "plan"}:
+        return  # what does not depend on the number of shards
+    if KNOWN_SHARDS is None:
+        raise WorkflowError(
+            f"{CONFIG_NAME}: shards: auto needs a rate; run `snakemake plan` with this config on the device that will "
+            f"compute, or set gflops_per_second"
+        )
+    before = noted_shards(SHARDS_NOTE) or SHARDS
     if before != SHARDS:
         raise WorkflowError(
             f"{CONFIG_NAME}: shards is {SHARDS}, but {RUN} was made with {before}; "
             f"set shards back to {before}, or choose another name for run, or delete {RUN}"
         )
     os.makedirs(RUN, exist_ok=True)
-    with open(note, "w") as file:
+    with open(SHARDS_NOTE, "w") as file:
         json.dump({"shards": SHARDS}, file)
 
 

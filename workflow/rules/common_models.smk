@@ -74,6 +74,11 @@ def checkpoint(model, part):
     return known
 
 
+def encode_batch(wildcards):
+    """How many images are encoded or tokenised at a time: fewer of large ones."""
+    return images_at_once(image_size(config["models"], model_of(wildcards)) or PUBLIC_IMAGE_SIZE)
+
+
 def num_scales(model):
     return len(patch_nums(config["models"], model))
 

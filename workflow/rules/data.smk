@@ -29,7 +29,7 @@ rule encode:
         "../envs/varc.yaml"
     resources:
         **needs("encode"),
-        batch_size=256,
+        batch_size=encode_batch,
         device="auto",
         gpu=1,
         shards=SHARDS,
@@ -53,7 +53,7 @@ rule tokenize:
         "../envs/varc.yaml"
     resources:
         **needs("tokenize"),
-        batch_size=256,
+        batch_size=encode_batch,
         device="auto",
         gpu=1,
     params:

@@ -46,6 +46,7 @@ rule cost:
     input:
         gflops=rules.gflops.output.csv,
         predictions=[f"{RUN}/predictions/{classifier}/{dataset}.parquet" for dataset, classifier in PAIRS],
+        plan=PLAN if os.path.exists(PLAN) else [],
         code=code("cost"),
     output:
         csv=report("results/{run}/tables/cost.csv", category="Tables", caption="../report/cost.rst"),

@@ -1,0 +1,48 @@
+"""Plan a run: what its jobs will take, from the config and a device's rate."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from job import job
+from shapes import model_shape
+
+from varc.metrics.tables import write_table
+from varc.planning import Work, given, measured, number_of_shards, plan_rows
+from varc.storage import provenance
+
+CAPTION = (
+    "What the run will take, before it: encoder and tokens, and each stage's scores; works that classifiers share are "
+    "counted for each, and once for all. Not planned: training, fine-tuning, explanations, incremental learning. "
+    "gflops: as fvcore counts, without scores that are there already; an adaptive stage at its most. device_hours: "
+    "computation alone. minutes_per_job, memory_bytes: of the longest and of the largest job. images_per_job: that "
+    "make the longest job 20 minutes. parquet_bytes: on disk."
+)
+
+
+def image_counts():
+    """Images of each data set: what the config tells, else what the manifest lists."""
+    counts = dict(snakemake.params.images)
+    unknown = [name for name, count in counts.items() if count is None]
+    for name, path in zip(unknown, snakemake.input.manifests, strict=True):
+        counts[name] = provenance(path)["images"]
+    return counts
+
+
+with job(snakemake) as log:
+    params = snakemake.params
+    device, rate = "given", params.gflops_per_second and given(params.gflops_per_second)
+    if rate is None:
+        record = json.loads(Path(snakemake.input.rates).read_text())
+        device, rate = record["device"], measured(record)
+    works = [Work(*work) for work in params.works]
+    shapes = {name: model_shape(shape) for name, shape in params.shapes.items()}
+    images = image_counts()
+    shards = params.shards
+    if shards == "auto":
+        shards = number_of_shards(works, shapes, images, rate)
+    table = pd.DataFrame(plan_rows(works, shapes, images, shards, rate))
+    table.insert(3, "device", device)
+    write_table(table, snakemake.output.csv, snakemake.output.markdown, CAPTION)
+    print(Path(snakemake.output.markdown).read_text())
+    log.info("%d shards; %.3g device-hours in all", shards, table["device_hours"].iloc[-1])

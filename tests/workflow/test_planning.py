@@ -1,0 +1,104 @@
+"""Plans: the works of a config are the jobs of its graph, and shards: auto follows from them."""
+
+import copy
+import json
+
+import pandas as pd
+import pytest
+import yaml
+from snakemake_runs import ROOT, copy_project, default_config, plan, snakemake, write_config
+
+from varc.data.classes import data_set_classes
+from varc.data.manifest import manifest
+from workflow.planning import DIGITS_IMAGES, PlanError, auto_shards, image_count
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return copy_project(tmp_path_factory.mktemp("plan") / "project")
+
+
+def read_config(name):
+    return yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())
+
+
+def planned(project, config):
+    """tables/plan.csv of a config with a given rate: no data, no weights."""
+    name = write_config(project, {"gflops_per_second": 20000, **config})
+    run = snakemake(project, "plan", "--configfile", name)
+    assert run.code == 0, run.output
+    return pd.read_csv(project / "results" / config["run"] / "tables" / "plan.csv"), run.output
+
+
+@pytest.mark.parametrize("name", ["config", "digits_adaptive", "imagenet100"])
+def test_the_planned_jobs_are_those_of_the_graph(project, name):
+    config = read_config(name)
+    table, _ = planned(project, config)
+    jobs = plan(project, "--configfile", f"config/{name}.yaml").jobs
+    scoring = sum(jobs[rule] for rule in ("encode", "tokenize", "score", "score_adaptive"))
+    assert table["jobs"].iloc[-1] == scoring
+    assert table["passes"].iloc[-1] > 0
+
+
+def test_imagenet_is_planned_at_d16_and_d30_with_nothing_at_hand(project):
+    hours = {}
+    for depth in ("var_d16", "var_d30"):
+        config = read_config("imagenet1k")
+        for model in config["models"].values():
+            model["architecture"] = depth
+        table, output = planned(project, config | {"run": depth})
+        assert "| imagenet1k | varc | stage1 |" in output  # printed as well
+        table = table.set_index(["classifier", "stage"])
+        assert (table["images"] == 50_000).all()
+        hours[depth] = table["device_hours"]
+    expected = 50_000 * (1000 * 139.97113344) / 20_000 / 3600
+    assert hours["var_d16"]["varc", "stage1"] == pytest.approx(expected, rel=1e-6)
+    assert hours["var_d16"]["varc", "total"] / hours["var_d16"]["a_varc_plus", "total"] == pytest.approx(6.6, abs=0.1)
+    assert hours["var_d30"]["varc", "stage1"] / hours["var_d16"]["varc", "stage1"] == pytest.approx(6.5, abs=0.1)
+
+
+def test_auto_takes_the_shards_of_the_plan_and_keeps_them(project):
+    config = read_config("imagenet100") | {"run": "auto", "shards": "auto", "gflops_per_second": 20000}
+    config["evaluate"][0]["classifiers"] = ["varc"]
+    found = plan(project, "--configfile", write_config(project, config)).jobs
+    assert found["encode"] == found["score"] == 3  # 5,000 x 14,000 GFLOPs at 20,000 a second are 58 minutes
+    (project / "results" / "auto").mkdir(parents=True, exist_ok=True)
+    (project / "results" / "auto" / "shards.json").write_text(json.dumps({"shards": 5}))
+    config["gflops_per_second"] = 1
+    assert plan(project, "--configfile", write_config(project, config)).jobs["encode"] == 5
+
+
+def test_auto_without_a_rate_plans_but_does_not_run(project):
+    config = default_config(project) | {"run": "no_rate", "shards": "auto"}
+    name = write_config(project, config)
+    assert plan(project, "--configfile", name).jobs["score"] == 18
+    run = snakemake(project, "--configfile", name)
+    assert run.code != 0 and "shards: auto needs a rate; run `snakemake plan`" in run.output
+
+
+def test_images_are_counted_from_the_config(project):
+    for split, count in DIGITS_IMAGES.items():
+        spec = {"reader": "digits", "split": split}
+        assert len(manifest(spec, data_set_classes(spec))[0]) == count == image_count(spec, None)
+        assert image_count({**spec, "per_class": 3}, None) == 30
+        assert image_count({**spec, "ids": "some.txt"}, None) is None
+    folder = {"reader": "image_folder", "root": "x", "classes": str(ROOT / "config/classes/imagenet100.csv")}
+    assert image_count(folder, None) is None
+    assert image_count({**folder, "per_class": 50}, None) == 5000
+    assert image_count(folder, 7) == 7
+
+
+def test_auto_names_what_the_config_does_not_tell(tmp_path):
+    config = read_config("imagenet100") | {"shards": "auto", "gflops_per_second": 1e4}
+    for spec in config["datasets"].values():
+        spec["classes"] = str(ROOT / spec["classes"])
+    for entry in config["classifiers"].values():
+        for stage in entry["funnel"]:
+            stage.setdefault("precision", "float32")
+    with pytest.raises(PlanError, match="datasets: imagenet100: images is missing"):
+        auto_shards(config, {"imagenet100": None}, "absent")
+    unknown = copy.deepcopy(config)
+    for model in unknown["models"].values():
+        del model["architecture"]
+    with pytest.raises(PlanError, match=r"models: .*: architecture is missing"):
+        auto_shards(unknown, {"imagenet100": 5000}, "absent")

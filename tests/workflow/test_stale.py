@@ -1,0 +1,124 @@
+"""Files that do not belong together are refused, where Snakemake alone would take them."""
+
+import copy
+import json
+import os
+import shutil
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from snakemake_runs import copy_project, default_config, snakemake, write_config
+
+FUNNEL = [{"scales": 2, "keep": 3}, {"scales": 4, "keep": 1}]
+CANDIDATES = "candidates/{}/digits/2x1-keep3/0.parquet"
+SCORES = "scores/{}/digits/2x1-keep3/scales4/clean/0.parquet"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """Two models that share a VQ-VAE, hardly trained, with a funnel each."""
+    folder = copy_project(tmp_path_factory.mktemp("stale") / "project")
+    config = default_config(folder)
+    train = config["models"]["base"]["train"]
+    train["vqvae"]["steps"] = train["var"]["steps"] = 2
+    train["var"]["samples"] = 1
+    other = copy.deepcopy(train) | {"vqvae": "base"}
+    other["var"]["steps"] = 3
+    config["datasets"]["digits"]["split"] = "validation"
+    config |= {
+        "run": "stale",
+        "shards": 1,
+        "models": {"base": {"train": train}, "other": {"train": other}},
+        "classifiers": {name: {"model": name, "funnel": FUNNEL} for name in ("base", "other")},
+        "evaluate": [{"datasets": ["digits"], "classifiers": ["base", "other"]}],
+    }  # fmt: skip
+    del config["ablation"]
+    write_config(folder, config)
+    targets = [f"results/stale/predictions/{name}/digits.parquet" for name in ("base", "other")]
+    run = snakemake(folder, *targets, "--configfile", "changed.yaml")
+    assert run.code == 0, run.output
+    return folder
+
+
+def results(project):
+    return project / "results" / "stale"
+
+
+def rewrite(path, change):
+    """The same table with another provenance."""
+    table = pq.read_table(path)
+    record = json.loads(table.schema.metadata[b"varc"])
+    change(record)
+    pq.write_table(table.replace_schema_metadata({b"varc": json.dumps(record).encode()}), path)
+
+
+def refusal(project, target, changed, change):
+    """The message of a job that finds a changed file; everything is as before afterwards, and up to date."""
+    path = results(project) / changed
+    kept = path.with_suffix(".kept")
+    shutil.copy2(path, kept)
+    others = {p: (p.read_bytes(), os.stat(p)) for p in results(project).rglob("*.parquet") if p != path}
+    try:
+        change(path)
+        run = snakemake(project, f"results/stale/{target}", "--configfile", "changed.yaml", "--rerun-triggers", "mtime")
+    finally:
+        os.replace(kept, path)
+        for other, (content, stat) in others.items():
+            if not other.exists():
+                other.write_bytes(content)
+                os.utime(other, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert run.code != 0 and "Traceback" not in run.output, run.output
+    return run.output
+
+
+def test_every_file_says_what_it_is_made_from(project):
+    for path in results(project).rglob("*.parquet"):
+        record = json.loads(pq.read_schema(path).metadata[b"varc"])
+        made_from = record["made_from"]
+        assert made_from["rule"] and made_from["wildcards"] and made_from["code"] and record["version"], path
+        for name in made_from["inputs"]:
+            assert (project / name).is_file() and not name.endswith((".py", ".safetensors")), path
+    made = json.loads(pq.read_schema(results(project) / SCORES.format("base")).metadata[b"varc"])["made_from"]
+    assert set(made["inputs"]) == {
+        "results/stale/tokens/base/digits/clean/0.parquet",
+        "results/stale/" + CANDIDATES.format("base"),
+    }
+
+
+def test_candidates_of_another_model_are_refused(project):
+    theirs = results(project) / CANDIDATES.format("base")
+    output = refusal(
+        project, SCORES.format("other"), CANDIDATES.format("other"), lambda path: shutil.copy(theirs, path)
+    )
+    assert "candidates/other/digits/2x1-keep3/0.parquet: var_sha256 is" in output
+    assert "but that of results/stale/models/other/var.safetensors is" in output
+
+
+def test_tokens_of_another_vqvae_are_refused(project):
+    output = refusal(
+        project,
+        "scores/base/digits/all/scales2/clean/0.parquet",
+        "tokens/base/digits/clean/0.parquet",
+        lambda path: rewrite(path, lambda record: record.update(vqvae_sha256="0" * 64)),
+    )
+    assert (
+        "tokens/base/digits/clean/0.parquet: vqvae_sha256 is 000000000000, but that of results/stale/models/base"
+        in output
+    )
+
+
+def test_scores_of_other_tokens_are_refused(project):
+    def change(path):
+        before = os.stat(path)
+        rewrite(path, lambda record: record.update(seed=5))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # so that Snakemake sees no change
+
+    prediction = results(project) / "predictions/base/digits.parquet"
+    known = pd.read_parquet(prediction)
+    prediction.unlink()
+    output = refusal(project, "predictions/base/digits.parquet", "tokens/base/digits/clean/0.parquet", change)
+    assert "scales4/clean/0.parquet: made from results/stale/tokens/base/digits/clean/0.parquet with SHA-256" in output
+    run = snakemake(project, "results/stale/predictions/base/digits.parquet", "--configfile", "changed.yaml")
+    assert run.code == 0, run.output
+    assert pd.read_parquet(prediction).equals(known)

@@ -1,0 +1,64 @@
+"""Refuses files that do not belong together: each message names both, what was found, and what to do."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from varc.errors import InputError
+from varc.origin import file_digest
+from varc.storage import provenance
+
+MODEL_KEYS = ("vqvae_sha256", "var_sha256")
+
+
+def check_made_with(paths: Iterable[str | Path], key: str, expected: Any, other: str | Path) -> None:
+    """Raises InputError for a file whose provenance has another `key` than `other`, the file that has the expected."""
+    for path in paths:
+        check_value(path, key, provenance(path), expected, other)
+
+
+def check_value(path: str | Path, key: str, record: dict[str, Any], expected: Any, other: str | Path) -> None:
+    """Raises InputError where the record of the file `path` has another `key` than `other`; see check_made_with."""
+    found = record.get(key)
+    if found != expected:
+        raise InputError(
+            f"{path}: {key} is {short(found)}, but that of {other} is {short(expected)}; delete {path} and run the "
+            f"same command again"
+        )
+
+
+def check_agree(paths: Sequence[str | Path], keys: Sequence[str] = MODEL_KEYS) -> None:
+    """Raises InputError where files that must be of the same models are not."""
+    for key in keys:
+        check_made_with(paths[1:], key, provenance(paths[0]).get(key), paths[0])
+
+
+def check_fresh(paths: Iterable[str | Path]) -> None:
+    """Raises InputError for a file that was made from another content of a file than the one there now."""
+    digests: dict[str, str] = {}
+    for path in paths:
+        for made_from, digest in provenance(path).get("made_from", {}).get("inputs", {}).items():
+            if not Path(made_from).is_file():
+                continue
+            if made_from not in digests:
+                digests[made_from] = file_digest(made_from)
+            if digests[made_from] != digest:
+                raise InputError(
+                    f"{path}: made from {made_from} with SHA-256 {short(digest)}, which is {short(digests[made_from])} "
+                    f"now; delete {path} and run the same command again"
+                )
+
+
+def check_models(var_path: str | Path, var_card: dict[str, Any], vqvae_path: str | Path, vqvae_sha256: str) -> None:
+    """Raises InputError for a VAR that was trained on the tokens of another VQ-VAE. Public weights do not tell."""
+    trained_on = var_card.get("vqvae_sha256", vqvae_sha256)
+    if trained_on != vqvae_sha256:
+        raise InputError(
+            f"{var_path}: trained on tokens of the VQ-VAE {short(trained_on)}, but {vqvae_path} is "
+            f"{short(vqvae_sha256)}; delete {var_path} and run the same command again"
+        )
+
+
+def short(value: Any) -> str:
+    """The first 12 digits of a SHA-256; other values as they are."""
+    return value[:12] if isinstance(value, str) else str(value)

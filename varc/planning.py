@@ -1,0 +1,196 @@
+"""What a run will cost: passes, GFLOPs, device time, memory and disk of its jobs, from shapes and counts alone.
+
+Imports no torch: the pipeline reads its number of shards from here when it builds its graph. A Work is all that one
+rule does for one data set and one kind of sample; classifiers that share files share it.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from varc.errors import InputError
+from varc.metrics.closed_form import (
+    adaln_weights,
+    encoder_gflops,
+    image_size,
+    pass_gflops,
+    quantizer_gflops,
+    var_parameters,
+)
+from varc.models.scales import tokens_at
+
+JOB_SECONDS = 20 * 60.0  # of the longest job, where the number of shards is chosen: 10 to 30 minutes are wanted
+MOST_IMAGES = 256  # that are encoded or tokenised at a time
+FLOAT = 4  # bytes
+PROCESS_BYTES = 450e6  # Python, torch and pyarrow, before any model or data
+FEATURE_BYTES = 3.95  # on disk: a float32 of features
+SCORE_BYTES = 6.8  # a float64 that is a sum of float32, as log-likelihoods are: 6 to 7.6, the more tokens the more
+TOKEN_BYTES = 1.05 / 8  # per bit of a token
+BATCH_NUMBERS = 2**20  # tokens x width in a batch of score on the CPU
+HEAD_ROWS = 1024  # positions whose logits exist at a time
+
+
+class Work(NamedTuple):
+    """All jobs of one rule that fill one folder of results: one per shard."""
+
+    dataset: str
+    classifier: str
+    stage: str  # encoder, stage1, stage2, ...: as in tables/gflops.csv
+    rule: str
+    model: str
+    folder: str  # what is written: equal for classifiers that share it
+    scales: int = 0
+    precision: str = "float32"
+    candidates: int = 0  # per image
+    samples: int = 1  # of each candidate; above 1 for an adaptive stage alone, which is planned at its most
+
+
+class Kind(NamedTuple):
+    """What a device's rate depends on."""
+
+    rule: str
+    model: str
+    scales: int
+    precision: str
+
+
+class Cost(NamedTuple):
+    """Of one image. gflops: in fvcore's convention, and for `tokenize` of the quantiser."""
+
+    passes: int
+    gflops: float
+    parquet_bytes: float
+
+
+class Speed(NamedTuple):
+    """A device's speed at a kind of work: its rate, and what the first call of a job takes beyond it."""
+
+    gflops_per_second: float
+    seconds_per_job: float = 0.0
+
+
+Rate = Callable[[Kind], Speed]
+RATED_AS = {"score_adaptive": "score"}  # rules whose rate is that of another
+
+
+def kind(work: Work) -> Kind:
+    """The kind of a work, whose rate is measured once."""
+    scales = work.scales if work.candidates else 0
+    return Kind(RATED_AS.get(work.rule, work.rule), work.model, scales, work.precision)
+
+
+def cost(work: Work, shape: Any) -> Cost:
+    """What one image costs."""
+    if work.rule == "encode":
+        numbers = shape.z_channels * shape.patch_nums[-1] ** 2
+        return Cost(0, encoder_gflops(shape), FEATURE_BYTES * numbers)
+    if work.rule == "tokenize":
+        bits = tokens_at(shape.patch_nums, len(shape.patch_nums)) * math.log2(shape.vocab_size)
+        return Cost(0, quantizer_gflops(shape), TOKEN_BYTES * bits)
+    passes = work.candidates * work.samples
+    return Cost(passes, passes * pass_gflops(shape, work.scales), SCORE_BYTES * work.candidates * (1 + work.scales))
+
+
+def images_at_once(side: int) -> int:
+    """How many images of side x side pixels `encode` and `tokenize` take at a time, for 3 GB at 256 pixels."""
+    return max(1, min(MOST_IMAGES, 2**20 // side**2))
+
+
+def memory_bytes(work: Work, shape: Any, images: int) -> float:
+    """Peak memory of a job with so many images; a GPU's batches take more where it is there."""
+    batch = min(images_at_once(image_size(shape)), images)
+    if work.rule == "encode":
+        pixels = image_size(shape) ** 2
+        return PROCESS_BYTES + FLOAT * batch * pixels * 4 * shape.ch + images * (3 * pixels + features(shape))
+    if work.rule == "tokenize":
+        distances = FLOAT * batch * shape.patch_nums[-1] ** 2 * shape.vocab_size
+        return PROCESS_BYTES + 2 * distances + 3 * images * features(shape)
+    weights = FLOAT * (var_parameters(shape, 1000) + work.candidates * (adaln_weights(shape) / shape.width + 2))
+    one_batch = FLOAT * (24 * max(BATCH_NUMBERS, tokens_at(shape.patch_nums, work.scales) * shape.width))
+    return PROCESS_BYTES + weights + one_batch + 2 * FLOAT * HEAD_ROWS * shape.vocab_size
+
+
+def features(shape: Any) -> int:
+    """Bytes of one image's features in memory."""
+    return FLOAT * shape.z_channels * shape.patch_nums[-1] ** 2
+
+
+def seconds_per_image(work: Work, shape: Any, rate: Rate) -> float:
+    """Device-seconds of a work on one image."""
+    return cost(work, shape).gflops / rate(kind(work)).gflops_per_second
+
+
+def number_of_shards(works: Iterable[Work], shapes: Mapping[str, Any], images: Mapping[str, int], rate: Rate) -> int:
+    """The smallest number of shards whose longest job takes at most JOB_SECONDS; no more than the fewest images."""
+    longest = max(images[work.dataset] * seconds_per_image(work, shapes[work.model], rate) for work in works)
+    return max(1, min(math.ceil(longest / JOB_SECONDS), min(images[work.dataset] for work in works)))
+
+
+def plan_rows(
+    works: Sequence[Work],
+    shapes: Mapping[str, Any],
+    images: Mapping[str, int],
+    shards: int,
+    rate: Rate,
+) -> list[dict[str, Any]]:
+    """Rows of tables/plan.csv: per data set and classifier its stages and their total, then the whole run.
+
+    A work that classifiers share is counted for each of them, and once for the run.
+    """
+
+    def row(some: Sequence[Work], dataset: str, classifier: str, stage: str) -> dict[str, Any]:
+        return {"dataset": dataset, "classifier": classifier, "stage": stage} | summary(
+            some, shapes, images, shards, rate
+        )
+
+    rows = []
+    for dataset, classifier in dict.fromkeys((work.dataset, work.classifier) for work in works):
+        own = [work for work in works if (work.dataset, work.classifier) == (dataset, classifier)]
+        for stage in dict.fromkeys(work.stage for work in own):
+            rows.append(row([work for work in own if work.stage == stage], dataset, classifier, stage))
+        rows.append(row(own, dataset, classifier, "total"))
+    return [*rows, row(list({work.folder: work for work in works}.values()), "all", "all", "total")]
+
+
+def summary(
+    works: Sequence[Work],
+    shapes: Mapping[str, Any],
+    images: Mapping[str, int],
+    shards: int,
+    rate: Rate,
+) -> dict[str, Any]:
+    """The figures of some works together; minutes and memory of the largest job, and images of the
+    slowest that would take JOB_SECONDS."""
+    counts = [images[work.dataset] for work in works]
+    costs = [cost(work, shapes[work.model]) for work in works]
+    times = [seconds_per_image(work, shapes[work.model], rate) for work in works]
+    first = [rate(kind(work)).seconds_per_job for work in works]
+    needs = [memory_bytes(work, shapes[work.model], math.ceil(images[work.dataset] / shards)) for work in works]
+    return {
+        "jobs": shards * len(works),
+        "images": sum(images[name] for name in {work.dataset for work in works}),
+        "passes": sum(n * c.passes for n, c in zip(counts, costs, strict=True)),
+        "gflops": sum(n * c.gflops for n, c in zip(counts, costs, strict=True)),
+        "device_hours": sum(n * t + shards * f for n, t, f in zip(counts, times, first, strict=True)) / 3600,
+        "minutes_per_job": max(n * t / shards + f for n, t, f in zip(counts, times, first, strict=True)) / 60,
+        "images_per_job": max(1, min(max(counts), int(JOB_SECONDS / max(times)))),
+        "memory_bytes": round(max(needs)),
+        "parquet_bytes": round(sum(n * c.parquet_bytes for n, c in zip(counts, costs, strict=True))),
+    }
+
+
+def given(gflops_per_second: float) -> Rate:
+    """The same rate for every kind of work."""
+    return lambda kind: Speed(gflops_per_second)
+
+
+def measured(record: Mapping[str, Any]) -> Rate:
+    """The speeds of a rates.json. Raises InputError for a kind of work that it lacks."""
+    known = {Kind(*entry["kind"]): Speed(*entry["speed"]) for entry in record["rates"]}
+
+    def rate(kind: Kind) -> Speed:
+        if kind not in known:
+            raise InputError(f"rates.json has no rate of {' '.join(map(str, kind))}; delete it, and plan again")
+        return known[kind]
+
+    return rate

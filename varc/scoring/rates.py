@@ -1,0 +1,88 @@
+"""The speed of a device: GFLOPs per second of the encoder, the quantiser and the scoring engine, on random weights.
+
+The same functions run as in a job, on a model of the same shape; of its blocks only the first few, so that a model of
+2 billion weights is measured in seconds, and fits anywhere.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from varc.metrics.closed_form import encoder_gflops, pass_gflops, quantizer_gflops
+from varc.models.scales import tokens_at
+from varc.models.var import VAR, VARConfig
+from varc.models.vqvae import VQVAE, VQVAEConfig
+from varc.planning import Kind, Speed, images_at_once
+from varc.scoring.likelihood import pairs_per_batch, score
+from varc.scoring.smoothing import encode, tokenize
+
+SECONDS = 1.0  # that a measurement takes at least
+MOST_DEPTH = 4  # blocks of the models that are measured
+
+
+def measure(kind: Kind, vqvae: VQVAEConfig, var: VARConfig, candidates: int, device: torch.device) -> Speed:
+    """The speed at one kind of work, with the process's number of threads."""
+    torch.manual_seed(0)
+    model = VQVAE(vqvae).eval().requires_grad_(False)
+    if kind.rule == "encode":
+        return speed(encoder_gflops(vqvae), lambda n: encode_random(model.to(device), n, device), device)
+    if kind.rule == "tokenize":
+        return speed(quantizer_gflops(vqvae), lambda n: tokenize_random(model.to(device), n, device), device)
+    return measure_score(kind, model, var, candidates, device)
+
+
+def speed(gflops: float, work: Callable[[int], object], device: torch.device) -> Speed:
+    """The speed of work(images) at so many GFLOPs an image.
+
+    The number of images is doubled from 1 until it takes SECONDS. The first call tells what a job takes beyond its
+    rate: a device's first use, and what is prepared once.
+    """
+    first = taken = timed(work, 1, device)
+    images = 1
+    while taken < SECONDS:
+        images *= 2
+        taken = timed(work, images, device)
+    return Speed(gflops * images / taken, max(0.0, first - taken / images))
+
+
+def timed(work: Callable[[int], object], images: int, device: torch.device) -> float:
+    """Seconds that work(images) takes."""
+    start = time.monotonic()
+    work(images)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.monotonic() - start
+
+
+def encode_random(vqvae: VQVAE, images: int, device: torch.device) -> None:
+    """Encodes so many random images, in batches as a job's."""
+    side = vqvae.config.image_size
+    pixels = np.random.default_rng(0).integers(0, 256, (images, side, side, 3), np.uint8)
+    encode(vqvae, pixels, images_at_once(side), device)
+
+
+def tokenize_random(vqvae: VQVAE, images: int, device: torch.device) -> None:
+    """Tokenises a noisy sample of so many random features."""
+    config, names = vqvae.config, [str(i) for i in range(images)]
+    features = torch.zeros(images, config.z_channels, config.patch_nums[-1], config.patch_nums[-1])
+    batch_size = images_at_once(config.image_size)
+    tokenize(vqvae.quantize, features, names, sample=1, sigma=1.0, seed=0, batch_size=batch_size, device=device)
+
+
+def measure_score(kind: Kind, vqvae: VQVAE, config: VARConfig, candidates: int, device: torch.device) -> Speed:
+    """The speed of scoring images under so many candidates, or a batch of them where that is less."""
+    config = dataclasses.replace(config, depth=min(config.depth, MOST_DEPTH), num_classes=candidates)
+    var = VAR(config).eval().requires_grad_(False)
+    length = tokens_at(config.patch_nums, kind.scales)
+    candidates = min(candidates, pairs_per_batch(var, length, device))
+    random = np.random.default_rng(0)
+
+    def score_random(images: int) -> None:
+        tokens = random.integers(0, config.vocab_size, (images, length)).astype(np.uint16)
+        classes = np.tile(np.arange(candidates, dtype=np.int32), (images, 1))
+        score(var.to(device), vqvae.quantize.to(device), tokens, classes, device=device, precision=kind.precision)
+
+    return speed(candidates * pass_gflops(config, kind.scales), score_random, device)

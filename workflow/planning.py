@@ -1,0 +1,214 @@
+"""The work of a run, from its config alone: what is done for which images, before any data or weights are there.
+
+Folders are named as in results/, so that it is known what classifiers share. Imports no torch.
+"""
+
+import functools
+import json
+import math
+import os
+
+from varc.data.classes import data_set_classes
+from varc.metrics.closed_form import Shape
+from varc.planning import Work, given, measured, number_of_shards
+from workflow.naming import (
+    adaptive_stage,
+    architecture,
+    finetuning,
+    patch_nums,
+    sample_folders,
+    spell_adaptive,
+    spell_noise,
+    spell_sigma,
+    stages,
+    vqvae_owner,
+)
+
+DIGITS_IMAGES = {"train": 973, "validation": 185, "calibration": 185, "test": 454}
+
+
+class PlanError(ValueError):
+    """A config that does not say what a plan needs."""
+
+
+def image_count(spec, given):
+    """How many images a data set has: as given, else as its config entry tells; None where only its manifest does."""
+    if given is not None:
+        return given
+    if "ids" in spec:
+        return None
+    count = DIGITS_IMAGES[spec["split"]] if spec["reader"] == "digits" else math.inf
+    if "per_class" in spec:
+        count = min(count, spec["per_class"] * class_count(spec))
+    return None if count == math.inf else count
+
+
+def class_count(spec):
+    """How many classes a data set has."""
+    return listed_classes(spec["classes"]) if "classes" in spec else len(data_set_classes(spec))
+
+
+@functools.cache
+def listed_classes(path):
+    """How many classes a class list has, read once."""
+    return len(data_set_classes({"classes": path}))
+
+
+def run_works(config):
+    """All works of a run: of its classifiers, of tables that need more, and of the images that models learn from."""
+    pairs = sorted({(d, c) for entry in config["evaluate"] for d in entry["datasets"] for c in entry["classifiers"]})
+    found = [work for dataset, name in pairs for work in classifier_works(config, dataset, name)]
+    for dataset, model, sigma, samples in table_needs(config, pairs):
+        found += full_works(config, dataset, model, sigma, samples)
+    for name in used_models(config, {work.model for work in found}):
+        found += training_works(config, name)
+    return list(dict.fromkeys(found))
+
+
+def classifier_works(config, dataset, name):
+    """The works of a classifier on a data set, stage by stage."""
+    entry = config["classifiers"][name]
+    who = {"dataset": dataset, "classifier": name, "model": entry["model"]}
+    folder = f"scores/{entry['model']}/{dataset}"
+    candidates = class_count(config["datasets"][dataset])
+    sigma = spell_sigma(entry.get("sigma"))
+    if adaptive := adaptive_stage(entry):
+        samples = adaptive["samples"]
+        own = {"scales": num_scales(config, entry["model"]), "candidates": candidates, "samples": samples}
+        folder = f"{folder}/all/{spell_adaptive(entry)}"
+        work = Work(stage="stage1", rule="score_adaptive", folder=folder, **who, **own)
+        return [*token_works(config, who, sigma, samples), work]
+    funnel = stages(entry)
+    found = token_works(config, who, sigma, max(stage.samples for stage in funnel))
+    for i, stage in enumerate(funnel):
+        own = {"scales": stage.scales, "precision": stage.precision, "candidates": candidates}
+        before = {work.folder for work in found}
+        for sample in sample_folders(funnel[:i], stage):
+            if f"{folder}/{sample}" not in before:  # a smoothed stage reads an earlier stage's clean scores
+                found.append(Work(stage=f"stage{i + 1}", rule="score", folder=f"{folder}/{sample}", **who, **own))
+        candidates = min(candidates, stage.keep)
+    return found
+
+
+def token_works(config, who, sigma, samples):
+    """The works that make tokens of a data set: its features, and each sample."""
+    owner = vqvae_owner(config["models"], who["model"])
+    below = f"{config['models'][owner].get('vqvae', owner)}/{who['dataset']}"
+    who = who | {"stage": "encoder"}
+    return [
+        Work(rule="encode", folder=f"features/{below}", **who),
+        *(Work(rule="tokenize", folder=f"tokens/{below}/{spell_noise(sigma, i)}", **who) for i in range(samples)),
+    ]
+
+
+def table_needs(config, pairs):
+    """(dataset, model, sigma, samples) whose scores of all classes at all scales a table reads."""
+    for dataset, name in pairs:
+        entry = config["classifiers"][name]
+        adaptive = adaptive_stage(entry)
+        if adaptive or "calibrate" in entry:
+            samples = (adaptive or entry["funnel"][0])["samples"]
+            for images in (dataset, entry["calibrate"]):
+                yield images, entry["model"], spell_sigma(entry.get("sigma")), samples
+    for entry in config.get("smoothing", []):
+        for dataset in entry["datasets"]:
+            for model in entry["models"]:
+                for sigma in entry["sigmas"]:
+                    yield dataset, model, spell_sigma(sigma), max(entry["samples"])
+
+
+def full_works(config, dataset, model, sigma, samples):
+    """The works of scoring all classes at all scales, for a table."""
+    who = {"dataset": dataset, "classifier": "(tables)", "model": model}
+    scales, candidates = num_scales(config, model), class_count(config["datasets"][dataset])
+    folder = f"scores/{model}/{dataset}/all/scales{scales}"
+    return token_works(config, who, sigma, samples) + [
+        Work(
+            stage="stage1",
+            rule="score",
+            folder=f"{folder}/{spell_noise(sigma, i)}",
+            scales=scales,
+            candidates=candidates,
+            **who,
+        )
+        for i in range(samples)
+    ]
+
+
+def used_models(config, names):
+    """The models, and those that they are made from, each once."""
+    found, queue = [], sorted(names)
+    while queue:
+        name = queue.pop(0)
+        if name not in found:
+            found.append(name)
+            queue += [config["models"][name].get("finetune", name), vqvae_owner(config["models"], name)]
+    return found
+
+
+def training_works(config, model):
+    """The works that make the tokens that a model learns from, and those that it is validated on."""
+    entry, settings = config["models"][model], None
+    if "finetune" in entry:
+        settings = finetuning(config["models"], model)
+        data = settings["data"]
+    elif "train" in entry:
+        data, settings = entry["train"]["data"], entry["train"]["var"]
+    if settings is None:
+        return []
+    who = {"classifier": "(training)", "model": model}
+    found = token_works(config, who | {"dataset": data}, spell_sigma(settings.get("sigma")), settings["samples"])
+    if "validate" in settings:
+        found += token_works(config, who | {"dataset": settings["validate"]}, "", 1)
+    return found
+
+
+def num_scales(config, model):
+    return len(patch_nums(config["models"], model))
+
+
+def known_shards(config, given_images, rates, note):
+    """The number of shards: as the config says; for auto the one that the run began with, else see auto_shards."""
+    if config["shards"] != "auto":
+        return config["shards"]
+    return noted_shards(note) or auto_shards(config, given_images, rates)
+
+
+def noted_shards(note):
+    """The number of shards that a run began with, from the file that it left; None where it has not begun."""
+    if not os.path.isfile(note):
+        return None
+    with open(note, encoding="utf-8") as file:
+        return json.load(file)["shards"]
+
+
+def auto_shards(config, given_images, rates):
+    """The number of shards for `shards: auto`; None where no rate is known yet.
+
+    given_images: of each data set, None where none are given. rates: the path of the run's measured rates, which count
+    where the config gives none. Raises PlanError where the
+    config does not tell how many images a data set has, or the shape of a model.
+    """
+    rate = config_rate(config, rates)
+    if rate is None:
+        return None
+    works = run_works(config)
+    images = {work.dataset: image_count(config["datasets"][work.dataset], given_images[work.dataset]) for work in works}
+    shapes = {work.model: architecture(config["models"], work.model) for work in works}
+    for name, count in images.items():
+        if count is None:
+            raise PlanError(f"datasets: {name}: images is missing; shards: auto needs it")
+    for name, shape in shapes.items():
+        if shape is None:
+            raise PlanError(f"models: {name}: architecture is missing; shards: auto needs it")
+    return number_of_shards(works, {name: Shape.of(shape) for name, shape in shapes.items()}, images, rate)
+
+
+def config_rate(config, rates):
+    """What a device computes: the rate in the config, else those measured, else None."""
+    if "gflops_per_second" in config:
+        return given(config["gflops_per_second"])
+    if os.path.isfile(rates):
+        with open(rates, encoding="utf-8") as file:
+            return measured(json.load(file))
+    return None
