@@ -7,6 +7,7 @@ from job import compute_device, job, measured, progress
 from varc.data.manifest import load_images
 from varc.explain.attribution import attribute, masked_images
 from varc.explain.judges import varc_judge
+from varc.freshness import check_models
 from varc.metrics.closed_form import pass_gflops
 from varc.metrics.flops import encoder_cost
 from varc.models.weights import read_var, read_vqvae
@@ -24,6 +25,7 @@ with job(snakemake) as log:
     files, params, method = snakemake.input, snakemake.params, snakemake.wildcards.method
     vqvae, vqvae_card = read_vqvae(files.vqvae, params.vqvae_checkpoint)
     var, card = read_var(files.var, params.var_checkpoint)
+    check_models(files.var, card, files.vqvae, vqvae_card["sha256"])
     vqvae, var = vqvae.to(device), var.to(device)
     found = explained(snakemake)
     images = load_images(params.dataset, found.rows, vqvae.config.image_size)

@@ -6,6 +6,7 @@ from job import job
 from shapes import model_configs
 
 from varc.explain.tmi import tmi, tmi_map
+from varc.freshness import check_agree, check_fresh
 from varc.metrics.closed_form import pass_gflops
 from varc.metrics.flops import encoder_cost
 from varc.storage import column_matrix, image_ids, provenance, read_parquet, seconds_per_image, write_maps
@@ -23,6 +24,8 @@ def class_ids(path):
 
 with job(snakemake) as log:
     files = snakemake.input
+    check_agree([*files.target, *files.against])
+    check_fresh([*files.target, *files.against])
     ids = explained(snakemake).ids
     which = np.isin(image_ids(read_parquet(files.target[0], ["image_id"])), ids)
     per_token = tmi([log_prob(path) for path in files.target], [log_prob(path) for path in files.against])

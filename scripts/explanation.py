@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from job import job
 
+from varc.freshness import check_fresh
 from varc.metrics.calibration import fit_temperature
 from varc.metrics.explanation import auc_row, judge_agrees, rank_correlation, read_curves, with_paper
 from varc.metrics.plots import plot_explanation
@@ -47,6 +48,7 @@ with job(snakemake) as log:
     files, rows, means = snakemake.input, [], {}
     for i, spec in enumerate(snakemake.params.rows):
         kind = spec["curve"], spec["substrate"]
+        check_fresh([*files[f"curves{i}"], *files[f"maps{i}"]])
         curves = read_curves(files[f"curves{i}"], *kind)
         random = read_curves(files[f"random{i}"], *kind) if files.get(f"random{i}") else None
         known = costs(files[f"maps{i}"])

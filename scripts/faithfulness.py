@@ -9,6 +9,7 @@ from varc.data.classes import class_ids, data_set_classes
 from varc.data.manifest import load_images, rows
 from varc.explain.faithfulness import faithfulness
 from varc.explain.judges import network_judge, varc_judge
+from varc.freshness import check_fresh
 from varc.models.weights import read_var, read_vqvae
 from varc.storage import column_matrix, curves_schema, fixed_size_list, image_ids, read_parquet, write_parquet
 
@@ -24,6 +25,7 @@ with job(snakemake) as log:
     else:
         net, card = load_convnet(files.judge)
         judge, made_from = network_judge(net.to(device), classes, device), {"judge_sha256": card["sha256"]}
+    check_fresh([files.maps])
     table = read_parquet(files.maps, ["image_id", "target", "map"])
     ids = image_ids(table)
     by_id = {row.image_id: row for row in rows(read_parquet(files.manifest))}

@@ -5,6 +5,7 @@ from explained import explained
 from job import compute_device, job, measured
 
 from varc.explain.tmi import UNCONDITIONAL, randomised
+from varc.freshness import check_fresh, check_made_with, check_models
 from varc.models.weights import read_var, read_vqvae
 from varc.scoring.likelihood import score_tokens
 from varc.storage import column_matrix, fixed_size_list, read_parquet, token_scores_schema, write_parquet
@@ -16,6 +17,9 @@ with job(snakemake) as log:
     tokens = column_matrix(read_parquet(files.tokens), "tokens")[images.where]
     vqvae, vqvae_card = read_vqvae(files.vqvae, params.vqvae_checkpoint)
     var, card = read_var(files.var, params.var_checkpoint)
+    check_models(files.var, card, files.vqvae, vqvae_card["sha256"])
+    check_made_with([files.tokens], "vqvae_sha256", vqvae_card["sha256"], files.vqvae)
+    check_fresh([files.tokens])
     if snakemake.wildcards.randomised:
         var = randomised(var, params.seed)
     class_ids = images.classes[0]

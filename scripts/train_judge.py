@@ -4,6 +4,7 @@ import time
 
 import torch
 from job import compute_device, job
+from shapes import model_configs
 
 from varc.baselines.convnet import ConvNetConfig, convnet, train_convnet
 from varc.data.classes import class_ids, data_set_classes
@@ -17,9 +18,10 @@ with job(snakemake) as log:
     device = compute_device(snakemake)
     params, settings = snakemake.params, snakemake.params.judge
     listed = rows(read_parquet(snakemake.input.manifest))
-    images = load_images(params.dataset, listed, params.size)
+    size = model_configs(params.shape)[0].image_size
+    images = load_images(params.dataset, listed, size)
     classes = class_ids(data_set_classes(params.dataset))
-    net = convnet(ConvNetConfig(params.size, classes[-1] + 1), params.seed).to(device)
+    net = convnet(ConvNetConfig(size, classes[-1] + 1), params.seed).to(device)
     labels, start = read_labels(snakemake.input.manifest), time.monotonic()
     train_convnet(
         net,

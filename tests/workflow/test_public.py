@@ -207,24 +207,32 @@ def test_a_malicious_checkpoint_is_refused_with_one_message(project):
 
 def test_explanations_at_256_pixels_are_the_public_codes(project):
     meta = parity.reference()["meta"]
-    settings = config() | {"judges": {"cnn": {"data": "pictures", "steps": 2, "lr": 0.001}}}
+    who = {"datasets": ["pictures"], "models": ["small"]}
+    of_class = {**who, "target": meta["tmi_class"], "against": "unconditional"}
+    settings = config()
     settings["explain"] = [
-        {"datasets": ["pictures"], "models": ["small"], "methods": ["tmi", "kernel_shap", "edge"], "budget": 3}
-        | {"target": meta["tmi_class"], "against": "unconditional", "faithfulness": {"steps": 2, "judges": ["cnn"]}},
-        {"datasets": ["pictures"], "models": ["small"], "methods": ["tmi"], "images": 1, "gallery": 1}
-        | {"target": "label", "against": "runner_up"},
+        {**of_class, "methods": ["tmi"], "faithfulness": {"steps": 1}},
+        {**of_class, "methods": ["kernel_shap", "edge"], "budget": 2},
+        {**who, "methods": ["tmi"], "images": 1, "gallery": 1, "target": "label", "against": "runner_up"},
     ]
     run = snakemake(project, "--configfile", write_config(project, settings, "explain.yaml"))
     assert run.code == 0, run.output
     results, ref = project / "results" / "public", parity.reference()
     folder = results / "maps" / "small" / "pictures" / "tmi"
-    maps = pd.concat(pd.read_parquet(f) for f in sorted((folder / f"{meta['tmi_class']}-vs-unconditional").glob("*")))
+    target = f"{meta['tmi_class']}-vs-unconditional"
+    maps = pd.concat(pd.read_parquet(f) for f in sorted((folder / target).glob("*")))
     assert maps["image_id"].tolist() == ["n0/picture.png", "n1/picture.png", "n2/picture.png"]
     assert np.abs(np.stack(maps["map"]).reshape(-1, 16, 16) - ref["tmi_raw"]).max() < 1e-3
     one = pd.concat(pd.read_parquet(f) for f in sorted((folder / "label-vs-runner_up").glob("*")))
     assert len(one) == 1  # the other shard has none
     table = pd.read_csv(results / "tables" / "explanation.csv")
-    assert len(table) == 3 * 2 * 2 and (table["images"] == 3).all() and table["auc"].between(0, 1).all()
+    assert table["curve"].tolist() == ["insertion", "deletion"] and (table["images"] == 3).all()
+    log_p = ref["log_prob_per_scale"].sum(-1)[:, :20]  # of the whole images
+    curves = pd.concat(
+        pd.read_parquet(results / f"curves/small/pictures/tmi/{target}/varc/{s}.parquet") for s in (0, 1)
+    )
+    whole = np.stack(curves[curves["curve"] == "insertion"]["scores"]).reshape(3, 2, 20)[:, -1]
+    assert np.abs(whole - log_p).max() < 1e-2
     assert (results / "gallery" / "small" / "pictures.png").stat().st_size > 10_000
 
 

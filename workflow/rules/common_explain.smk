@@ -84,15 +84,14 @@ def attribute_inputs(wildcards):
     return image_inputs(wildcards) | {"vqvae": weights(model, "vqvae"), "var": weights(model, "var")}
 
 
-def judge_size(name):
-    """Pixels per side of a judge's images: those of the models that it judges."""
-    models = [
+def judged_model(name):
+    """A model that a judge judges, whose images have the size of its own."""
+    return next(
         model
         for entry in config["explain"]
         if name in entry.get("faithfulness", {}).get("judges", [])
         for model in entry["models"]
-    ]
-    return image_size(config["models"], models[0])
+    )
 
 
 def judge_file(name):

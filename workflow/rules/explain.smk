@@ -133,6 +133,7 @@ rule train_judge:
     input:
         manifest=lambda wildcards: f"{RUN}/datasets/{config['judges'][wildcards.judge]['data']}.parquet",
         classes=lambda wildcards: config["datasets"][config["judges"][wildcards.judge]["data"]].get("classes", []),
+        checkpoints=lambda wildcards: shape_files_of([judged_model(wildcards.judge)]),
         code=code("train_judge"),
     output:
         weights="results/{run}/judges/{judge}.safetensors",
@@ -149,7 +150,7 @@ rule train_judge:
     params:
         judge=lambda wildcards: config["judges"][wildcards.judge],
         dataset=lambda wildcards: config["datasets"][config["judges"][wildcards.judge]["data"]],
-        size=lambda wildcards: judge_size(wildcards.judge),
+        shape=lambda wildcards: shape_of(judged_model(wildcards.judge)),
         seed=config["seed"],
     script:
         "../../scripts/train_judge.py"
