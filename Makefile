@@ -15,7 +15,7 @@ else
 TORCH_INDEX ?= https://pypi.org/simple
 endif
 
-.PHONY: demo test test-slurm bench venv lint format lock
+.PHONY: demo test test-slurm bench venv lint format lock rerun-table
 .DEFAULT_GOAL := demo
 
 demo: venv
@@ -58,6 +58,10 @@ format: venv
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/snakefmt Snakefile workflow
+
+# The table "What makes a job rerun" in config/README.md, by dry runs.
+rerun-table: venv
+	$(BIN)/python tests/rerun_table.py
 
 # The torch in the lock has no local suffix (+cpu), so that any build of that version fits.
 lock: venv

@@ -1,7 +1,10 @@
 """The files that rules take as code inputs are the files that their scripts really import."""
 
+import re
+
 import pytest
-from snakemake_runs import ROOT, python
+from rerun_table import all_rules, fresh, read_keys, resolved
+from snakemake_runs import ROOT, python, snakemake, write_config
 
 from workflow.imports import code_inputs
 
@@ -45,3 +48,20 @@ def test_an_import_of_an_import_counts(tmp_path):
     (tmp_path / "varc" / "c.py").write_text("")
     names = [path.rpartition("/")[2] for path in code_inputs("scripts/one.py", tmp_path)]
     assert sorted(names) == ["__init__.py", "a.py", "b.py"]
+
+
+def test_every_rule_takes_what_its_script_imports(tmp_path, monkeypatch):
+    """The code inputs of all jobs of a config that has every key, against the imports of their rules' scripts."""
+    monkeypatch.chdir(ROOT)
+    project, config = fresh(tmp_path), resolved(read_keys(), None)
+    del config["gflops_per_second"]  # so that it is measured
+    run = snakemake(project, "all", "plan", "--dry-run", "--configfile", write_config(project, config))
+    assert run.code == 0, run.output
+    jobs = re.findall(r"^(?:local)?rule (\w+):\n(?:    input: (.*))?$", run.output, re.M)
+    taken = {rule: {path for path in files.split(", ") if path.endswith(".py")} for rule, files in jobs}
+    assert set(taken) == {*all_rules(), "all"}
+    assert not taken.pop("all") and not taken.pop("download")  # an edit must not download gigabytes again
+    rules = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
+    for rule, files in taken.items():
+        script = re.search(rf'^rule {rule}:\n.*?^ +"../../(scripts/\w+\.py)"$', rules, re.M | re.S)[1]
+        assert files == set(code_inputs(script, ROOT)), rule

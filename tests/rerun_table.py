@@ -1,0 +1,164 @@
+"""The table "What makes a job rerun" of config/README.md: `python tests/rerun_table.py` writes it (make rerun-table).
+
+For every key of the schema the config rerun_keys.yaml has two values. All jobs with the first one are marked as done,
+without running them; what a dry run with the second one would do is the key's row.
+"""
+
+import copy
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from snakemake_runs import ROOT, copy_project, plan, snakemake, write_config
+
+README = ROOT / "config" / "README.md"
+SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
+KEYS = Path(__file__).with_name("rerun_keys.yaml")
+BEGIN, END = "<!-- made by `make rerun-table` -->\n", "<!-- end of the table -->\n"
+FILES = ["published.csv", "other.csv", "labels.txt", "labels2.txt", "ids.txt", "ids2.txt", "data/0.tar", "data2/0.tar"]
+WEIGHTS = ("vae.pth", "var.pth", "vae2.pth", "var2.pth")  # the others come from a hub
+REFUSED = {"shards": "none: refused, choose another `run`"}
+
+
+class Either(NamedTuple):
+    """The two values of a key."""
+
+    first: Any
+    second: Any
+
+
+class Loader(yaml.SafeLoader):
+    """YAML with !either."""
+
+
+Loader.add_constructor("!either", lambda loader, node: Either(*loader.construct_sequence(node, deep=True)))
+
+
+def read_keys() -> Any:
+    """The config that has every key, with Either where it has two values."""
+    return yaml.load(KEYS.read_text(), Loader)
+
+
+def changes(value: Any, path: tuple[Any, ...] = ()) -> dict[tuple[Any, ...], Either]:
+    """Where a config has two values."""
+    if isinstance(value, Either):
+        return {path: value}
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return {found: either for key, part in items for found, either in changes(part, (*path, key)).items()}
+
+
+def resolved(value: Any, second: tuple[Any, ...] | None, path: tuple[Any, ...] = ()) -> Any:
+    """The config with the first value of every key, but for the one at the path `second`."""
+    if isinstance(value, Either):
+        return copy.deepcopy(value.second if path == second else value.first)
+    if isinstance(value, dict):
+        return {key: resolved(part, second, (*path, key)) for key, part in value.items()}
+    if isinstance(value, list):
+        return [resolved(part, second, (*path, i)) for i, part in enumerate(value)]
+    return value
+
+
+NAMED = ("datasets", "models", "classifiers", "judges")  # whose keys are names that a user chooses
+
+
+def key_of(path: tuple[Any, ...]) -> tuple[str, ...]:
+    """A path without names and positions, e.g. ("models", "train", "data")."""
+    kept = [part for part in path if isinstance(part, str)]
+    return tuple(part for i, part in enumerate(kept) if not (i == 1 and kept[0] in NAMED))
+
+
+def schema_keys(node: dict[str, Any], schema: dict[str, Any], path: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    """All keys that a config may have, as key_of names them: those within a mapping, not the mapping itself."""
+    node = followed(node, schema)
+    if isinstance(node.get("additionalProperties"), dict):  # names that a user chooses
+        return schema_keys(node["additionalProperties"], schema, path)
+    if "properties" in node:
+        return {key for name, part in node["properties"].items() for key in schema_keys(part, schema, (*path, name))}
+    if "properties" in followed(node.get("items", {}), schema):
+        return schema_keys(node["items"], schema, path)
+    return {path} | (schema_keys(node["else"], schema, path) if "$ref" in node.get("else", {}) else set())
+
+
+def followed(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """A node of the schema with what it refers to."""
+    if "$ref" not in node:
+        return node
+    named = schema["$defs"][node["$ref"].rpartition("/")[2]]
+    both = {**named.get("properties", {}), **node.get("properties", {})}
+    return {**named, **node, **({"properties": both} if both else {}), "$ref": ""}
+
+
+def fresh(folder: Path) -> Path:
+    """A copy of the project with files that stand for the data and weights of the config."""
+    project = copy_project(folder / "project")
+    for name in (*FILES, *WEIGHTS):
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_text(name)
+    for name in ("classes.csv", "classes2.csv"):
+        (project / name).write_text(f"folder,class_id,name\na,0,{name}\nb,1,B\n")
+    return project
+
+
+def finished(folder: Path, config: Any) -> Path:
+    """A project in which every job of the config counts as done, and none was run."""
+    project = fresh(folder)
+    arguments = ["--configfile", write_config(project, resolved(config, None))]
+    for file in plan(project, *arguments).files:
+        (project / file).parent.mkdir(parents=True, exist_ok=True)
+        (project / file).write_text("")
+    done = snakemake(project, "--touch", "--no-hooks", "--forceall", *arguments)
+    assert done.code == 0, done.output
+    left = plan(project, *arguments).jobs
+    assert not left, left
+    return project
+
+
+def rerun_rules(project: Path, config: Any, path: tuple[Any, ...]) -> list[str]:
+    """The rules of which jobs rerun when the key at a path changes, in the order of the rules' files."""
+    found = plan(project, "--configfile", write_config(project, resolved(config, path))).jobs
+    return [rule for rule in all_rules() if rule in found]
+
+
+def all_rules() -> list[str]:
+    """All rules, in the order in which the Snakefile includes them."""
+    files = re.findall(r'^include: "(.*)"$', (ROOT / "Snakefile").read_text(), re.M)
+    return [rule for file in files for rule in re.findall(r"^rule (\w+):$", (ROOT / file).read_text(), re.M)]
+
+
+def table() -> str:
+    """The table in Markdown. Neighbouring keys of one mapping that rerun the same rules share a row."""
+    config = read_keys()
+    rows: list[tuple[tuple[str, ...], list[str], str]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        project = finished(Path(folder), config)
+        for path in changes(config):
+            *above, key = key_of(path)
+            rules = REFUSED.get(key) if not above else None
+            text = rules or ", ".join(f"`{rule}`" for rule in rerun_rules(project, config, path)) or "none"
+            if rows and (rows[-1][0], rows[-1][2]) == (tuple(above), text):
+                rows[-1][1].append(key)
+            else:
+                rows.append((tuple(above), [key], text))
+    lines = ["| change of | rules that rerun |", "| --- | --- |"]
+    lines += [
+        f"| {': '.join([*above, ''])}{', '.join(f'`{key}`' for key in keys)} | {rules} |" for above, keys, rules in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def written() -> str:
+    """The table as config/README.md has it."""
+    return README.read_text().partition(BEGIN)[2].partition(END)[0]
+
+
+def main() -> None:
+    text = README.read_text()
+    before, _, rest = text.partition(BEGIN)
+    README.write_text(before + BEGIN + table() + END + rest.partition(END)[2])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
