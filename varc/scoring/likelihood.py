@@ -23,6 +23,7 @@ from varc.models.vqvae import MultiScaleQuantizer
 
 HEAD_ROWS = 1024  # positions whose logits exist at a time
 CPU_NUMBERS = 2**20  # tokens x width in a batch on the CPU: more leave its caches, see benchmarks/engine.py
+CPU_TOKENS = 2**12  # tokens in a batch on the CPU: more gain nothing at any width, see benchmarks/batches.py
 GPU_SHARE = 0.5  # of the free memory that a batch may take
 
 ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.backends.mkldnn.is_available()
@@ -191,7 +192,7 @@ def in_precision(var: VAR, precision: str) -> VAR:
 def pairs_per_batch(var: VAR, length: int, device: torch.device) -> int:
     """How many pairs of `length` tokens a batch should hold: a measured number on the CPU, by free memory on a GPU."""
     if device.type != "cuda":
-        return max(1, CPU_NUMBERS // (length * var.config.width))
+        return max(1, min(CPU_NUMBERS // (length * var.config.width), CPU_TOKENS // length))
     per_pair = 4 * length * (24 * var.config.width)  # residual, normalised, qkv twice, MLP's inner layer twice
     free, _ = torch.cuda.mem_get_info(device)
     return max(1, int(GPU_SHARE * free / per_pair))
