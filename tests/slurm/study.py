@@ -93,9 +93,9 @@ def study_config(project):
     if SHORT:
         config["shards"] = 1
         train, cca = config["models"]["base"]["train"], config["models"]["cca"]["cca"]
-        train["vqvae"]["steps"] = train["var"]["steps"] = 30
+        train["vqvae"]["steps"] = train["var"]["steps"] = 5
         train["var"]["samples"] = 1
-        cca.update(steps=4, batch_size=32)
+        cca.update(steps=2, batch_size=32)
         del train["var"]["sigma"], cca["validate"], cca["validate_every"], config["ablation"]
         stages = [{"scales": 3, "samples": 1, "keep": 5}, {"scales": 4, "samples": 2, "keep": 1}]
         config["classifiers"]["a_varc_plus"]["funnel"] = stages
@@ -106,7 +106,7 @@ def study_config(project):
 @pytest.fixture(scope="module")
 def local(tmp_path_factory):
     project = copy_project(tmp_path_factory.mktemp("local") / "project")
-    run = snakemake(project, "--configfile", study_config(project), timeout=TIMEOUT)
+    run = snakemake(project, "--configfile", study_config(project), timeout=TIMEOUT, cold=True)
     assert run.code == 0, run.output
     return project
 
