@@ -3,7 +3,15 @@ import pandas as pd
 import pytest
 
 from varc.metrics.flops import Cost, ModelCosts
-from varc.metrics.tables import accuracy_row, as_markdown, gflops_rows, pruning_rows, with_published, write_table
+from varc.metrics.tables import (
+    accuracy_row,
+    as_markdown,
+    gflops_rows,
+    pruning_rows,
+    with_plan,
+    with_published,
+    write_table,
+)
 
 PUBLIC = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)
 D16 = ModelCosts(
@@ -116,3 +124,15 @@ def test_a_file_that_knows_none_of_the_rows_adds_no_columns(tmp_path):
     assert list(with_published(table, tmp_path / "p.csv", {"gflops": "paper_gflops"})) == ["dataset", "classifier"]
     (tmp_path / "p.csv").write_text("dataset,classifier,top1,gflops\ndigits,varc,0.5,10\n")
     assert with_published(table, tmp_path / "p.csv", {"gflops": "paper_gflops"})["paper_gflops"].tolist() == [10]
+
+
+def test_a_plan_stands_beside_the_fact(tmp_path):
+    names = {"dataset": ["d", "d"], "classifier": ["c", "c"]}
+    cost = pd.DataFrame({**names, "stage": ["encoder", "stage1"], "device_seconds": [9.0, 90.0]})
+    plan = pd.DataFrame({**names, "stage": ["stage1", "total"], "device_hours": [0.02, 1.0]})
+    plan.to_csv(tmp_path / "plan.csv", index=False)
+    found = with_plan(cost, tmp_path / "plan.csv").set_index("stage")
+    assert found.loc["stage1", "planned_seconds"] == pytest.approx(72)
+    assert found.loc["stage1", "of_plan"] == pytest.approx(1.25)
+    assert pd.isna(found.loc["encoder", "of_plan"])
+    assert with_plan(cost, None) is cost

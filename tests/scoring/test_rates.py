@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+import torch
+
+from varc.metrics.closed_form import pass_gflops
+from varc.models.var import VARConfig
+from varc.models.vqvae import VQVAEConfig
+from varc.planning import Kind
+from varc.scoring import rates
+
+VQVAE = VQVAEConfig((1, 2, 3), ch=8, ch_mult=(1, 2), num_res_blocks=1, z_channels=4, vocab_size=16, norm_groups=4)
+CPU = torch.device("cpu")
+
+
+def test_a_speed_is_the_rate_of_many_images_and_what_the_first_takes_beyond_it(monkeypatch):
+    asked = []
+
+    def timed(work, images, device):
+        asked.append(images)
+        return 0.1 * images + (0.5 if len(asked) == 1 else 0.0)
+
+    monkeypatch.setattr(rates, "timed", timed)
+    found = rates.speed(3.0, lambda images: None, CPU)
+    assert found == pytest.approx((3.0 / 0.1, 0.5))
+    assert asked == [1, 2, 4, 8, 16]  # 1.6 s: the first that takes a second
+
+
+@pytest.mark.parametrize("rule", ["encode", "tokenize", "score"])
+def test_every_kind_of_work_is_measured(rule, monkeypatch):
+    monkeypatch.setattr(rates, "SECONDS", 0.01)
+    var = VARConfig(2, 16, 2, 10, 16, 4, (1, 2, 3))
+    found = rates.measure(Kind(rule, "m", 2 if rule == "score" else 0, "float32"), VQVAE, var, 5, CPU)
+    assert found.gflops_per_second > 0 and found.seconds_per_job >= 0
+
+
+def test_a_deep_model_is_measured_on_its_first_blocks(monkeypatch):
+    seen = []
+
+    def score(var, quantizer, tokens, candidates, **settings):
+        seen.append((len(var.blocks), tokens.shape, candidates.shape))
+        return np.zeros((*candidates.shape, 2))
+
+    monkeypatch.setattr(rates, "score", score)
+    monkeypatch.setattr(rates, "timed", lambda work, images, device: work(images) or 2.0)
+    deep = VARConfig(1000, 16, 2, 10, 16, 4, (1, 2, 3))
+    found = rates.measure(Kind("score", "m", 2, "float32"), VQVAE, deep, 5, CPU)
+    assert seen == [(rates.MOST_DEPTH, (1, 5), (1, 5))]
+    shallow = VARConfig(rates.MOST_DEPTH, 16, 2, 10, 16, 4, (1, 2, 3))
+    assert found.gflops_per_second == pytest.approx(5 * pass_gflops(shallow, 2) / 2.0)
