@@ -1,5 +1,4 @@
 import functools
-import json
 import os
 import re
 
@@ -34,7 +33,7 @@ from workflow.naming import (
     vqvae_owner,
 )
 from workflow.needs import needs
-from workflow.sources import absent, file_sha256, stamp, unfit_weights
+from workflow.sources import absent, file_sha256, stamp, unfit_folder, unfit_weights
 
 try:
     check(config)
@@ -87,12 +86,17 @@ localrules:  # all that needs no GPU: seconds of work, and no job of a cluster's
     gallery,
 
 
+def one_of(names):
+    """A wildcard constraint: one of the names."""
+    return "|".join(map(re.escape, names)) or r"(?!)"
+
+
 wildcard_constraints:
     run=config["run"],
     vqvae=r"[\w-]+",
-    model=r"[\w-]+",
-    dataset=r"[\w-]+",
-    classifier=r"[\w-]+",
+    model=one_of(config["models"]),
+    dataset=one_of(config["datasets"]),
+    classifier=one_of(config["classifiers"]),
     candidates=CANDIDATES,
     noise=NOISE,
     adaptive=ADAPTIVE,
@@ -108,11 +112,6 @@ wildcard_constraints:
     target=r"label|prediction|\d+",
     against=r"unconditional|runner_up|\d+",
     judge=r"[\w-]+",
-
-
-def one_of(names):
-    """A wildcard constraint: one of the names."""
-    return "|".join(map(re.escape, names)) or r"(?!)"
 
 
 def code(script):
@@ -208,18 +207,9 @@ def check_sources():
     message = absent({name: config["datasets"][name] for name in sorted(datasets)}) or unfit_weights(
         {name: config["models"][name] for name in sorted(models)}
     )
+    message = message or unfit_folder(RUN, SHARDS)
     if message:
         raise WorkflowError(f"{CONFIG_NAME}: {message}")
-    note = f"{RUN}/shards.json"
-    before = json.load(open(note))["shards"] if os.path.exists(note) else SHARDS
-    if before != SHARDS:
-        raise WorkflowError(
-            f"{CONFIG_NAME}: shards is {SHARDS}, but {RUN} was made with {before}; "
-            f"set shards back to {before}, or choose another name for run, or delete {RUN}"
-        )
-    os.makedirs(RUN, exist_ok=True)
-    with open(note, "w") as file:
-        json.dump({"shards": SHARDS}, file)
 
 
 def candidates_file(wildcards):
