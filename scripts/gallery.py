@@ -65,5 +65,5 @@ with job(snakemake) as log:
     images = load_images(params.dataset, [listed[i] for i in chosen], vqvae.image_size)
     figure = draw([explanation(image, i) for image, i in zip(images, chosen, strict=True)])
     with whole(snakemake.output.picture) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+        figure.savefig(temporary, format="png")
     log.info("%d images", len(chosen))

@@ -37,7 +37,8 @@ def whole_panel(title: str, per_token: NDArray[np.float32], patch_nums: Sequence
 def draw(rows: Sequence[Row]) -> Figure:
     """A figure of explanations. Within a row all maps share a scale, symmetric about 0, with a colour bar."""
     columns = 1 + max(len(row.maps) for row in rows)
-    figure = Figure(figsize=(PANEL_INCHES * (columns + 0.5), (PANEL_INCHES + 0.6) * len(rows)), layout="constrained")
+    size = PANEL_INCHES * (columns + 0.5), (PANEL_INCHES + 0.6) * len(rows)
+    figure = Figure(figsize=size, dpi=110, layout="constrained")
     panels = figure.subplots(len(rows), columns, squeeze=False)
     for axes, row in zip(panels, rows, strict=True):
         axes[0].imshow(row.image)

@@ -36,7 +36,7 @@ from workflow.naming import (
     vqvae_owner,
 )
 from workflow.needs import needs
-from workflow.planning import PlanError, config_rate, image_count, known_shards, noted_shards, run_works
+from workflow.planning import PlanError, config_rate, image_count, known_shards, run_works
 from workflow.sources import absent, file_sha256, stamp, unfit_folder, unfit_weights
 
 try:
