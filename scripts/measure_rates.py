@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import platform
 from pathlib import Path
 
 from job import compute_device, job
 from shapes import model_configs
 
 from varc.device import check_precision, device_name
+from varc.files import write_text
 from varc.planning import Kind
 from varc.scoring.rates import measure
 
@@ -24,7 +26,8 @@ def code_digest():
 
 with job(snakemake) as log:
     device = compute_device(snakemake)
-    name = f"{device_name(device)}, {snakemake.threads} threads"
+    host = "" if device.type == "cuda" else f" of {platform.node()}"
+    name = f"{device_name(device)}{host}, {snakemake.threads} threads"
     cache = CACHE / f"{''.join(c if c.isalnum() else '_' for c in name)}-{code_digest()}.json"
     known = json.loads(cache.read_text()) if cache.is_file() else {}
     rates = []
@@ -37,6 +40,5 @@ with job(snakemake) as log:
             known[key] = measure(kind, vqvae, var, candidates, device)
         rates.append({"kind": kind, "speed": known[key]})
         log.info("%s: %.1f GFLOP/s", " ".join(map(str, kind)), known[key][0])
-    CACHE.mkdir(parents=True, exist_ok=True)
-    cache.write_text(json.dumps(known, indent=1))
-    Path(snakemake.output.rates).write_text(json.dumps({"device": name, "rates": rates}, indent=1))
+    write_text(cache, json.dumps(known, indent=1))
+    write_text(snakemake.output.rates, json.dumps({"device": name, "rates": rates}, indent=1))

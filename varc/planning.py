@@ -26,7 +26,7 @@ PROCESS_BYTES = 450e6  # Python, torch and pyarrow, before any model or data
 FEATURE_BYTES = 3.95  # on disk: a float32 of features
 SCORE_BYTES = 6.8  # a float64 that is a sum of float32, as log-likelihoods are: 6 to 7.6, the more tokens the more
 TOKEN_BYTES = 1.05 / 8  # per bit of a token
-BATCH_NUMBERS = 2**20  # tokens x width in a batch of score on the CPU
+BATCH_NUMBERS, BATCH_TOKENS = 2**20, 2**12  # that a batch of score has at most on the CPU: tokens x width, and tokens
 HEAD_ROWS = 1024  # positions whose logits exist at a time
 
 
@@ -106,7 +106,8 @@ def memory_bytes(work: Work, shape: Any, images: int) -> float:
         distances = FLOAT * batch * shape.patch_nums[-1] ** 2 * shape.vocab_size
         return PROCESS_BYTES + 2 * distances + 3 * images * features(shape)
     weights = FLOAT * (var_parameters(shape, 1000) + work.candidates * (adaln_weights(shape) / shape.width + 2))
-    one_batch = FLOAT * (24 * max(BATCH_NUMBERS, tokens_at(shape.patch_nums, work.scales) * shape.width))
+    tokens = max(tokens_at(shape.patch_nums, work.scales), min(BATCH_TOKENS, BATCH_NUMBERS // shape.width))
+    one_batch = FLOAT * 24 * tokens * shape.width
     return PROCESS_BYTES + weights + one_batch + 2 * FLOAT * HEAD_ROWS * shape.vocab_size
 
 

@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from snakemake_runs import copy_project, default_config, snakemake, write_config
 
+from varc.seal import seal
+
 FUNNEL = [{"scales": 2, "keep": 3}, {"scales": 4, "keep": 1}]
 CANDIDATES = "candidates/{}/digits/2x1-keep3/0.parquet"
 SCORES = "scores/{}/digits/2x1-keep3/scales4/clean/0.parquet"
@@ -36,7 +38,8 @@ def project(tmp_path_factory):
     del config["ablation"]
     write_config(folder, config)
     targets = [f"results/stale/predictions/{name}/digits.parquet" for name in ("base", "other")]
-    run = snakemake(folder, *targets, "--configfile", "changed.yaml")
+    one_thread = ["--set-threads", "train_vqvae=1", "train_var=1"]  # few steps
+    run = snakemake(folder, *targets, "--configfile", "changed.yaml", *one_thread)
     assert run.code == 0, run.output
     return folder
 
@@ -51,6 +54,7 @@ def rewrite(path, change):
     record = json.loads(table.schema.metadata[b"varc"])
     change(record)
     pq.write_table(table.replace_schema_metadata({b"varc": json.dumps(record).encode()}), path)
+    seal(path)
 
 
 def refusal(project, target, changed, change):
