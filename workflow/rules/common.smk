@@ -221,7 +221,7 @@ def check_sources():
     )
     if message:
         raise WorkflowError(f"{CONFIG_NAME}: {message}")
-    if {rule for rule, _ in jobs} <= {"manifest", "measure_rates", "plan"}:
+    if {name for name, _ in jobs} <= {"manifest", "measure_rates", "plan"}:
         return  # what does not depend on the number of shards
     if KNOWN_SHARDS is None:
         raise WorkflowError(
