@@ -1,11 +1,11 @@
 """Find the thresholds of an adaptive funnel on calibration images."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 from job import job
 
+from varc.files import write_text
 from varc.freshness import MODEL_KEYS
 from varc.scoring.adaptive import calibrate, read_labelled_scores
 from varc.storage import provenance
@@ -21,5 +21,5 @@ with job(snakemake) as log:
         **{key: provenance(snakemake.input.scores[0])[key] for key in MODEL_KEYS},
         "thresholds": [None if np.isinf(t) else t for t in thresholds],
     }
-    Path(snakemake.output.thresholds).write_text(json.dumps(record, indent=2) + "\n")
+    write_text(snakemake.output.thresholds, json.dumps(record, indent=2) + "\n")
     log.info("thresholds in nats: %s", ", ".join(f"{t:.2f}" for t in thresholds))

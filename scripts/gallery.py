@@ -8,6 +8,7 @@ from varc.data.classes import data_set_classes
 from varc.data.manifest import load_images, rows
 from varc.explain.picture import Row, draw, scale_panels, whole_panel
 from varc.explain.tmi import explained_order, tmi
+from varc.files import whole
 from varc.scoring.adaptive import read_full_scores
 from varc.storage import column_matrix, image_ids, read_parquet
 
@@ -63,5 +64,6 @@ with job(snakemake) as log:
     chosen = [i for kind in (True, False) for i in [i for i in order if right[i] == kind][: params.pictures]]
     images = load_images(params.dataset, [listed[i] for i in chosen], vqvae.image_size)
     figure = draw([explanation(image, i) for image, i in zip(images, chosen, strict=True)])
-    figure.savefig(snakemake.output.picture, dpi=110)
+    with whole(snakemake.output.picture) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
     log.info("%d images", len(chosen))

@@ -8,6 +8,7 @@ from job import compute_device, job
 from shapes import model_configs
 
 from varc.device import check_precision, device_name
+from varc.files import write_text
 from varc.planning import Kind
 from varc.scoring.rates import measure
 
@@ -37,6 +38,5 @@ with job(snakemake) as log:
             known[key] = measure(kind, vqvae, var, candidates, device)
         rates.append({"kind": kind, "speed": known[key]})
         log.info("%s: %.1f GFLOP/s", " ".join(map(str, kind)), known[key][0])
-    CACHE.mkdir(parents=True, exist_ok=True)
-    cache.write_text(json.dumps(known, indent=1))
-    Path(snakemake.output.rates).write_text(json.dumps({"device": name, "rates": rates}, indent=1))
+    write_text(cache, json.dumps(known, indent=1))
+    write_text(snakemake.output.rates, json.dumps({"device": name, "rates": rates}, indent=1))

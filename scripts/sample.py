@@ -7,6 +7,7 @@ from PIL import Image
 
 from varc.data.classes import class_ids, data_set_classes
 from varc.data.preprocess import to_pixels
+from varc.files import whole
 from varc.models.weights import read_var, read_vqvae
 from varc.scoring.sampling import sample_tokens
 
@@ -29,5 +30,6 @@ with job(snakemake) as log, torch.inference_mode():
         rows.append(torch.cat(list(framed), dim=1))
     zoom = max(1, PIXELS // vqvae.config.image_size)
     grid = torch.cat(rows).repeat_interleave(zoom, 0).repeat_interleave(zoom, 1)
-    Image.fromarray(grid.numpy()).save(snakemake.output.picture)
+    with whole(snakemake.output.picture) as temporary:
+        Image.fromarray(grid.numpy()).save(temporary, "PNG")
     log.info("%d images of %d classes", PER_CLASS * len(classes), len(classes))

@@ -56,7 +56,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(pq, "write_table", half)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(InputError, match=r"0\.parquet: cannot be written .*No space"):
         write(path, TOKENS + 1)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["0.parquet"]
@@ -73,6 +73,23 @@ def test_damaged_files_are_named(tmp_path):
                 read(path)
     with pytest.raises(InputError, match="no such file"):
         read_parquet(tmp_path / "1.parquet")
+
+
+@pytest.mark.parametrize("mask", [0x01, 0x80, 0xFF])
+def test_a_flipped_byte_is_refused_or_does_no_harm(tmp_path, mask):
+    """Each byte of a file in turn: what is read is what was written, or nothing."""
+    path, refused = tmp_path / "0.parquet", 0
+    columns = {"image_id": ["a/x.png", "b/y.png"], "class_id": [1, 2], "rank": [1, 2], "score": [0.25, 0.5]}
+    write_parquet(path, columns, CANDIDATES, {"seconds": 1.25, "images": 2})
+    whole, table, record = path.read_bytes(), read_parquet(path), provenance(path)
+    for i in range(len(whole)):
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ mask]) + whole[i + 1 :])
+        try:
+            assert read_parquet(path).equals(table) and provenance(path) == record, f"byte {i}"
+        except InputError as error:
+            assert "0.parquet: damaged" in str(error)
+            refused += 1
+    assert refused > 0.8 * len(whole)
 
 
 def test_a_file_of_others_is_refused(tmp_path):

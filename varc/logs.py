@@ -1,15 +1,21 @@
 """Where a job's messages go: progress to the terminal and the log, expected errors as one line."""
 
 import logging
+import re
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from varc.errors import InputError
 
 logger = logging.getLogger("varc")
+
+
+def in_one_line(text: str) -> str:
+    """A text with its control characters spelled out: names from elsewhere cannot break a message, or the terminal."""
+    return re.sub(r"[\x00-\x1f\x7f]", lambda found: repr(found[0])[1:-1], text)
 
 
 @contextmanager
@@ -21,6 +27,7 @@ def job_log(path: str | Path, name: str) -> Iterator[logging.Logger]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     file = logging.FileHandler(path, mode="w", encoding="utf-8")
+    file.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk stops outputs, not messages
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setFormatter(logging.Formatter(f"[{name}] %(message)s"))
@@ -31,8 +38,9 @@ def job_log(path: str | Path, name: str) -> Iterator[logging.Logger]:
     try:
         yield logger
     except InputError as error:
-        logger.error("error: %s", error)
+        logger.error("error: %s", in_one_line(str(error)))
         file.emit(logging.makeLogRecord({"msg": traceback.format_exc(), "levelname": "ERROR"}))
         raise SystemExit(1) from None
     finally:
-        file.flush()
+        with suppress(OSError):
+            file.close()

@@ -5,8 +5,8 @@ name in its own folder and renamed, so that readers see all of it or none. Prove
 """
 
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 import varc
 from varc.errors import InputError
+from varc.files import whole
 from varc.origin import origin
+from varc.seal import check_seal, seal
 
 ROWS_PER_GROUP = 10_000
 PROVENANCE = b"varc"
@@ -133,17 +135,12 @@ def write_parquet(path: str | Path, columns: dict[str, Any], schema: pa.Schema, 
 
     Its provenance gets the package's version, and what the job's files are made from (see varc.origin.begin_job).
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     made_from = {"made_from": found} if (found := origin.get()()) else {}
     text = json.dumps({"version": varc.__version__, **made_from, **provenance}, sort_keys=True)
     table = pa.table(columns, schema=schema.with_metadata({PROVENANCE: text.encode()}))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        pq.write_table(table, temporary, compression="zstd", row_group_size=ROWS_PER_GROUP)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", row_group_size=ROWS_PER_GROUP, write_page_checksum=True)
+        seal(temporary)
 
 
 def write_maps(
@@ -172,26 +169,29 @@ def write_maps(
 
 def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Reads a file that write_parquet wrote. Raises InputError for one that is absent, damaged, or not of varc."""
-    try:
-        table = pq.read_table(path, columns=list(columns) if columns else None, partitioning=None)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run the stage that writes it again") from None
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: damaged ({error}); delete it and run the same command again") from error
-    if PROVENANCE not in (table.schema.metadata or {}):
-        raise InputError(f"{path}: not written by varc (no provenance); delete it and run the same command again")
-    return table
+    with sound(path):
+        wanted = list(columns) if columns else None
+        return pq.read_table(path, columns=wanted, partitioning=None, page_checksum_verification=True)
 
 
 def provenance(path: str | Path) -> dict[str, Any]:
     """The provenance of a file. Raises InputError as read_parquet does."""
+    with sound(path):
+        return json.loads(pq.read_schema(path).metadata[PROVENANCE])
+
+
+@contextmanager
+def sound(path: str | Path) -> Iterator[None]:
+    """For a block that reads a file: raises InputError where it is absent, damaged, or not of varc."""
     try:
-        metadata = pq.read_schema(path).metadata or {}
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: damaged ({error}); delete it and run the same command again") from error
-    if PROVENANCE not in metadata:
-        raise InputError(f"{path}: not written by varc (no provenance); delete it and run the same command again")
-    return json.loads(metadata[PROVENANCE])
+        check_seal(path)
+        yield
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run the stage that writes it again") from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: damaged, or not written by varc ({error}); delete it and run the same command again"
+        ) from error
 
 
 def image_ids(table: pa.Table) -> NDArray[np.object_]:

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from varc.files import save_figure
+
 CONTROLS = ("random", "centre", "edge")
 
 
@@ -24,7 +26,7 @@ def plot_pruning(path: str | Path, pruning: pd.DataFrame) -> None:
         axes.axvline(full, color="0.5", linestyle="--", label=f"all classes at {last} scales")
         axes.set(title=f"{dataset}, {model}", xlabel="GFLOPs per image (fvcore)", ylabel="recall of the label")
         axes.legend(frameon=False)
-    figure.savefig(path, metadata={"Date": None})
+    save_figure(path, figure)
 
 
 def plot_frontier(path: str | Path, adaptive: pd.DataFrame, fixed: dict[tuple[str, str], pd.DataFrame]) -> None:
@@ -44,7 +46,7 @@ def plot_frontier(path: str | Path, adaptive: pd.DataFrame, fixed: dict[tuple[st
         axes.set(title=f"{dataset}, {classifier}", xlabel="scoring GFLOPs per image (fvcore)", ylabel="top-1")
         axes.set(xscale="log", ylim=(max(0.0, group["top1"].min() - 0.1), min(1.0, group["top1"].max() + 0.05)))
         axes.legend(frameon=False)
-    figure.savefig(path, metadata={"Date": None})
+    save_figure(path, figure)
 
 
 def plot_reliability(path: str | Path, curves: dict[str, tuple[Any, Any]]) -> None:
@@ -56,7 +58,7 @@ def plot_reliability(path: str | Path, curves: dict[str, tuple[Any, Any]]) -> No
         axes.plot(confidence, accuracy, marker="o", markersize=3, label=title)
     axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     axes.legend(frameon=False)
-    figure.savefig(path, metadata={"Date": None})
+    save_figure(path, figure)
 
 
 def plot_smoothing(path: str | Path, smoothing: pd.DataFrame) -> None:
@@ -79,7 +81,7 @@ def plot_smoothing(path: str | Path, smoothing: pd.DataFrame) -> None:
         row[0].set(title=f"{dataset}, noise {noise}", ylabel="top-1")
         row[1].set(title=f"{dataset}, {count} samples")
         row[0].legend(frameon=False, fontsize="small")
-    figure.savefig(path, metadata={"Date": None})
+    save_figure(path, figure)
 
 
 def plot_incremental(path: str | Path, table: pd.DataFrame) -> None:
@@ -95,7 +97,7 @@ def plot_incremental(path: str | Path, table: pd.DataFrame) -> None:
         axes.set(title=f"{dataset}, {tasks} tasks", xlabel="tasks learned", ylabel="average accuracy", ylim=(0, 1))
         axes.set_xticks(sorted(group["after_task"].unique()))
         axes.legend(frameon=False, fontsize="small")
-    figure.savefig(path, metadata={"Date": None})
+    save_figure(path, figure)
 
 
 def plot_explanation(path: str | Path, rows: pd.DataFrame, means: dict[int, Any]) -> None:
@@ -114,4 +116,4 @@ def plot_explanation(path: str | Path, rows: pd.DataFrame, means: dict[int, Any]
         axes.legend(frameon=False, fontsize="small")
     for axes in panels[len(groups) :]:
         axes.set_axis_off()
-    figure.savefig(path, metadata={"Date": None})
+    save_figure(path, figure)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from varc.files import whole, write_text
 from varc.metrics.accuracy import final_rank, pruning_recall, top_k, wilson_interval
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -21,8 +22,9 @@ Funnel = list[dict[str, Any]]  # stages with scales, samples, keep
 
 def write_table(table: pd.DataFrame, csv: str | Path, markdown: str | Path, caption: str) -> None:
     """The table as CSV with plain numbers, and as Markdown with a caption and rounded numbers."""
-    table.to_csv(csv, index=False, float_format="%.10g")
-    Path(markdown).write_text(f"{caption}\n\n{as_markdown(table)}\n", encoding="utf-8")
+    with whole(csv) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.10g")
+    write_text(markdown, f"{caption}\n\n{as_markdown(table)}\n")
 
 
 def as_markdown(table: pd.DataFrame) -> str:

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 import varc
 from varc.errors import InputError
+from varc.files import whole, write_text
 from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import VQVAE, VQVAEConfig
 
@@ -37,19 +37,24 @@ def save_model(path: str | Path, model: nn.Module, card: Card) -> None:
     """Writes weights and card, each whole or not at all; the card gets version, architecture (the model's config, a
     dataclass), parameters and sha256."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    save_file(model.state_dict(), temporary)
-    full = {
-        "version": varc.__version__,
-        "architecture": dataclasses.asdict(model.config),  # type: ignore[call-overload]
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "sha256": file_sha256(temporary),
-        **card,
-    }
-    temporary_card = path.with_name(f".{path.name}.{os.getpid()}.json.tmp")
-    temporary_card.write_text(json.dumps(full, indent=2) + "\n")
-    os.replace(temporary_card, card_path(path))
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        save_tensors(model.state_dict(), temporary)
+        full = {
+            "version": varc.__version__,
+            "architecture": dataclasses.asdict(model.config),  # type: ignore[call-overload]
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "sha256": file_sha256(temporary),
+            **card,
+        }
+        write_text(card_path(path), json.dumps(full, indent=2) + "\n")
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Writes a safetensors file. Raises OSError where it cannot be written."""
+    try:
+        save_file(tensors, path, metadata)
+    except SafetensorError as error:
+        raise OSError(str(error)) from None
 
 
 def read_card(weights: str | Path) -> Card:

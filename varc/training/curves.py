@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from varc.files import save_figure, whole
 from varc.training.loop import Curve
 
 SMOOTHING_STEPS = 25
@@ -12,7 +13,8 @@ SMOOTHING_STEPS = 25
 
 def write_curve(path: str | Path, curve: Curve) -> None:
     """One row per step; a loss is empty in steps that did not have it."""
-    pd.DataFrame(curve).to_csv(path, index=False, float_format="%.6g")
+    with whole(path) as temporary:
+        pd.DataFrame(curve).to_csv(temporary, index=False, float_format="%.6g")
 
 
 def plot_curve(path: str | Path, curve: Curve, loss: str, unit: str) -> None:
@@ -24,7 +26,7 @@ def plot_curve(path: str | Path, curve: Curve, loss: str, unit: str) -> None:
     axes.plot(data["step"], data[loss].rolling(SMOOTHING_STEPS).mean(), label=f"mean of {SMOOTHING_STEPS} steps")
     axes.set(xlabel="step", ylabel=f"{loss} ({unit})", yscale="log")
     axes.legend(frameon=False)
-    figure.savefig(path, metadata={"Date": None})
+    save_figure(path, figure)
 
 
 def plot_finetuning(path: str | Path, curve: Curve) -> None:
@@ -46,4 +48,4 @@ def plot_finetuning(path: str | Path, curve: Curve) -> None:
             axes.plot(known["step"], known[name], marker="." if name == "validation_accuracy" else None, label=name)
         axes.set(xlabel="step", ylabel=unit)
         axes.legend(frameon=False)
-    figure.savefig(path, metadata={"Date": None})
+    save_figure(path, figure)

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from varc.errors import InputError
+from varc.files import whole
+from varc.models.checkpoints import save_tensors
 
 Curve = list[dict[str, float]]
 
@@ -111,10 +111,8 @@ def save_checkpoint(
         "groups": state["param_groups"],
         "schedule": {key: value for key, value in schedule.state_dict().items() if not callable(value)},
     }
-    temporary = checkpoint.path.with_name(f".{checkpoint.path.name}.{os.getpid()}.tmp")
-    checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: t.contiguous() for name, t in tensors.items()}, temporary, {"varc": json.dumps(facts)})
-    os.replace(temporary, checkpoint.path)
+    with whole(checkpoint.path) as temporary:
+        save_tensors({name: t.contiguous() for name, t in tensors.items()}, temporary, {"varc": json.dumps(facts)})
 
 
 def go_on(checkpoint: Checkpoint, parameters: list[Tensor], optimizer: torch.optim.Optimizer, schedule: Any) -> Curve:
