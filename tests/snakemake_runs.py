@@ -46,9 +46,15 @@ def warm_server():
     path = Path(tempfile.mkdtemp(prefix="varc-")) / "socket"
     command = [sys.executable, str(WARM), "serve", str(path)]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    atexit.register(shutil.rmtree, path.parent)
+    atexit.register(end_server, server, path.parent)
     assert server.stdout.readline() == b"ready\n"
     return str(path)
+
+
+def end_server(server, folder):
+    server.stdin.close()
+    server.wait()
+    shutil.rmtree(folder)
 
 
 def python(folder, arguments, timeout=900, cold=False):

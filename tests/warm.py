@@ -38,7 +38,6 @@ def serve(path):
 
     for name in LIBRARIES:
         importlib.import_module(name)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that forks need not be waited for
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
@@ -46,11 +45,22 @@ def serve(path):
         print("ready", flush=True)
         while listener in select.select([listener, sys.stdin], [], [])[0]:
             connection, _ = listener.accept()
+            reap()
             with connection:
                 if os.fork() == 0:
                     listener.close()
                     return attend(connection)
+    reap()
     sys.exit()
+
+
+def reap():
+    """Takes leave of the forks that have ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return
 
 
 def write_python(server):
@@ -62,7 +72,6 @@ def write_python(server):
 
 def attend(connection):
     """Reads a request and answers with the exit status of its program, which is another fork: it returns there."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     message, outputs, _, _ = socket.recv_fds(connection, 2**16, 2)
     while not message.endswith(b"\n"):
         message += connection.recv(2**16)
