@@ -2,6 +2,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version, validate
 
 from workflow.checks import schema_mistake
+from workflow.config_files import config_mistake
 
 min_version("9.14.8")
 
@@ -11,10 +12,11 @@ if not workflow.overwrite_configfiles:
     configfile: "config/config.yaml"
 
 
-CONFIG_NAME = ", ".join(map(str, workflow.overwrite_configfiles)) or "config/config.yaml"
+CONFIG_FILES = list(map(str, workflow.overwrite_configfiles)) or ["config/config.yaml"]
+CONFIG_NAME = ", ".join(CONFIG_FILES)
 SCHEMA = f"{workflow.basedir}/workflow/schemas/config.schema.yaml"
 
-if mistake := schema_mistake(config, SCHEMA):
+if mistake := config_mistake(CONFIG_FILES, config) or schema_mistake(config, SCHEMA):
     raise WorkflowError(f"{CONFIG_NAME}: {mistake}")  # in one line; validate() would print the schema
 
 validate(config, SCHEMA)  # sets the defaults

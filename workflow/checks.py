@@ -1,6 +1,7 @@
 """What a config must fulfil beyond its schema. Each message names the key, what was found, and what to do."""
 
 from itertools import pairwise
+from pathlib import PurePath
 
 import yaml
 from jsonschema import Draft202012Validator
@@ -200,6 +201,10 @@ def check_checkpoint(key, model):
         raise ConfigError(f"{key}: patch_nums follow from architecture; take one of them away")
     if "hub" in model and set(model.get("sha256", {})) != {"vqvae", "var"}:
         raise ConfigError(f"{key}: hub needs sha256: {{vqvae: ..., var: ...}}, so that what is downloaded is checked")
+    for part in ("vqvae", "var") if "hub" in model else ():
+        if ".." in PurePath(model[part]).parts:
+            found = f"{model[part]}: a file to be downloaded must not lie above the project"
+            raise ConfigError(f"{key}: {part}: {found}; give a path without ..")
 
 
 def check_classifier(key, classifier, models):

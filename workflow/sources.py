@@ -22,7 +22,7 @@ def stamp(dataset):
         for name in sorted(files):
             path = os.path.join(parent, name)
             stat = os.stat(path)
-            hashed.update(f"{os.path.relpath(path, root)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+            hashed.update(os.fsencode(f"{os.path.relpath(path, root)}\0{stat.st_size}\0{stat.st_mtime_ns}\n"))
     return hashed.hexdigest()
 
 
@@ -48,9 +48,7 @@ def file_sha256(path):
         with open(path, "rb") as file:
             known[key] = hashlib.file_digest(file, "sha256").hexdigest()
         DIGESTS.parent.mkdir(exist_ok=True)
-        temporary = DIGESTS.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(known))
-        os.replace(temporary, DIGESTS)
+        write_whole(DIGESTS, json.dumps(known))
     return known[key]
 
 
@@ -66,3 +64,35 @@ def unfit_weights(models):
             if found and expected and found != expected:
                 return f"models: {name}: {part}: {model[part]} has SHA-256 {found}, but the config says {expected}"
     return None
+
+
+def unfit_folder(folder, shards):
+    """A message for a run's folder that was made with another number of shards, or cannot be written; or None.
+
+    The number is noted in it, in shards.json.
+    """
+    note = Path(folder) / "shards.json"
+    try:
+        os.makedirs(folder, exist_ok=True)
+        if not note.exists():
+            write_whole(note, json.dumps({"shards": shards}))
+        before = json.loads(note.read_text())["shards"]
+    except (ValueError, KeyError):
+        return f'{note}: damaged; write {{"shards": ...}} into it, the number that {folder} was made with'
+    except OSError as error:
+        return f"{folder}: cannot be written ({error}); make room there, or allow it"
+    if not os.access(folder, os.W_OK):
+        return f"{folder}: cannot be written; allow it, or choose another name for run"
+    if before != shards:
+        return (
+            f"shards is {shards}, but {folder} was made with {before}; "
+            f"set shards back to {before}, or choose another name for run, or delete {folder}"
+        )
+    return None
+
+
+def write_whole(path, text):
+    """Writes a small file whole or not at all."""
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)

@@ -1,12 +1,18 @@
 """Bad configs and inputs: a non-zero exit, one clear message with the file or key, nothing half-written."""
 
 import copy
+import math
 import re
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from snakemake_runs import copy_project, default_config, snakemake, write_config
+
+from workflow.config_files import repeated_key
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +111,15 @@ BAD_CONFIGS = {
         "incremental: 0: test: digits is learned from",
     ),
     "resize below size": (set_key([*DIGITS, "resize"], 4), "resize 4 and size absent"),
+    "a number that is none": (set_key([*TRAIN, "var", "lr"], math.nan), "train: var: lr: nan is no finite number"),
+    "an infinite sigma": (set_key(["classifiers", "a_varc", "sigma"], math.inf), "a_varc: sigma: inf is no finite"),
+    "a key without a value": (lambda config: config.update(shards=None), "shards: None is not of type 'integer'"),
+    "yes for a number": (set_key(["shards"], True), "shards: True is not of type 'integer'"),
+    "a negative seed": (set_key(["seed"], -1), "seed: -1 is less than the minimum of 0"),
+    "a number as a name": (set_key(["datasets", 2024], {"reader": "digits"}), "datasets: 2024 is not of type 'string'"),
+    "a list where a table belongs": (set_key(["models"], ["base"]), r"models: \['base'\] is not of type 'object'"),
+    "nothing to evaluate": (set_key(["evaluate"], []), r"evaluate: \[\] should be non-empty"),
+    "no stages": (set_key(FUNNEL, []), r"a_varc: funnel: \[\] should be non-empty"),
 }  # fmt: skip
 
 
@@ -125,12 +140,28 @@ def check_refusal(run, message):
     assert "Traceback" not in run.output
 
 
-@pytest.mark.parametrize(
-    ("text", "message"), [("run: [digits", "not valid JSON or YAML"), ("- a list", "(?i)config file must be given as")]
-)
-def test_files_that_are_no_config_are_refused(project, text, message):
+NO_CONFIGS = {
+    "broken YAML": ("run: [digits", "not valid JSON or YAML"),
+    "a list": ("- a list", "(?i)config file must be given as"),
+    "nothing": ("", "(?i)config file must be given as"),
+    "tabs": ("run: digits\n\tseed: 0\n", "not valid JSON or YAML"),
+    "a key twice": ("run: one\nseed: 0\nrun: two\n", "broken.yaml: run is given twice, at line 3 again"),
+    "a deep key twice": ("models:\n  a: {train: {data: x, data: y}}\n", "models: a: train: data is given twice"),
+    "a deep key of a list twice": ("evaluate:\n- {a: 1}\n- {b: 1, b: 2}\n", "evaluate: 1: b is given twice, at line 3"),
+}
+
+
+@pytest.mark.parametrize("name", NO_CONFIGS)
+def test_files_that_are_no_config_are_refused(project, name):
+    text, message = NO_CONFIGS[name]
     (project / "broken.yaml").write_text(text)
     check_refusal(snakemake(project, "--configfile", "broken.yaml"), message)
+
+
+def test_the_same_key_in_two_tables_and_a_merge_are_no_repetition():
+    text = "a: &a {b: 1}\nc: {<<: *a, b: 2}\nd: [{b: 1}, {b: 1}]\n"
+    assert repeated_key(yaml.compose(text)) is None
+    assert repeated_key(yaml.compose(f"{text}a: 1\n")) is not None
 
 
 def folder_config(project, root="images", shards=1):
@@ -149,6 +180,13 @@ def folder_config(project, root="images", shards=1):
     return config
 
 
+class Place(NamedTuple):
+    """Where a fault is made: the project, and the root of the pictures."""
+
+    project: Path
+    root: Path
+
+
 @pytest.fixture
 def pictures(project, tmp_path):
     """A folder with two classes of two pictures each, and its class list."""
@@ -159,11 +197,6 @@ def pictures(project, tmp_path):
             Image.fromarray(np.full((8, 8), 50 * i, np.uint8)).save(root / folder / f"{i}.png")
     (project / "classes.csv").write_text("folder,class_id,name\none,1,One\ntwo,2,Two\n")
     return root
-
-
-def results_of(project):
-    """Parquet files of the failed run below the folder of the pictures, temporary ones included."""
-    return sorted(path.name for path in (project / "results" / "folder").rglob("*pictures*") if path.is_file())
 
 
 def test_a_missing_root_stops_a_real_run_first_but_no_dry_run(project, pictures):
@@ -181,37 +214,108 @@ def test_a_missing_class_list_is_named(project, pictures):
     check_refusal(run, "classes.csv")
 
 
-@pytest.mark.parametrize("fault", ["folder", "empty", "list"])
-def test_data_that_cannot_be_listed_is_named(project, pictures, fault):
-    if fault == "folder":
-        (pictures / "three").mkdir()
-        Image.new("L", (8, 8)).save(pictures / "three" / "0.png")
-        message = "three/0.png: 'three' is not in the class list"
-    elif fault == "empty":
-        for path in pictures.rglob("*.png"):
-            path.unlink()
-        message = "reader image_folder, root .*images: no images"
-    else:
-        (project / "classes.csv").write_text("folder,class_id,name\none,1,One\ntwo,1,Two\n")
-        message = "classes.csv: class_id 1 occurs more than once"
-    name = write_config(project, folder_config(project, str(pictures)))
-    run = snakemake(project, "results/folder/datasets/pictures.parquet", "--configfile", name)
-    check_refusal(run, message)
-    assert results_of(project) == ["pictures.log"]
-    assert "Traceback" in (project / "results/folder/logs/manifest/pictures.log").read_text()  # the details
+CLASSES = "folder,class_id,name\n"
+MANIFEST, FEATURES = "datasets/pictures.parquet", "features/base/pictures/0.parquet"
 
 
-@pytest.mark.parametrize("fault", ["unreadable", "shards"])
-def test_pictures_that_cannot_be_encoded_are_named(project, pictures, fault):
-    config = folder_config(project, str(pictures), shards=5 if fault == "shards" else 1)
-    config["run"] = f"folder_{fault}"
-    if fault == "unreadable":
-        path = pictures / "one" / "1.png"
-        path.write_bytes(path.read_bytes()[:30])
-        message = "one/1.png: unreadable image"
-    else:
-        message = "shards: 5 shards, but only 4 images"
-    target = f"results/folder_{fault}/features/base/pictures/0.parquet"
-    run = snakemake(project, target, "--configfile", write_config(project, config))
+def write_list(text, encoding="utf-8"):
+    """The class list becomes a text."""
+    return lambda place, spec: (place.project / "classes.csv").write_text(CLASSES + text, encoding)
+
+
+def set_spec(**keys):
+    """Further keys of the data set."""
+    return lambda place, spec: spec.update(keys)
+
+
+def write_file(name, content, **keys):
+    """A file below the pictures' root, or beside it, and further keys of the data set."""
+
+    def fault(place, spec):
+        path = place.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        spec.update({key: str(path) if value is path_of else value for key, value in keys.items()})
+
+    return fault
+
+
+def path_of():
+    """Stands for the path of the file that write_file writes."""
+
+
+def no_pictures(place, spec):
+    for path in place.root.rglob("*.png"):
+        path.unlink()
+
+
+def cut_picture(place, spec):
+    path = place.root / "one" / "1.png"
+    path.write_bytes(path.read_bytes()[:30])
+
+
+PICTURE = b"\x89PNG no picture"
+BAD_DATA = {  # what is done to two classes of two pictures, what is made of it, the message
+    "a folder that is not listed": (write_file("three/0.png", PICTURE), MANIFEST, "three/0.png: 'three' is not in the"),
+    "a picture in no folder": (write_file("0.png", PICTURE), MANIFEST, r"0.png: '\.' is not in the class list"),
+    "no pictures": (no_pictures, MANIFEST, "reader image_folder, root .*images: no images"),
+    "a file as root": (write_file("../file", b"", root=path_of), MANIFEST, "file: no such folder; set root"),
+    "a class_id twice": (write_list("one,1,A\ntwo,1,B\n"), MANIFEST, "classes.csv: class_id 1 occurs more than once"),
+    "a folder twice": (write_list("one,1,A\none,2,B\n"), MANIFEST, "classes.csv: folder one occurs more than once"),
+    "a class_id that is no number": (write_list("one,x,A\n"), MANIFEST, "classes.csv, line 2: class_id is 'x'"),
+    "a row that is too short": (write_list("one,1\n"), MANIFEST, "csv, line 2: expected the columns folder, cl"),
+    "a class list without rows": (write_list(""), MANIFEST, "classes.csv: the class list has no rows"),
+    "a class list in another encoding": (
+        write_list("one,1,Gr\u00fcn\n", "latin-1"), MANIFEST, "classes.csv: the class list cannot be read"
+    ),
+    "an id that is no image": (
+        write_file("../ids", b"one/0.png\none/7.png\n", ids=path_of), MANIFEST, "1 of 2 ids are no image, first 'one/7"
+    ),
+    "ids that name nothing": (write_file("../ids", b"", ids=path_of), MANIFEST, "images: no images; .* .4 left out"),
+    "a picture that no label names": (
+        write_file("../labels", b"0.png one\n", labels=path_of, reader="labels_file"), MANIFEST, "no line for one/1.png"
+    ),
+    "no tars": (set_spec(reader="webdataset"), MANIFEST, r"images: no \*\.tar files; set root"),
+    "a tar that is none": (
+        write_file("a.tar", b"no tar", reader="webdataset"), MANIFEST, "a.tar: cannot be read as a tar"
+    ),
+    "a Parquet file that is none": (
+        write_file("a.parquet", b"no Parquet", reader="parquet"), MANIFEST, "a.parquet: cannot be read as Parquet"
+    ),
+    "idx files that are not there": (
+        set_spec(reader="idx", split="test"), MANIFEST, "t10k-images-idx3-ubyte.gz: no such file"
+    ),
+    "a picture cut short": (cut_picture, FEATURES, "one/1.png: unreadable image"),
+    "a text as picture": (write_file("one/1.png", b"text"), FEATURES, "one/1.png: unreadable image"),
+    "an empty picture": (write_file("two/0.png", b""), FEATURES, "two/0.png: unreadable image"),
+    "more shards than images": (set_spec(shards=5), FEATURES, "shards: 5 shards, but only 4 images"),
+    "a border of all pixels": (set_spec(border=4), FEATURES, "one/0.png: 8x8 pixels, of which border 4 leaves none"),
+    "another size than the model's": (set_spec(size=None, resize=None, border=1), FEATURES, "0.png: 6x6 pixels, but"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_DATA)
+def test_bad_data_is_named_and_leaves_nothing_half_written(project, pictures, name):
+    fault, target, message = BAD_DATA[name]
+    config = folder_config(project, str(pictures))
+    config["run"] = re.sub(r"\W", "_", name)
+    spec = config["datasets"]["pictures"]
+    fault(Place(project, pictures), spec)
+    if spec["reader"] == "idx":
+        del spec["size"], spec["resize"]
+    config["shards"] = spec.pop("shards", 1)
+    config["datasets"]["pictures"] = {key: value for key, value in spec.items() if value is not None}
+    results = project / "results" / config["run"]
+    run = snakemake(project, f"results/{config['run']}/{target}", "--configfile", write_config(project, config))
     check_refusal(run, message)
-    assert not list((project / f"results/folder_{fault}/features").rglob("*.*"))
+    rule = "manifest" if target == MANIFEST else "encode"
+    logs = [path for path in (results / "logs" / rule).rglob("*.log") if "pictures" in path.as_posix()]
+    assert "Traceback" in logs[0].read_text()  # the details
+    assert not (results / target).exists()
+    assert not [path for path in results.rglob("*") if path.name.endswith(".tmp")]
+
+
+def test_a_target_that_the_config_does_not_define_is_refused(project):
+    for target in ("results/digits/datasets/digitz.parquet", "results/digits/predictions/vark/digits.parquet"):
+        run = snakemake(project, target)
+        check_refusal(run, f"(?s)MissingRuleException.*{target}")

@@ -38,10 +38,11 @@ def manifest(spec: Spec, classes: list[ClassEntry]) -> tuple[list[Listed], list[
     error), classes that ObjectNet does not map to ImageNet, images that `ids` does not name, and all but `per_class`
     images of a class: those whose image_id has the smallest SHA-256 stay.
 
-    Raises InputError for an empty data set, an image_id that occurs twice, a folder that is not in the class list,
-    and an entry of ids that is no image.
+    Raises InputError for an empty data set, an image_id that occurs twice or is no Unicode, a folder that is not in
+    the class list, and an entry of ids that is no image.
     """
     found = sorted(READERS[spec["reader"]].list_images(spec))
+    check_unicode(found)
     for one, other in pairwise(found):
         if one.image_id == other.image_id:
             raise InputError(f"{describe(spec)}: two images are called {one.image_id!r}")
@@ -68,6 +69,16 @@ def manifest(spec: Spec, classes: list[ClassEntry]) -> tuple[list[Listed], list[
     if not listed:
         raise InputError(f"{describe(spec)}: no images; expected at least one ({len(left_out)} left out)")
     return listed, sorted(left_out)
+
+
+def check_unicode(found: list[Found]) -> None:
+    """Raises InputError for a name of bytes that are not UTF-8, which neither Parquet nor a class list could hold."""
+    for image in found:
+        try:
+            f"{image.image_id}{image.path}".encode()
+        except UnicodeEncodeError:
+            name = (image.path or image.image_id).encode(errors="surrogateescape").decode(errors="backslashreplace")
+            raise InputError(f"{name}: its name is not UTF-8; rename it") from None
 
 
 def chosen_ids(spec: Spec, found: list[Found]) -> set[str] | None:
@@ -106,11 +117,13 @@ def describe(spec: Spec) -> str:
 def load_images(spec: Spec, listed: list[Listed], side: int) -> NDArray[np.uint8]:
     """The preprocessed images (N, side, side, 3) of some rows of a manifest."""
     open_image = READERS[spec["reader"]].open_images(spec)
-    border = spec.get("border", 0)
-    images = [
-        preprocess(open_image(Found(row.image_id, "", row.path)), spec.get("size"), spec.get("resize"), border)
-        for row in listed
-    ]
+    border, images = spec.get("border", 0), []
+    for row in listed:
+        image = open_image(Found(row.image_id, "", row.path))
+        if 2 * border >= min(image.size):
+            found = f"{image.width}x{image.height} pixels, of which border {border} leaves none"
+            raise InputError(f"{row.image_id}: {found}; set a smaller border for the data set")
+        images.append(preprocess(image, spec.get("size"), spec.get("resize"), border))
     return stack_images(images, side, [row.image_id for row in listed])
 
 

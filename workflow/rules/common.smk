@@ -1,5 +1,4 @@
 import functools
-import json
 import os
 import re
 
@@ -37,8 +36,8 @@ from workflow.naming import (
     vqvae_owner,
 )
 from workflow.needs import needs
-from workflow.planning import PlanError, config_rate, image_count, known_shards, noted_shards, run_works
-from workflow.sources import absent, file_sha256, stamp, unfit_weights
+from workflow.planning import PlanError, config_rate, image_count, known_shards, run_works
+from workflow.sources import absent, file_sha256, stamp, unfit_folder, unfit_weights
 
 try:
     check(config)
@@ -99,12 +98,17 @@ localrules:  # all that needs no GPU: seconds of work, and no job of a cluster's
     plan,
 
 
+def one_of(names):
+    """A wildcard constraint: one of the names."""
+    return "|".join(map(re.escape, names)) or r"(?!)"
+
+
 wildcard_constraints:
     run=config["run"],
     vqvae=r"[\w-]+",
-    model=r"[\w-]+",
-    dataset=r"[\w-]+",
-    classifier=r"[\w-]+",
+    model=one_of(config["models"]),
+    dataset=one_of(config["datasets"]),
+    classifier=one_of(config["classifiers"]),
     candidates=CANDIDATES,
     noise=NOISE,
     adaptive=ADAPTIVE,
@@ -120,11 +124,6 @@ wildcard_constraints:
     target=r"label|prediction|\d+",
     against=r"unconditional|runner_up|\d+",
     judge=r"[\w-]+",
-
-
-def one_of(names):
-    """A wildcard constraint: one of the names."""
-    return "|".join(map(re.escape, names)) or r"(?!)"
 
 
 def code(script):
@@ -229,15 +228,8 @@ def check_sources():
             f"{CONFIG_NAME}: shards: auto needs a rate; run `snakemake plan` with this config on the device that will "
             f"compute, or set gflops_per_second"
         )
-    before = noted_shards(SHARDS_NOTE) or SHARDS
-    if before != SHARDS:
-        raise WorkflowError(
-            f"{CONFIG_NAME}: shards is {SHARDS}, but {RUN} was made with {before}; "
-            f"set shards back to {before}, or choose another name for run, or delete {RUN}"
-        )
-    os.makedirs(RUN, exist_ok=True)
-    with open(SHARDS_NOTE, "w") as file:
-        json.dump({"shards": SHARDS}, file)
+    if message := unfit_folder(RUN, SHARDS):
+        raise WorkflowError(f"{CONFIG_NAME}: {message}")
 
 
 def candidates_file(wildcards):
