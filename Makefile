@@ -15,11 +15,11 @@ else
 TORCH_INDEX ?= https://pypi.org/simple
 endif
 
-.PHONY: demo test test-slurm bench venv lint format lock rerun-table
+.PHONY: demo test test-slurm test-faults bench venv lint format lock rerun-table
 .DEFAULT_GOAL := demo
 
 demo: venv
-	$(SNAKEMAKE) --cores $(CORES)
+	$(SNAKEMAKE) --cores $(CORES) --rerun-incomplete
 	$(SNAKEMAKE) --report results/digits/report.html
 	@echo && cat results/digits/tables/accuracy.md
 	@echo && echo "Tables: results/digits/tables, report: results/digits/report.html"
@@ -31,6 +31,10 @@ test: venv
 # SHORT=1 takes a smaller config.
 test-slurm: venv
 	SHORT=$(SHORT) tests/slurm/with.sh $(BIN)/python -m pytest tests/slurm/study.py
+
+# Kills, damaged files, a full disk: docs/faults.md. A quarter of an hour; not part of `make test`.
+test-faults: venv
+	$(BIN)/python tests/faults/faults.py
 
 bench: venv
 	$(BIN)/python benchmarks/engine.py
