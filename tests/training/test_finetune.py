@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from varc.errors import InputError
-from varc.models.checkpoints import load_var, save_model
+from varc.models.checkpoints import load_var, read_card, save_model
 from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import VQVAE, VQVAEConfig
 from varc.scoring.likelihood import log_prob_per_token
@@ -257,11 +257,12 @@ def request_files(folder, name, settings):
     tokens, labels = small_data()
     save_model(folder / "vqvae.safetensors", vqvae, {})
     save_model(folder / "base.safetensors", var, {})
+    made_with = {"vqvae_sha256": read_card(folder / "vqvae.safetensors")["sha256"]}
     ids = [f"{i:03}" for i in range(len(labels))]
     write_parquet(folder / "manifest.parquet", {"image_id": ids, "label": labels, "path": ids}, MANIFEST, {})
     for i, sample in enumerate(tokens):
         columns = {"image_id": ids, "tokens": fixed_size_list(sample)}
-        write_parquet(folder / f"tokens{i}.parquet", columns, tokens_schema(5), {})
+        write_parquet(folder / f"tokens{i}.parquet", columns, tokens_schema(5), made_with)
     (folder / name).mkdir()
     return {
         "settings": settings | {"samples": 2},
