@@ -56,7 +56,7 @@ BAD_CONFIGS = {
     "unknown reader": (set_key([*DIGITS, "reader"], "digitz"), "datasets: digits: reader: 'digitz'"),
     "unknown split": (set_key([*DIGITS, "split"], "testing"), "datasets: digits: split: 'testing'"),
     "zero shards": (set_key(["shards"], 0), "shards: 0 is less than the minimum of 1"),
-    "shards that are no number": (set_key(["shards"], "two"), "shards: 'two' is not of type 'integer'"),
+    "shards that are no number": (set_key(["shards"], "two"), r"shards: 'two' is not one of \['auto'\]"),
     "a path as run": (set_key(["run"], "../outside"), r"run: '\.\./outside' does not match"),
     "a growing keep": (set_key([*FUNNEL, 1, "keep"], 6), "a_varc: funnel: 1: keep is 6 after 5"),
     "an equal keep": (set_key([*FUNNEL, 1, "keep"], 5), "a_varc: funnel: 1: keep is 5 after 5"),

@@ -8,7 +8,9 @@ from snakemake_runs import ROOT, python, snakemake, write_config
 
 from workflow.imports import code_inputs
 
-SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if path.stem not in ("job", "shapes", "weights"))
+SCRIPTS = sorted(
+    path.stem for path in (ROOT / "scripts").glob("*.py") if path.stem not in ("explained", "job", "shapes", "weights")
+)
 
 LOAD = """
 import sys, types
