@@ -57,7 +57,7 @@ def end_server(server, folder):
     shutil.rmtree(folder)
 
 
-def python(folder, arguments, timeout=900, cold=False):
+def python(folder, arguments, timeout=3600, cold=False):
     """Runs `python <arguments>` with the varc of a folder that holds the project or a copy.
 
     Unless cold, it starts as a fork of a process that has imported the libraries, and so do the jobs of snakemake.

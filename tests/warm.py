@@ -5,9 +5,11 @@ the caller's folder, environment, stdout and stderr, and has its exit status. Th
 imported before the fork, so each program sees the files of its own folder.
 """
 
+import contextlib
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import sys
@@ -17,9 +19,6 @@ LIBRARIES = (
     "scipy.stats", "fvcore.nn", "jsonschema", "snakemake.cli", "snakemake.report.html_reporter", "snakemake.script",
     "snakemake.scheduling.greedy", "snakemake.scheduling.milp", "snakemake.storage", "nbformat", "smart_open",
 )  # fmt: skip
-
-
-SECONDS = 900  # after which a program is ended
 
 
 def run(server, arguments, environment, folder, outputs=(1, 2)):
@@ -34,7 +33,6 @@ def run(server, arguments, environment, folder, outputs=(1, 2)):
 def serve(path):
     """Waits for requests until standard input is closed; returns in the forks, with the arguments of their program."""
     import importlib
-    import select
 
     for name in LIBRARIES:
         importlib.import_module(name)
@@ -76,12 +74,20 @@ def attend(connection):
     while not message.endswith(b"\n"):
         message += connection.recv(2**16)
     request = json.loads(message)
+    ended, wakeup = socket.socketpair()
+    wakeup.setblocking(False)
+    signal.set_wakeup_fd(wakeup.fileno())
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
     program = os.fork()
     if program:
+        if connection in select.select([connection, ended], [], [])[0]:
+            os.kill(program, signal.SIGTERM)  # who asked for it is gone
         _, status = os.waitpid(program, 0)
-        connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+        with contextlib.suppress(OSError):
+            connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
         os._exit(0)
-    signal.alarm(SECONDS)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, output in enumerate(outputs, start=1):
         os.dup2(output, number)
