@@ -290,7 +290,6 @@ BAD_DATA = {  # what is done to two classes of two pictures, what is made of it,
     "an empty picture": (write_file("two/0.png", b""), FEATURES, "two/0.png: unreadable image"),
     "more shards than images": (set_spec(shards=5), FEATURES, "shards: 5 shards, but only 4 images"),
     "a border of all pixels": (set_spec(border=4), FEATURES, "one/0.png: 8x8 pixels, of which border 4 leaves none"),
-    "no size": (set_spec(size=None, resize=None), FEATURES, "pictures: size is missing; reader image_folder needs it"),
 }  # fmt: skip
 
 
