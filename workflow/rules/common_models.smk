@@ -48,13 +48,16 @@ def model_of(wildcards):
 def weights(model, part):
     """The file of a model's weights. A checkpoint that is not there is left out, so that a dry run can do without.
 
-    It is ancient, since its content counts (see checkpoint) and not its time.
+    It is ancient, since its content counts (see checkpoint) and not its time; but for one that will be downloaded, since
+    Snakemake does not look whether the parameters of what depends on it have changed.
     """
     holder = vqvae_owner(config["models"], model) if part == "vqvae" else model
     entry = config["models"][holder]
     if part not in entry:
         return f"{RUN}/models/{holder}/{part}.safetensors"
-    return ancient(entry[part]) if entry[part] in HUB or os.path.exists(entry[part]) else []
+    if entry[part] in HUB and file_sha256(entry[part]) != weights_sha256(holder, part):
+        return entry[part]
+    return ancient(entry[part]) if os.path.exists(entry[part]) else []
 
 
 def checkpoint(model, part):
