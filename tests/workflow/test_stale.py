@@ -70,6 +70,7 @@ def refusal(project, target, changed, change):
         os.replace(kept, path)
         for other, (content, stat) in others.items():
             if not other.exists():
+                other.parent.mkdir(parents=True, exist_ok=True)  # snakemake takes an empty folder away too
                 other.write_bytes(content)
                 os.utime(other, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert run.code != 0 and "Traceback" not in run.output, run.output
@@ -122,7 +123,7 @@ def test_scores_of_other_tokens_are_refused(project):
     known = pd.read_parquet(prediction)
     prediction.unlink()
     output = refusal(project, "predictions/base/digits.parquet", "tokens/base/digits/clean/0.parquet", change)
-    assert "scales4/clean/0.parquet: made from results/stale/tokens/base/digits/clean/0.parquet with SHA-256" in output
+    assert "scales2/clean/0.parquet: made from results/stale/tokens/base/digits/clean/0.parquet with SHA-256" in output
     run = snakemake(project, "results/stale/predictions/base/digits.parquet", "--configfile", "changed.yaml")
     assert run.code == 0, run.output
     assert pd.read_parquet(prediction).equals(known)
