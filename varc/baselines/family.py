@@ -1,0 +1,113 @@
+"""What a rival family is: one file here, found by its name.
+
+A family `<name>` is the module varc/baselines/<name>.py with
+
+- Shape: a frozen dataclass, the keys of `shape:` in the config. `image_size` is one of them.
+- Training: a frozen dataclass, the keys of `train:` beside `data`.
+- Scoring: a frozen dataclass, the keys of a stage of a classifier beside `keep`; it may be empty.
+- build(shape, classes) -> Model: random weights, from torch's global seed; class_ids are 0 to classes - 1.
+- train(model, images, labels, training, seed, report): in place, on the device that the model is on.
+- score(model, images, candidates, scoring, earlier) -> scores of the candidates, the larger the likelier. An image's
+  scores depend on nothing but the image, its image_id, the candidates' class_ids and the seed.
+- cost(shape, classes, scoring, candidates, earlier) -> Cost: what `score` takes per image, counted on the real module.
+
+and, where public weights can be loaded, load_public(path, shape, classes) -> Model. knn.py is the shortest example.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from varc.errors import InputError
+
+FAMILIES = "varc.baselines"
+
+
+class Images(NamedTuple):
+    """Images to be scored, uint8 (N, H, W, 3), and what seeds their noise (see varc.scoring.smoothing.noise)."""
+
+    pixels: NDArray[np.uint8]
+    image_ids: NDArray[np.object_]
+    seed: int
+
+
+class Earlier(NamedTuple):
+    """An earlier stage of the same classifier: its settings, and its scores (N, M) of the same candidates."""
+
+    scoring: Any
+    scores: NDArray[np.float64]
+
+
+class Cost(NamedTuple):
+    """Per image: forward passes of the model, GFLOPs in fvcore's convention, and those of attention products."""
+
+    passes: int
+    gflops: float
+    attention_gflops: float = 0.0
+
+
+class Family(Protocol):
+    """The functions of a family's module; see above."""
+
+    Shape: Any
+    Training: Any
+    Scoring: Any
+
+    def build(self, shape: Any, classes: int) -> nn.Module: ...
+
+    def train(
+        self,
+        model: nn.Module,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        training: Any,
+        seed: int,
+        report: Callable[[str], None],
+    ) -> None: ...
+
+    def score(
+        self, model: nn.Module, images: Images, candidates: NDArray[np.int32], scoring: Any, earlier: Earlier | None
+    ) -> NDArray[np.float64]: ...
+
+    def cost(self, shape: Any, classes: int, scoring: Any, candidates: int, earlier: Any) -> Cost: ...
+
+
+def family(name: str) -> Family:
+    """The module of a family. Raises InputError where a library that it needs is not installed."""
+    try:
+        return importlib.import_module(f"{FAMILIES}.{name}")
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"family: {name}: {error.name} is not installed; pip install 'varc[baselines]' brings it"
+        ) from None
+
+
+def settings(kind: type, given: dict[str, Any]) -> Any:
+    """A family's Shape, Training or Scoring from a config entry; lists become tuples."""
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+
+
+def seeded(build: Callable[[Any, int], nn.Module], shape: Any, classes: int, seed: int) -> nn.Module:
+    """A model with random weights that depend on the seed alone."""
+    torch.manual_seed(seed)
+    return build(shape, classes)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device that a model is on, by its first parameter or buffer."""
+    return next(iter(model.state_dict().values())).device
+
+
+def columns(scores: NDArray[Any], classes: NDArray[Any], candidates: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Scores (N, M) of the candidates (N, M), from scores (N, C) of the classes (C,), which ascend.
+
+    Raises InputError for a candidate that is none of the classes.
+    """
+    if absent := sorted(set(candidates.ravel().tolist()) - set(np.asarray(classes).tolist())):
+        raise InputError(f"class_id {absent[0]} is in the class list, but the model learned other classes only")
+    return np.take_along_axis(scores.astype(np.float64), np.searchsorted(classes, candidates), axis=1)

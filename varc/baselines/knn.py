@@ -1,0 +1,75 @@
+"""k nearest neighbours, the example of a family: it shows what a file here needs, and nothing else."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.neighbors import KNeighborsClassifier
+from torch import nn
+
+from varc.baselines.family import Cost, Earlier, Images, columns
+
+
+@dataclass(frozen=True)
+class Shape:
+    """memory: how many training images it remembers."""
+
+    image_size: int
+    memory: int
+
+
+@dataclass(frozen=True)
+class Training:
+    """Nothing to set."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """k: how many neighbours vote, each by one over its distance."""
+
+    k: int
+
+
+class KNN(nn.Module):
+    """Training images (memory, pixels) and their labels (memory,)."""
+
+    def __init__(self, shape: Shape):
+        super().__init__()
+        self.images = nn.Buffer(torch.zeros(shape.memory, 3 * shape.image_size**2, dtype=torch.uint8))
+        self.labels = nn.Buffer(torch.zeros(shape.memory, dtype=torch.int64))
+
+
+def build(shape: Shape, classes: int) -> KNN:
+    """An empty memory."""
+    return KNN(shape)
+
+
+def train(
+    model: KNN,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    training: Training,
+    seed: int,
+    report: Callable[[str], None],
+) -> None:
+    """Remembers a random choice of the training images."""
+    chosen = np.random.default_rng(seed).permutation(len(images))[: len(model.labels)]
+    model.images.copy_(torch.from_numpy(images[chosen].reshape(len(chosen), -1)))
+    model.labels.copy_(torch.from_numpy(labels[chosen]))
+
+
+def score(
+    model: KNN, images: Images, candidates: NDArray[np.int32], scoring: Scoring, earlier: Earlier | None
+) -> NDArray[np.float64]:
+    """The share of the neighbours' votes (N, M) for each candidate."""
+    neighbours = KNeighborsClassifier(scoring.k, weights="distance")
+    neighbours.fit(model.images.cpu().numpy().astype(np.float32), model.labels.cpu().numpy())
+    votes = neighbours.predict_proba(images.pixels.reshape(len(images.pixels), -1).astype(np.float32))
+    return columns(votes, neighbours.classes_, candidates)
+
+
+def cost(shape: Shape, classes: int, scoring: Scoring, candidates: int, earlier: Scoring | None) -> Cost:
+    """One multiply-add per number remembered."""
+    return Cost(1, shape.memory * 3 * shape.image_size**2 / 1e9)

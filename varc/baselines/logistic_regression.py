@@ -1,0 +1,86 @@
+"""Logistic regression on pixels, a sanity row (scikit-learn)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
+
+from varc.baselines.family import Cost, Earlier, Images, columns, device_of
+from varc.data.preprocess import to_input
+from varc.metrics.flops import count
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Images of image_size x image_size."""
+
+    image_size: int
+
+
+@dataclass(frozen=True)
+class Training:
+    """images: of how many it learns at most; steps: iterations at most; c: inverse regularisation."""
+
+    images: int
+    steps: int
+    c: float = 1.0
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Nothing to set."""
+
+
+class Linear(nn.Module):
+    """One linear layer on all pixels: (B, 3, H, W) in [-1, 1] to logits (B, classes)."""
+
+    def __init__(self, pixels: int, classes: int):
+        super().__init__()
+        self.linear = nn.Linear(pixels, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.linear(images.flatten(1))
+
+
+def build(shape: Shape, classes: int) -> Linear:
+    """A layer of random weights."""
+    return Linear(3 * shape.image_size**2, classes)
+
+
+def train(
+    model: Linear,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    training: Training,
+    seed: int,
+    report: Callable[[str], None],
+) -> None:
+    """Fits the layer by L-BFGS; classes without images get the bias of an impossible class."""
+    chosen = np.random.default_rng(seed).permutation(len(images))[: training.images]
+    fit = LogisticRegression(C=training.c, max_iter=training.steps)
+    fit.fit(to_input(images[chosen]).flatten(1).numpy(), labels[chosen])
+    report(f"{int(fit.n_iter_[0])} iterations on {len(chosen)} images")
+    linear = model.linear
+    with torch.no_grad():
+        linear.weight.zero_()
+        linear.bias.fill_(-1e9)
+        linear.weight[fit.classes_] = torch.from_numpy(fit.coef_).to(linear.weight)
+        linear.bias[fit.classes_] = torch.from_numpy(fit.intercept_).to(linear.bias)
+
+
+@torch.inference_mode()
+def score(
+    model: Linear, images: Images, candidates: NDArray[np.int32], scoring: Scoring, earlier: Earlier | None
+) -> NDArray[np.float64]:
+    """The logits (N, M) of the candidates."""
+    scores = model(to_input(images.pixels).to(device_of(model))).cpu().numpy()
+    return columns(scores, np.arange(scores.shape[1]), candidates)
+
+
+def cost(shape: Shape, classes: int, scoring: Scoring, candidates: int, earlier: Scoring | None) -> Cost:
+    """One pass for all classes."""
+    return Cost(1, *count(build(shape, classes), torch.zeros(1, 3, shape.image_size, shape.image_size)))

@@ -1,0 +1,74 @@
+"""The nearest class mean, a sanity row: how far does the average picture of each class go?"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from varc.baselines.family import Cost, Earlier, Images, columns, device_of
+from varc.data.preprocess import to_input
+from varc.metrics.flops import count
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Images of image_size x image_size."""
+
+    image_size: int
+
+
+@dataclass(frozen=True)
+class Training:
+    """Nothing to set."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Nothing to set."""
+
+
+class NearestMean(nn.Module):
+    """The mean image (classes, pixels) of each class."""
+
+    def __init__(self, pixels: int, classes: int):
+        super().__init__()
+        self.means = nn.Buffer(torch.zeros(classes, pixels))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Minus half the squared distance to each mean (B, classes), up to a constant of the image."""
+        return images.flatten(1) @ self.means.T - self.means.square().sum(1) / 2
+
+
+def build(shape: Shape, classes: int) -> NearestMean:
+    """Means of 0."""
+    return NearestMean(3 * shape.image_size**2, classes)
+
+
+def train(
+    model: NearestMean,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    training: Training,
+    seed: int,
+    report: Callable[[str], None],
+) -> None:
+    """Takes the means of the classes that have images."""
+    for class_id in np.unique(labels):
+        model.means[class_id] = to_input(images[labels == class_id]).mean(0).flatten()
+
+
+@torch.inference_mode()
+def score(
+    model: NearestMean, images: Images, candidates: NDArray[np.int32], scoring: Scoring, earlier: Earlier | None
+) -> NDArray[np.float64]:
+    """Minus half the squared distance (N, M) to each candidate's mean, up to a constant of the image."""
+    scores = model(to_input(images.pixels).to(device_of(model))).cpu().numpy()
+    return columns(scores, np.arange(scores.shape[1]), candidates)
+
+
+def cost(shape: Shape, classes: int, scoring: Scoring, candidates: int, earlier: Scoring | None) -> Cost:
+    """One product with all means."""
+    return Cost(1, *count(build(shape, classes), torch.zeros(1, 3, shape.image_size, shape.image_size)))
