@@ -4,9 +4,10 @@ import pandas as pd
 from job import job
 from shapes import model_configs
 
-from varc.data.classes import data_set_classes
+from varc.baselines.family import family, settings
+from varc.data.classes import class_ids, data_set_classes
 from varc.metrics.flops import model_costs
-from varc.metrics.tables import adaptive_gflops_rows, gflops_rows, with_published, write_table
+from varc.metrics.tables import adaptive_gflops_rows, baseline_gflops_rows, gflops_rows, with_published, write_table
 from varc.scoring.adaptive import read_adaptive
 
 CAPTION = (
@@ -15,15 +16,32 @@ CAPTION = (
     "a smoothed stage reads from an earlier one. passes: forward passes, one class and sample each."
 )
 
+
+def rival_costs(entry, baseline, datasets, classes):
+    """Per stage of a rival, what it costs per image, and how many candidates go in."""
+    kind = family(baseline["family"])
+    shape, costs, earlier, candidates = settings(kind.Shape, baseline["shape"]), [], None, classes
+    known = baseline.get("classes") or class_ids(data_set_classes(datasets[baseline["train"]["data"]]))[-1] + 1
+    for stage in entry["stages"]:
+        scoring = settings(kind.Scoring, {key: value for key, value in stage.items() if key != "keep"})
+        costs.append(kind.cost(shape, known, scoring, candidates, earlier))
+        candidates, earlier = min(candidates, stage.get("keep", 1)), scoring
+    return costs
+
+
 with job(snakemake) as log:
     params = snakemake.params
     configs = {name: model_configs(shape) for name, shape in params.shapes.items()}
     costs = {name: model_costs(*pair) for name, pair in configs.items()}
     rows, adaptive_files = [], list(snakemake.input.get("adaptive") or [])
     for dataset, classifier in params.pairs:
+        classes = len(data_set_classes(params.datasets[dataset]))
+        if rival := params.rivals.get(classifier):
+            found = rival_costs(rival, params.baselines[rival["baseline"]], params.training, classes)
+            rows += baseline_gflops_rows(dataset, classes, classifier, found)
+            continue
         entry = params.classifiers[classifier]
         patch_nums = configs[entry["model"]][0].patch_nums
-        classes = len(data_set_classes(params.datasets[dataset]))
         if "adaptive" in entry["funnel"][0]:
             files, adaptive_files = adaptive_files[: params.shards], adaptive_files[params.shards :]
             result, _ = read_adaptive(files)

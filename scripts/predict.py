@@ -3,13 +3,12 @@
 import pyarrow as pa
 from job import job
 
-from varc.freshness import MODEL_KEYS, check_agree, check_fresh
+from varc.freshness import check_agree, check_fresh, models_of
 from varc.scoring.funnel import check_images, mean_over_samples, predict, read_label_of, read_scores
 from varc.storage import (
     devices,
     image_ids,
     predictions_schema,
-    provenance,
     read_parquet,
     shard_bounds,
     total_seconds,
@@ -35,12 +34,17 @@ with job(snakemake) as log:
         check_images(stage_files[-1][shard], stages[-1].image_ids, snakemake.input.manifest, listed_ids[first:end])
         tables.append(pa.table(predict(stages, labels[first:end], label_of), schema=schema))
     predictions = pa.concat_tables(tables)
-    seconds = {"encoder": total_seconds([*snakemake.input.features, *snakemake.input.tokens])}
+    encoder = [*snakemake.input.features, *snakemake.input.tokens]
+    seconds = {"encoder": total_seconds(encoder)} if encoder else {}
     for i, files in enumerate(stage_files):
         before = {path for earlier in stage_files[:i] for path in earlier}  # clean scores that this stage reads again
         seconds[f"stage{i + 1}"] = total_seconds([path for path in files if path not in before])
-    models = {key: provenance(scores[0])[key] for key in MODEL_KEYS}
-    record = {"images": len(predictions), "seconds": seconds, "device": devices(stage_files[-1]), **models}
+    record = {
+        "images": len(predictions),
+        "seconds": seconds,
+        "device": devices(stage_files[-1]),
+        **models_of(scores[0]),
+    }
     write_parquet(
         snakemake.output.predictions, dict(zip(schema.names, predictions.columns, strict=True)), schema, record
     )

@@ -3,7 +3,7 @@
 import pyarrow as pa
 from job import job
 
-from varc.freshness import MODEL_KEYS, check_agree, check_fresh
+from varc.freshness import check_agree, check_fresh, models_of
 from varc.scoring.adaptive import predict_adaptive, read_adaptive
 from varc.scoring.funnel import check_images, read_label_of
 from varc.storage import (
@@ -11,7 +11,6 @@ from varc.storage import (
     devices,
     image_ids,
     predictions_schema,
-    provenance,
     read_parquet,
     total_seconds,
     write_parquet,
@@ -34,7 +33,7 @@ with job(snakemake) as log:
         "encoder": total_seconds([*files.features, *files.tokens]),
         "stage1": total_seconds(files.scores),
     }
-    models = {key: provenance(files.scores[0])[key] for key in MODEL_KEYS}
-    record = {"images": len(predictions), "seconds": seconds, "device": devices(files.scores), **models}
+    record = {"images": len(predictions), "seconds": seconds, "device": devices(files.scores)}
+    record |= models_of(files.scores[0])
     columns = dict(zip(schema.names, predictions.columns, strict=True))
     write_parquet(snakemake.output.predictions, columns, schema, record)

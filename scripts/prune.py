@@ -2,17 +2,17 @@
 
 from job import job
 
-from varc.freshness import MODEL_KEYS, check_agree, check_fresh
+from varc.freshness import check_agree, check_fresh, models_of
 from varc.scoring.funnel import mean_over_samples, prune, read_scores
-from varc.storage import CANDIDATES, provenance, write_parquet
+from varc.storage import CANDIDATES, write_parquet
 
 with job(snakemake) as log:
     check_agree(snakemake.input.scores)
     check_fresh(snakemake.input.scores)
-    models = {key: provenance(snakemake.input.scores[0])[key] for key in MODEL_KEYS}
     scores = mean_over_samples([read_scores(path) for path in snakemake.input.scores])
     keep = snakemake.params.keep
     kept = prune(scores, keep)
-    record = {"images": len(scores.image_ids), "keep": keep, "samples": len(snakemake.input.scores), **models}
-    write_parquet(snakemake.output.candidates, kept, CANDIDATES, record)
+    record = {"images": len(scores.image_ids), "keep": keep, "samples": len(snakemake.input.scores)}
+    models = models_of(snakemake.input.scores[0])
+    write_parquet(snakemake.output.candidates, kept, CANDIDATES, {**record, **models})
     log.info("%d of %d candidates kept", min(keep, scores.class_ids.shape[1]), scores.class_ids.shape[1])

@@ -8,7 +8,7 @@ from varc.errors import InputError
 from varc.origin import file_digest
 from varc.storage import provenance
 
-MODEL_KEYS = ("vqvae_sha256", "var_sha256")
+MODEL_KEYS = ("vqvae_sha256", "var_sha256", "weights_sha256")
 
 
 def check_made_with(paths: Iterable[str | Path], key: str, expected: Any, other: str | Path) -> None:
@@ -57,6 +57,12 @@ def check_models(var_path: str | Path, var_card: dict[str, Any], vqvae_path: str
             f"{var_path}: trained on tokens of the VQ-VAE {short(trained_on)}, but {vqvae_path} is "
             f"{short(vqvae_sha256)}; delete {var_path} and run the same command again"
         )
+
+
+def models_of(path: str | Path) -> dict[str, str]:
+    """The SHA-256 of each model that a file was made with, as its provenance has them."""
+    record = provenance(path)
+    return {key: record[key] for key in MODEL_KEYS if key in record}
 
 
 def short(value: Any) -> str:

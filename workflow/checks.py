@@ -7,6 +7,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from varc.models.architectures import ARCHITECTURES
+from workflow.families import families, settings_mistake
 from workflow.naming import explanations, finetuning, image_size, origin, patch_nums
 
 BUDGETED = {"lime", "kernel_shap", "gradient_shap"}
@@ -55,8 +56,13 @@ def check(config):
         check_dataset(f"datasets: {name}", dataset)
     for name in config["models"]:
         check_model(f"models: {name}", name, config["models"], config["datasets"])
+    for name, baseline in config.get("baselines", {}).items():
+        check_baseline(f"baselines: {name}", name, baseline, config)
     for name, classifier in config["classifiers"].items():
-        check_classifier(f"classifiers: {name}", classifier, config["models"])
+        if "baseline" in classifier:
+            check_baseline_classifier(f"classifiers: {name}", classifier, config.get("baselines", {}))
+        else:
+            check_classifier(f"classifiers: {name}", classifier, config["models"])
         if "calibrate" in classifier:
             known(f"classifiers: {name}: calibrate", [classifier["calibrate"]], config["datasets"])
     for i, entry in enumerate(config["evaluate"]):
@@ -64,9 +70,7 @@ def check(config):
         known(f"evaluate: {i}: classifiers", entry["classifiers"], config["classifiers"])
         for dataset in entry["datasets"]:
             for classifier in entry["classifiers"]:
-                model = config["classifiers"][classifier]["model"]
-                size = image_size(config["models"], model)
-                check_size(f"evaluate: {i}", dataset, config["datasets"], f"model {model}", size)
+                check_size(f"evaluate: {i}", dataset, config["datasets"], *taken_size(classifier, config))
                 if config["classifiers"][classifier].get("calibrate") == dataset:
                     raise ConfigError(
                         f"evaluate: {i}: {classifier} is calibrated on {dataset}; evaluate it on other images"
@@ -90,11 +94,24 @@ def check(config):
     check_explained_once(config)
 
 
+def taken_size(classifier, config):
+    """What a classifier scores with, in words, and the size of the images that this takes, None where it is unknown."""
+    entry = config["classifiers"][classifier]
+    if "baseline" in entry:
+        return f"baseline {entry['baseline']}", config["baselines"][entry["baseline"]]["shape"]["image_size"]
+    return f"model {entry['model']}", image_size(config["models"], entry["model"])
+
+
 def known(key, names, table):
     """Every name must be an entry of the table."""
     for name in names:
         if name not in table:
             raise ConfigError(f"{key}: {name!r} is not defined; defined are {', '.join(sorted(table)) or 'none'}")
+
+
+def of_models(classifiers):
+    """The classifiers that score with a VAR, by name; the others are of a baseline."""
+    return {name: entry for name, entry in classifiers.items() if "model" in entry}
 
 
 def check_dataset(key, dataset):
@@ -233,9 +250,50 @@ def check_classifier(key, classifier, models):
         raise ConfigError(f"{key}: funnel: the last stage has keep {keep}; it must be 1, the prediction")
 
 
+def check_baseline(key, name, baseline, config):
+    """A rival's family, its keys, and where its weights come from."""
+    if name in config["models"]:
+        raise ConfigError(f"{key}: models has that name too; choose another")
+    known(f"{key}: family", [baseline["family"]], families())
+    if ("train" in baseline) == ("checkpoint" in baseline):
+        raise ConfigError(f"{key}: a baseline has either train or checkpoint; give one of them")
+    if ("classes" in baseline) != ("checkpoint" in baseline):
+        raise ConfigError(f"{key}: classes goes with checkpoint: how many the file knows; give both or none")
+    check_settings(f"{key}: shape", baseline["family"], "Shape", baseline["shape"])
+    if "train" in baseline:
+        data = baseline["train"]["data"]
+        known(f"{key}: train: data", [data], config["datasets"])
+        check_size(f"{key}: train", data, config["datasets"], "the baseline", baseline["shape"]["image_size"])
+        given = {k: v for k, v in baseline["train"].items() if k != "data"}
+        check_settings(f"{key}: train", baseline["family"], "Training", given)
+
+
+def check_baseline_classifier(key, classifier, baselines):
+    """A rival's stages: the family's keys, and `keep`, which falls and ends with 1 (or is not given)."""
+    known(f"{key}: baseline", [classifier["baseline"]], baselines)
+    keep = None
+    for i, stage in enumerate(classifier["stages"]):
+        where = f"{key}: stages: {i}"
+        given = {k: v for k, v in stage.items() if k != "keep"}
+        check_settings(where, baselines[classifier["baseline"]]["family"], "Scoring", given)
+        if keep is not None and stage.get("keep", 1) >= keep:
+            raise ConfigError(f"{where}: keep is {stage.get('keep', 1)} after {keep}; it must fall from stage to stage")
+        keep = stage.get("keep", 1)
+    if keep != 1:
+        raise ConfigError(f"{key}: stages: the last stage has keep {keep}; it must be 1, the prediction")
+    if "calibrate" in classifier and len(classifier["stages"]) > 1:
+        raise ConfigError(f"{key}: calibrate goes with one stage, which scores all classes; take it away")
+
+
+def check_settings(key, family, settings, given):
+    """The keys of a family, read from its file."""
+    if mistake := settings_mistake(family, settings, given):
+        raise ConfigError(f"{key}: {mistake}")
+
+
 def check_ablation(name, config):
     """The classifier that others are compared with must be evaluated, and be one stage, all scales, one sample."""
-    known("ablation", [name], config["classifiers"])
+    known("ablation", [name], of_models(config["classifiers"]))
     classifier = config["classifiers"][name]
     stage, scales = classifier["funnel"][0], len(patch_nums(config["models"], classifier["model"]))
     if len(classifier["funnel"]) > 1 or stage.get("scales") != scales or stage["samples"] > 1:
@@ -247,7 +305,7 @@ def check_ablation(name, config):
 def check_incremental(key, entry, config):
     known(f"{key}: data", [entry["data"]], config["datasets"])
     known(f"{key}: test", [entry["test"]], config["datasets"])
-    known(f"{key}: classifier", [entry["classifier"]], config["classifiers"])
+    known(f"{key}: classifier", [entry["classifier"]], of_models(config["classifiers"]))
     classifier = config["classifiers"][entry["classifier"]]
     models, model = config["models"], classifier["model"]
     if "cca" not in models[model]:

@@ -16,6 +16,8 @@ NEEDS = {
     "attribute": (16_000, 240),
     "attribute_network": (16_000, 60),
     "train_judge": (16_000, 120),
+    "train_baseline": (16_000, 480),
+    "score_baseline": (16_000, 240),
     "faithfulness": (16_000, 240),
     "learn_tasks_var": (16_000, 240),
     "learn_tasks_convnet": (16_000, 240),

@@ -61,6 +61,25 @@ def plot_reliability(path: str | Path, curves: dict[str, tuple[Any, Any]]) -> No
     save_figure(path, figure)
 
 
+def plot_main(path: str | Path, table: pd.DataFrame) -> None:
+    """Top-1 with its interval against GFLOPs per image, a panel per data set, a colour per family."""
+    groups = list(table.groupby("dataset"))
+    figure = Figure(figsize=(8, 5.5 * len(groups)), layout="constrained")
+    panels = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
+    colours = {name: f"C{i}" for i, name in enumerate(sorted(table["family"].unique()))}
+    for axes, (dataset, group) in zip(panels, groups, strict=True):
+        for family, points in group.groupby("family"):
+            error = [points["top1"] - points["top1_low"], points["top1_high"] - points["top1"]]
+            style = {"fmt": "o", "capsize": 2, "color": colours[family]}
+            axes.errorbar(points["gflops_per_image"], points["top1"], error, label=family, **style)
+            for row in points.itertuples():
+                where = (row.gflops_per_image, row.top1)
+                axes.annotate(row.classifier, where, xytext=(4, 3), textcoords="offset points", fontsize=7)
+        axes.set(title=str(dataset), xscale="log", xlabel="GFLOPs per image (fvcore)", ylabel="top-1")
+        axes.legend(frameon=False, fontsize="small", ncols=2)
+    save_figure(path, figure)
+
+
 def plot_smoothing(path: str | Path, smoothing: pd.DataFrame) -> None:
     """Top-1 against the number of samples at one sigma, and against sigma at one number of samples, per data set."""
     datasets = list(smoothing.groupby("dataset"))

@@ -14,6 +14,7 @@ from varc.files import whole, write_text
 from varc.metrics.accuracy import final_rank, pruning_recall, top_k, wilson_interval
 
 if TYPE_CHECKING:  # torch takes seconds to import
+    from varc.baselines.family import Cost
     from varc.metrics.flops import ModelCosts
     from varc.scoring.adaptive import AdaptiveScores
 
@@ -95,6 +96,39 @@ def adaptive_gflops_rows(
         stage_row("total", total, None, None, *(encoder.gflops + gflops,) * 2, encoder.attention_gflops + attention),
     ]
     return [{"dataset": dataset, "classes": result.scales.shape[1], "classifier": classifier, **row} for row in rows]
+
+
+def baseline_gflops_rows(dataset: str, classes: int, classifier: str, costs: Sequence[Cost]) -> list[dict[str, Any]]:
+    """Costs per image of a rival's stages, and their sum; see gflops_rows. Nothing is computed that is not nominal."""
+    rows = [
+        stage_row(f"stage{i}", cost.passes, None, None, cost.gflops, cost.gflops, cost.attention_gflops)
+        for i, cost in enumerate(costs, 1)
+    ]
+    sums = [sum(row[key] for row in rows) for key in ("gflops", "gflops_computed", "attention_gflops")]
+    rows.append(stage_row("total", sum(cost.passes for cost in costs), None, None, *sums))
+    return [{"dataset": dataset, "classes": classes, "classifier": classifier, **row} for row in rows]
+
+
+def main_row(cards: Sequence[dict[str, Any]], before: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What a classifier is made of: parameters of the models of `cards`, and what their training took, that of the
+    models `before` (which they were fine-tuned from) included.
+
+    training_images: images seen, steps times batch size; of families that do not train by steps, the images there were.
+    Empty where there are no cards, as for public weights.
+    """
+    if not cards:
+        return {"parameters": None, "training_images": None, "training_seconds": None}
+    return {
+        "parameters": sum(card["parameters"] for card in cards),
+        "training_images": sum(images_seen(card) for card in [*cards, *before]),
+        "training_seconds": sum(card["seconds"] for card in [*cards, *before]),
+    }
+
+
+def images_seen(card: dict[str, Any]) -> int:
+    """How many images a training saw; see main_row."""
+    settings = card["settings"]
+    return settings["steps"] * settings["batch_size"] if "batch_size" in settings else card["images"]
 
 
 def stage_row(stage: str, passes: float, tokens: int | None, samples: int | None, *gflops: float) -> dict[str, Any]:

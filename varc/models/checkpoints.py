@@ -34,14 +34,18 @@ def file_sha256(path: str | Path) -> str:
 
 
 def save_model(path: str | Path, model: nn.Module, card: Card) -> None:
-    """Writes weights and card, each whole or not at all; the card gets version, architecture (the model's config, a
-    dataclass), parameters and sha256."""
+    """Writes weights and card as save_weights does; the card gets the architecture too (the model's config, a
+    dataclass)."""
+    save_weights(path, model, {"architecture": dataclasses.asdict(model.config), **card})  # type: ignore[call-overload]
+
+
+def save_weights(path: str | Path, model: nn.Module, card: Card) -> None:
+    """Writes weights and card, each whole or not at all; the card gets version, parameters and sha256."""
     path = Path(path)
     with whole(path) as temporary:
         save_tensors(model.state_dict(), temporary)
         full = {
             "version": varc.__version__,
-            "architecture": dataclasses.asdict(model.config),  # type: ignore[call-overload]
             "parameters": sum(p.numel() for p in model.parameters()),
             "sha256": file_sha256(temporary),
             **card,

@@ -7,6 +7,7 @@ from snakemake.exceptions import WorkflowError
 from varc.errors import InputError
 from varc.planning import images_at_once, kind
 from workflow.checks import ConfigError, check, in_order
+from workflow.families import KEPT_BEFORE, apart, spell_kept_before, spell_scoring
 from workflow.imports import code_inputs
 from workflow.naming import (
     ADAPTIVE,
@@ -44,7 +45,8 @@ try:
 except ConfigError as error:
     raise WorkflowError(f"{CONFIG_NAME}: {error}") from None
 
-config = in_order(config)
+config, RIVALS, RIVAL_PAIRS = apart(in_order(config))
+BASELINES = config.get("baselines", {})
 RUN = f"results/{config['run']}"
 GIVEN_IMAGES = {name: entry.pop("images", None) for name, entry in config["datasets"].items()}  # for plans alone
 RATES, PLAN = f"{RUN}/rates.json", f"{RUN}/tables/plan.csv"
@@ -55,6 +57,7 @@ except (PlanError, InputError) as error:
     raise WorkflowError(f"{CONFIG_NAME}: {error}") from None
 SHARDS = KNOWN_SHARDS or 1
 PAIRS = sorted({(d, c) for entry in config["evaluate"] for d in entry["datasets"] for c in entry["classifiers"]})
+ALL_PAIRS = sorted([*PAIRS, *RIVAL_PAIRS])
 MODELS = sorted({config["classifiers"][c]["model"] for _, c in PAIRS})
 TRAINED = [name for name, entry in config["models"].items() if "train" in entry]
 VQVAES = [name for name in TRAINED if vqvae_owner(config["models"], name) == name]
@@ -71,7 +74,16 @@ HUB = {
 }
 
 
-READING = ("manifest", "encode", "attribute", "attribute_network", "control", "faithfulness", "gallery")
+READING = (
+    "manifest",
+    "encode",
+    "score_baseline",
+    "attribute",
+    "attribute_network",
+    "control",
+    "faithfulness",
+    "gallery",
+)
 
 
 localrules:  # all that needs no GPU: seconds of work, and no job of a cluster's queue
@@ -82,6 +94,9 @@ localrules:  # all that needs no GPU: seconds of work, and no job of a cluster's
     accuracy,
     pruning,
     prune,
+    prune_baseline,
+    predict_baseline,
+    main,
     cost,
     robustness,
     download,
@@ -108,7 +123,9 @@ wildcard_constraints:
     vqvae=r"[\w-]+",
     model=one_of(config["models"]),
     dataset=one_of(config["datasets"]),
-    classifier=one_of(config["classifiers"]),
+    classifier=one_of([*config["classifiers"], *RIVALS]),
+    baseline=one_of(BASELINES),
+    scoring=r"[\w.-]+",
     candidates=CANDIDATES,
     noise=NOISE,
     adaptive=ADAPTIVE,
@@ -182,7 +199,9 @@ def full_pairs():
 def tables():
     """All tables and pictures of the run."""
     names = ["accuracy.csv", "cost.csv", "gflops.csv"]
-    if len({dataset for dataset, _ in PAIRS}) > 1:
+    if RIVAL_PAIRS:
+        names += ["main.csv", "main.svg"]
+    if len({dataset for dataset, _ in ALL_PAIRS}) > 1:
         names.append("robustness.csv")
     if ADAPTIVES:
         names += ["adaptive.csv", "adaptive.svg"]
@@ -207,6 +226,7 @@ def check_sources():
     """Stops a real run, before its first job, where what its jobs read is absent, or the number of shards has changed."""
     jobs = [(job.rule.name, job.wildcards) for job in workflow.dag.needrun_jobs()]
     datasets = {wildcards.dataset for rule, wildcards in jobs if rule in READING}
+    datasets |= {baseline_training(wildcards) for rule, wildcards in jobs if rule == "train_baseline"}
     datasets |= {config["judges"][wildcards.judge]["data"] for rule, wildcards in jobs if rule == "train_judge"}
     models = {model_of(wildcards) for rule, wildcards in jobs if rule in ("encode", "tokenize")}
     models |= {
@@ -265,10 +285,10 @@ def funnel_files(wildcards):
 
 
 def evaluated(key):
-    """dataset -> its config entry, or classifier -> its config entry, of all pairs that are evaluated."""
+    """dataset -> its config entry, or classifier -> its entry (but the rivals'), of all pairs that are evaluated."""
     table = config[key]
-    names = {pair[0 if key == "datasets" else 1] for pair in PAIRS}
-    return {name: table[name] for name in sorted(names)}
+    names = {pair[0 if key == "datasets" else 1] for pair in ALL_PAIRS}
+    return {name: table[name] for name in sorted(names) if name in table}
 
 
 def all_class_lists(wildcards):

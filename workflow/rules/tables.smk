@@ -4,6 +4,7 @@ rule gflops:
         published=published_file,
         checkpoints=shape_files,
         adaptive=[file for dataset, name in PAIRS if name in ADAPTIVES for file in adaptive_scores(name, dataset)],
+        families=rival_families(),
         code=code("gflops"),
     output:
         csv=report("results/{run}/tables/gflops.csv", category="Tables", caption="../report/gflops.rst"),
@@ -13,10 +14,13 @@ rule gflops:
     conda:
         "../envs/varc.yaml"
     params:
-        pairs=PAIRS,
+        pairs=ALL_PAIRS,
         shards=SHARDS if ADAPTIVES else 0,
         datasets=evaluated("datasets"),
         classifiers=evaluated("classifiers"),
+        rivals=rivals_evaluated(),
+        baselines={name: BASELINES[name] for name in sorted({e["baseline"] for e in rivals_evaluated().values()})},
+        training=rival_training(),
         shapes=shapes(),
     script:
         "../../scripts/gflops.py"
@@ -25,7 +29,7 @@ rule gflops:
 rule accuracy:
     input:
         gflops=rules.gflops.output.csv,
-        predictions=[f"{RUN}/predictions/{classifier}/{dataset}.parquet" for dataset, classifier in PAIRS],
+        predictions=[f"{RUN}/predictions/{classifier}/{dataset}.parquet" for dataset, classifier in ALL_PAIRS],
         code=code("accuracy"),
     output:
         csv=report("results/{run}/tables/accuracy.csv", category="Tables", caption="../report/accuracy.rst"),
@@ -35,9 +39,9 @@ rule accuracy:
     conda:
         "../envs/varc.yaml"
     params:
-        pairs=PAIRS,
+        pairs=ALL_PAIRS,
         adaptive=ADAPTIVES,
-        models={name: entry["model"] for name, entry in evaluated("classifiers").items()},
+        models={name: scored_with(name) for _, name in ALL_PAIRS},
     script:
         "../../scripts/accuracy.py"
 
@@ -45,7 +49,7 @@ rule accuracy:
 rule cost:
     input:
         gflops=rules.gflops.output.csv,
-        predictions=[f"{RUN}/predictions/{classifier}/{dataset}.parquet" for dataset, classifier in PAIRS],
+        predictions=[f"{RUN}/predictions/{classifier}/{dataset}.parquet" for dataset, classifier in ALL_PAIRS],
         plan=PLAN if os.path.exists(PLAN) else [],
         code=code("cost"),
     output:
@@ -56,7 +60,7 @@ rule cost:
     conda:
         "../envs/varc.yaml"
     params:
-        pairs=PAIRS,
+        pairs=ALL_PAIRS,
     script:
         "../../scripts/cost.py"
 

@@ -1,0 +1,50 @@
+"""Score the images of a shard with a rival classifier: scores of their candidate classes."""
+
+import numpy as np
+from job import compute_device, job, measured
+
+from varc.baselines.family import Earlier, Images, family, settings
+from varc.baselines.weights import read_baseline
+from varc.data.classes import class_ids, data_set_classes
+from varc.data.manifest import load_images, rows
+from varc.freshness import check_fresh, check_made_with
+from varc.scoring.funnel import Scores, all_classes, read_candidates, read_scores, select
+from varc.storage import fixed_size_list, read_parquet, scores_schema, shard_bounds, write_parquet
+
+
+def earlier_stage(scores: Scores, candidates, stage):
+    """What a stage knows from the one before."""
+    return Earlier(stage, select(scores, candidates).log_likelihood)
+
+
+with job(snakemake) as log:
+    device = compute_device(snakemake)
+    params, entry, files = snakemake.params, snakemake.params.baseline, snakemake.input
+    kind = family(entry["family"])
+    scorings = [settings(kind.Scoring, {k: v for k, v in stage.items() if k != "keep"}) for stage in params.stages]
+    listed = rows(read_parquet(files.manifest))
+    first, end = shard_bounds(len(listed), int(snakemake.wildcards.shard), snakemake.resources.shards)
+    listed = listed[first:end]
+    ids = np.array([row.image_id for row in listed], dtype=object)
+    model, card = read_baseline(kind, entry, files.get("weights"), params.public_sha256)
+    pixels = load_images(params.dataset, listed, entry["shape"]["image_size"])
+    candidates, earlier = all_classes(class_ids(data_set_classes(params.dataset)), len(ids), card), None
+    if len(scorings) > 1:
+        check_fresh([files.candidates, files.earlier])
+        check_made_with([files.candidates, files.earlier], "weights_sha256", card["sha256"], entry["family"])
+        candidates = read_candidates(files.candidates, ids)
+        earlier = earlier_stage(read_scores(files.earlier), candidates, scorings[-2])
+    images = Images(pixels, ids, params.seed)
+    with measured(device, len(ids), log) as record:
+        scores = kind.score(model.to(device), images, candidates, scorings[-1], earlier)
+    write_parquet(
+        snakemake.output.scores,
+        {
+            "image_id": np.repeat(ids, candidates.shape[1]),
+            "class_id": candidates.ravel(),
+            "log_likelihood": scores.ravel(),
+            "per_scale": fixed_size_list(scores.reshape(-1, 1)),
+        },
+        scores_schema(1),
+        {**record, "weights_sha256": card["sha256"]},
+    )

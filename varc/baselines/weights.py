@@ -1,0 +1,51 @@
+"""The weights of rival classifiers: trained here, or public."""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from varc.baselines.family import Family, settings
+from varc.errors import InputError
+from varc.models.checkpoints import Card, assign_weights, card_path, read_card, read_weights, save_weights
+
+
+def save_baseline(path: str | Path, model: nn.Module, card: Card) -> None:
+    """Writes weights and card, each whole or not at all. parameters: all numbers kept, a memory of images included."""
+    save_weights(path, model, {**card, "parameters": sum(t.numel() for t in model.state_dict().values())})
+
+
+def read_baseline(
+    kind: Family, entry: dict[str, Any], weights: str | Path | Sequence[str] | None, public_sha256: dict[str, str]
+) -> tuple[nn.Module, Card]:
+    """A rival in eval mode, and its card: sha256, and architecture with num_classes.
+
+    entry: its config entry. weights: the file that was trained here; public weights are read from the entry's
+    checkpoint. Raises InputError for weights that are absent, damaged, or of another shape.
+    """
+    shape = settings(kind.Shape, entry["shape"])
+    if "train" not in entry:
+        return public_baseline(kind, entry, shape, public_sha256)
+    card = read_card(str(weights))
+    if card["architecture"]["shape"] != entry["shape"]:
+        raise InputError(f"{card_path(str(weights))}: the shape is not the config's; delete it and run again")
+    model = kind.build(shape, card["architecture"]["num_classes"])
+    return assign_weights(model, str(weights), read_weights(str(weights), card)), card
+
+
+def public_baseline(
+    kind: Family, entry: dict[str, Any], shape: Any, public_sha256: dict[str, str]
+) -> tuple[nn.Module, Card]:
+    """Public weights; see read_baseline."""
+    name = entry["family"]
+    if not public_sha256:
+        raise InputError(f"{entry['checkpoint']}: no weights there; put the public files of family {name} there")
+    if not hasattr(kind, "load_public"):
+        raise InputError(f"checkpoint: family {name} has no public weights; give train instead")
+    model = kind.load_public(entry["checkpoint"], shape, entry["classes"])
+    digest = hashlib.sha256("".join(public_sha256[file] for file in sorted(public_sha256)).encode()).hexdigest()
+    architecture = {"family": name, "shape": dataclasses.asdict(shape), "num_classes": entry["classes"]}
+    return model.eval().requires_grad_(False), {"sha256": digest, "architecture": architecture}

@@ -1,0 +1,74 @@
+"""The rival families, as far as a config must know them: read from their files, since importing them takes seconds."""
+
+import ast
+import functools
+from pathlib import Path
+
+FOLDER = Path(__file__).parent.parent / "varc" / "baselines"
+KEPT_BEFORE = r"all|[\w.-]+-keep\d+"
+KINDS = {"int": int, "float": (int, float), "str": str, "bool": bool}
+
+
+def families():
+    """The names of all families: the files that define a Shape."""
+    return sorted(path.stem for path in FOLDER.glob("*.py") if "\nclass Shape:" in path.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def settings_keys(family, settings):
+    """key -> (type as written, whether it is required), of a family's Shape, Training or Scoring."""
+    tree = ast.parse((FOLDER / f"{family}.py").read_text(encoding="utf-8"))
+    found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == settings)
+    fields = [node for node in found.body if isinstance(node, ast.AnnAssign)]
+    return {node.target.id: (ast.unparse(node.annotation), node.value is None) for node in fields}
+
+
+def settings_mistake(family, settings, given):
+    """What is wrong with the keys and types of an entry, in words; None where nothing is."""
+    keys = settings_keys(family, settings)
+    for extra in sorted(set(given) - set(keys)):
+        return f"{extra} is no key of family {family}; known are {', '.join(sorted(keys)) or 'none'}"
+    for missing in sorted(key for key, (_, required) in keys.items() if required and key not in given):
+        return f"{missing} is missing; family {family} needs it"
+    for key, value in given.items():
+        if not fits(value, keys[key][0]):
+            return f"{key} is {value!r}; expected {keys[key][0]}, and numbers not below 0"
+    return None
+
+
+def fits(value, annotation):
+    """Whether a config value can be a field of this type; numbers must not be below 0."""
+    if annotation.startswith("tuple["):
+        return isinstance(value, list) and all(fits(item, annotation[6:].split(",")[0].rstrip("]")) for item in value)
+    if annotation.endswith("| None"):
+        return value is None or fits(value, annotation.removesuffix("| None").strip())
+    kind = KINDS.get(annotation, object)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) and not negative(value)
+
+
+def negative(value):
+    """Whether a value is a number below 0."""
+    return isinstance(value, (int, float)) and value < 0
+
+
+def spell_scoring(stage):
+    """The folder of a stage's scores: its keys and values, e.g. "draws25", or "plain" where it has none."""
+    words = [f"{key}{value}" for key, value in sorted(stage.items()) if key != "keep"]
+    return "-".join(words) or "plain"
+
+
+def spell_kept_before(earlier):
+    """The <candidates> of the stage after the stages `earlier`: "all", or e.g. "draws25-keep5"."""
+    return ".".join(f"{spell_scoring(stage)}-keep{stage['keep']}" for stage in earlier) or "all"
+
+
+def apart(config):
+    """(the config without rivals, the rivals: classifier -> its entry, and their pairs of data set and classifier)."""
+    rivals = {name: entry for name, entry in config["classifiers"].items() if "baseline" in entry}
+    pairs = {(d, c) for entry in config["evaluate"] for d in entry["datasets"] for c in entry["classifiers"]}
+    rest = {name: entry for name, entry in config["classifiers"].items() if name not in rivals}
+    evaluate = [
+        entry | {"classifiers": [name for name in entry["classifiers"] if name not in rivals]}
+        for entry in config["evaluate"]
+    ]
+    return config | {"classifiers": rest, "evaluate": evaluate}, rivals, sorted(p for p in pairs if p[1] in rivals)

@@ -1,0 +1,152 @@
+def family_code(family):
+    """The library files that a family is made of: its own, and all that it imports."""
+    file = f"varc/baselines/{family}.py"
+    return sorted({*code_inputs(file, workflow.basedir), os.path.relpath(f"{workflow.basedir}/{file}")})
+
+
+def baseline_code(script):
+    """The library files of a rule for one baseline."""
+    return lambda wildcards: sorted({*code(script), *family_code(BASELINES[wildcards.baseline]["family"])})
+
+
+def rival_families():
+    """The code of all families that are evaluated."""
+    return sorted({file for name in rivals_evaluated() for file in family_code(family_of(name))})
+
+
+def rivals_evaluated():
+    """classifier -> its config entry, of the rivals that are evaluated."""
+    return {name: RIVALS[name] for name in sorted({name for _, name in RIVAL_PAIRS})}
+
+
+def family_of(classifier):
+    """The family of a rival classifier."""
+    return BASELINES[RIVALS[classifier]["baseline"]]["family"]
+
+
+def public_files(baseline):
+    """The files of a baseline's public weights, as far as they are there."""
+    folder = baseline["checkpoint"]
+    if os.path.isfile(folder):
+        return [folder]
+    names = [os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in names]
+    return sorted(name for name in names if name.endswith((".safetensors", ".json")))
+
+
+def baseline_weights(name):
+    """The file of a baseline that is trained here; the files of public weights."""
+    if "train" in BASELINES[name]:
+        return f"{RUN}/baselines/{name}.safetensors"
+    return [ancient(file) for file in public_files(BASELINES[name])]
+
+
+def public_sha256(wildcards):
+    """file -> SHA-256 of public weights; empty for a baseline that is trained here."""
+    baseline = BASELINES[wildcards.baseline]
+    return {} if "train" in baseline else {file: file_sha256(file) for file in public_files(baseline)}
+
+
+def baseline_training(wildcards):
+    """The data set that a baseline is trained on."""
+    return BASELINES[wildcards.baseline]["train"]["data"]
+
+
+def rival_stage(wildcards):
+    """(its number, all stages) of the stage that a baseline's wildcards candidates and scoring spell."""
+    for entry in RIVALS.values():
+        for i, stage in enumerate(entry["stages"]):
+            if (entry["baseline"], spell_kept_before(entry["stages"][:i])) != (
+                wildcards.baseline,
+                wildcards.candidates,
+            ):
+                continue
+            if spell_scoring(stage) == wildcards.scoring:
+                return i, entry["stages"]
+    raise WorkflowError(f"no classifier has the stage {wildcards.candidates}/{wildcards.scoring}")
+
+
+def rival_scores(baseline, dataset, stages, i):
+    """The folder of the scores of stage i."""
+    return f"scores/{baseline}/{dataset}/{spell_kept_before(stages[:i])}/{spell_scoring(stages[i])}"
+
+
+def score_baseline_inputs(wildcards):
+    """What a stage reads for a shard: weights, the list of images, and what an earlier stage scored and kept."""
+    i, stages = rival_stage(wildcards)
+    files = {
+        "manifest": f"{RUN}/datasets/{wildcards.dataset}.parquet",
+        "weights": baseline_weights(wildcards.baseline),
+    }
+    if i:
+        before = rival_scores(wildcards.baseline, wildcards.dataset, stages, i - 1)
+        candidates = f"candidates/{wildcards.baseline}/{wildcards.dataset}/{wildcards.candidates}"
+        files["candidates"] = f"{RUN}/{candidates}/{wildcards.shard}.parquet"
+        files["earlier"] = f"{RUN}/{before}/{wildcards.shard}.parquet"
+    return files
+
+
+def kept_stage(wildcards):
+    """(number, stages) of the stage whose best candidates the wildcards spell."""
+    return next(
+        (i, entry["stages"])
+        for entry in RIVALS.values()
+        for i in range(len(entry["stages"]) - 1)
+        if (entry["baseline"], spell_kept_before(entry["stages"][: i + 1]))
+        == (wildcards.baseline, wildcards.candidates)
+    )
+
+
+def prune_baseline_scores(wildcards):
+    """The one file of scores that a rival's pruning looks at."""
+    i, stages = kept_stage(wildcards)
+    return [f"{RUN}/{rival_scores(wildcards.baseline, wildcards.dataset, stages, i)}/{wildcards.shard}.parquet"]
+
+
+def rival_stage_files(dataset, classifier):
+    """Per stage of a rival, the scores of all shards."""
+    entry = RIVALS[classifier]
+    return {
+        f"stage{i + 1}": shards_of(rival_scores(entry["baseline"], dataset, entry["stages"], i))
+        for i in range(len(entry["stages"]))
+    }
+
+
+def predict_baseline_inputs(wildcards):
+    """What a rival's prediction is made of."""
+    files = {"manifest": f"{RUN}/datasets/{wildcards.dataset}.parquet", "features": [], "tokens": []}
+    return files | rival_stage_files(wildcards.dataset, wildcards.classifier)
+
+
+def main_rows():
+    """What tables/main.csv compares: every classifier on every data set, with the cards of what it was trained into."""
+    rows = []
+    for dataset, name in ALL_PAIRS:
+        if name in RIVALS:
+            baseline = RIVALS[name]["baseline"]
+            made = [f"{RUN}/baselines/{baseline}.json"] if "train" in BASELINES[baseline] else []
+            rows.append(
+                {"dataset": dataset, "classifier": name, "family": family_of(name), "cards": made, "before": []}
+            )
+            continue
+        model, *before = ancestry(config["classifiers"][name]["model"])
+        own = [*weight_cards(model, "var"), *weight_cards(vqvae_owner(config["models"], model), "vqvae")]
+        made = [card for m in before for card in weight_cards(m, "var") if card not in own]
+        rows.append({"dataset": dataset, "classifier": name, "family": "var", "cards": own, "before": made})
+    return rows
+
+
+def weight_cards(model, part):
+    """The card of a model's VQ-VAE or VAR, where it is made here."""
+    made = model in VQVAES if part == "vqvae" else model in [*TRAINED, *FINETUNED]
+    return [f"{RUN}/models/{model}/{part}.json"] if made else []
+
+
+def scored_with(classifier):
+    """The model, or the baseline, of a classifier."""
+    return RIVALS[classifier]["baseline"] if classifier in RIVALS else config["classifiers"][classifier]["model"]
+
+
+def rival_training():
+    """data set -> its config entry, of those that the evaluated rivals are trained on."""
+    trained = [BASELINES[entry["baseline"]].get("train") for entry in rivals_evaluated().values()]
+    return {train["data"]: config["datasets"][train["data"]] for train in trained if train}
