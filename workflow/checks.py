@@ -243,6 +243,10 @@ def check_classifier(key, classifier, models):
             raise ConfigError(f"{where}: keep is {stage['keep']} after {keep}; it must fall from stage to stage")
         if stage["samples"] > 1 and "sigma" not in classifier:
             raise ConfigError(f"{where}: samples is {stage['samples']}, but {key} has no sigma; add it")
+        if "guidance" in stage and (len(classifier["funnel"]) > 1 or stage["samples"] > 1 or "calibrate" in classifier):
+            raise ConfigError(f"{where}: guidance goes with one stage of one sample, without calibrate")
+        if "guidance" in stage and stage["precision"] != "float32":
+            raise ConfigError(f"{where}: precision {stage['precision']} does not go with guidance; take it away")
         keep = stage["keep"]
     if "calibrate" in classifier and (len(classifier["funnel"]) > 1 or classifier["funnel"][0]["scales"] < scales):
         raise ConfigError(f"{key}: calibrate goes with an adaptive funnel, or one stage at all {scales} scales")

@@ -36,6 +36,7 @@ class Stage(NamedTuple):
     keep: int
     sigma: str
     precision: str
+    guidance: float = 0
 
 
 def spell_sigma(sigma):
@@ -62,6 +63,7 @@ def stages(classifier):
             stage["keep"],
             sigma if stage["samples"] > 1 else "",
             stage["precision"],
+            stage.get("guidance", 0),
         )
         for stage in classifier["funnel"]
     ]
@@ -80,8 +82,9 @@ def spell_adaptive(classifier):
 
 
 def spell_scales(stage):
-    """The folder of a stage's scores: e.g. "scales6", or "scales6-bf16" where it is not in float32."""
-    return f"scales{stage.scales}{spell_precision(stage)}"
+    """The folder of a stage's scores: e.g. "scales6"; "scales6-bf16" in another precision, "scales6-cfg1" if guided."""
+    guided = f"-cfg{spell_number(stage.guidance)}" if stage.guidance else ""
+    return f"scales{stage.scales}{spell_precision(stage)}{guided}"
 
 
 def spell_precision(stage):

@@ -11,6 +11,7 @@ NEEDS = {
     "encode": (16_000, 60),
     "tokenize": (16_000, 60),
     "score": (16_000, 120),
+    "score_guided": (16_000, 120),
     "score_adaptive": (16_000, 120),
     "score_tokens": (16_000, 60),
     "attribute": (16_000, 240),

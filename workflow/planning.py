@@ -81,7 +81,8 @@ def classifier_works(config, dataset, name):
     funnel = stages(entry)
     found = token_works(config, who, sigma, max(stage.samples for stage in funnel))
     for i, stage in enumerate(funnel):
-        own = {"scales": stage.scales, "precision": stage.precision, "candidates": candidates}
+        passes = candidates + (1 if stage.guidance else 0)  # guided scores need the unconditional class too
+        own = {"scales": stage.scales, "precision": stage.precision, "candidates": passes}
         before = {work.folder for work in found}
         for sample in sample_folders(funnel[:i], stage):
             if f"{folder}/{sample}" not in before:  # a smoothed stage reads an earlier stage's clean scores

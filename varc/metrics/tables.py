@@ -57,7 +57,8 @@ def gflops_rows(
         scales, samples = stage["scales"], stage["samples"]
         cost = passes[scales]
         reused = samples > 1 and any(earlier["scales"] == scales for earlier in funnel[:i])
-        nominal, computed = candidates * samples, candidates * (samples - reused)
+        scored = candidates + ("guidance" in stage)  # the unconditional class too
+        nominal, computed = scored * samples, scored * (samples - reused)
         rows.append(
             stage_row(
                 f"stage{i + 1}",

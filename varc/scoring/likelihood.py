@@ -155,11 +155,10 @@ def block_pass(
     return torch.addcmul(x, h.to(x.dtype), gamma2), kv
 
 
-def head_log_prob(var: VAR, x: Tensor, scale: Tensor, shift: Tensor, tokens: Tensor) -> Tensor:
-    """log p of tokens (B, l), float32, from the last block's output x (B, l, C)."""
-    h = modulated(x, scale, shift, torch.float32).flatten(0, 1)
+def head_log_prob(var: VAR, hidden: Tensor, tokens: Tensor) -> Tensor:
+    """log p of tokens (B, l), float32, from what the head sees (B, l, C)."""
     parts = []
-    for rows, target in zip(h.split(HEAD_ROWS), tokens.flatten().split(HEAD_ROWS), strict=True):
+    for rows, target in zip(hidden.flatten(0, 1).split(HEAD_ROWS), tokens.flatten().split(HEAD_ROWS), strict=True):
         logits = linear(rows, var.head.weight, var.head.bias)
         parts.append(logits.gather(1, target[:, None])[:, 0] - logits.logsumexp(1))
     return torch.cat(parts).view(tokens.shape)
@@ -167,6 +166,11 @@ def head_log_prob(var: VAR, x: Tensor, scale: Tensor, shift: Tensor, tokens: Ten
 
 def pair_log_prob(var: VAR, tables: ClassTables, x: Tensor, tokens: Tensor, rows: Tensor) -> Tensor:
     """log p per token (B, L), float32, of tokens (B, L) with input embeddings x (B, L, C), under the rows (B,)."""
+    return head_log_prob(var, pair_hidden(var, tables, x, rows), tokens)
+
+
+def pair_hidden(var: VAR, tables: ClassTables, x: Tensor, rows: Tensor) -> Tensor:
+    """What the head sees (B, L, C), float32, of input embeddings x (B, L, C) under the rows (B,)."""
     first = var.config.patch_nums[0] ** 2
     x = x.clone()
     x[:, :first] += tables.start[rows]
@@ -174,7 +178,7 @@ def pair_log_prob(var: VAR, tables: ClassTables, x: Tensor, tokens: Tensor, rows
     spans = [span for span in spans if span[1] <= x.shape[1]]
     for block, table in zip(var.blocks, tables.blocks, strict=True):
         x, _ = block_pass(block, x, [part[rows] for part in table], spans)  # type: ignore[arg-type]
-    return head_log_prob(var, x, tables.head[0][rows], tables.head[1][rows], tokens)
+    return modulated(x, tables.head[0][rows], tables.head[1][rows], torch.float32)
 
 
 def in_precision(var: VAR, precision: str) -> VAR:

@@ -14,7 +14,7 @@ from torch import Tensor
 from varc.models.var import VAR, tokens_at
 from varc.models.vqvae import MultiScaleQuantizer
 from varc.scoring.adaptive import AdaptiveScores, finished, survivors, unsettled
-from varc.scoring.likelihood import ClassTables, block_pass, class_tables, embed, head_log_prob, score
+from varc.scoring.likelihood import ClassTables, block_pass, class_tables, embed, head_log_prob, modulated, score
 
 CPU_BYTES = 2**30  # keys and values that a batch may hold on the CPU
 
@@ -115,7 +115,8 @@ def scale_by_scale(
         for b, block in enumerate(var.blocks):
             table = [part[row] for part in tables.blocks[b]]
             h, past[b] = block_pass(block, h, table, [(0, end - first)], past[b])  # type: ignore[arg-type]
-        log_prob = head_log_prob(var, h, tables.head[0][row], tables.head[1][row], tokens[image, first:end])
+        hidden = modulated(h, tables.head[0][row], tables.head[1][row], torch.float32)
+        log_prob = head_log_prob(var, hidden, tokens[image, first:end])
         per_scale[..., k][alive] = log_prob.double().sum(1).cpu().numpy()
         scales[alive] = k + 1
         left = survivors(per_scale.sum(axis=2), alive, thresholds[k])

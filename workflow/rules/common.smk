@@ -68,7 +68,7 @@ CALIBRATED = [  # those that score all classes at all scales in one stage, so th
     (d, c)
     for d, c in PAIRS
     if c in FIXED and "calibrate" in config["classifiers"][c] and len(config["classifiers"][c]["funnel"]) == 1
-]
+] + [(d, c) for d, c in RIVAL_PAIRS if "calibrate" in RIVALS[c]]
 HUB = {
     entry[part]: (name, part) for name, entry in config["models"].items() if "hub" in entry for part in ("vqvae", "var")
 }
@@ -131,6 +131,7 @@ wildcard_constraints:
     adaptive=ADAPTIVE,
     scales=r"\d+",
     precision=r"(-bf16)?",
+    guidance=r"[\d.]+",
     shard=r"\d+",
     tasks=r"\d+",
     strategy=r"\w+",
@@ -174,9 +175,10 @@ def shards_of(folder):
 
 
 def full_stage(classifier):
-    """Whether a classifier's first stage scores all classes at all scales, in float32."""
+    """Whether a classifier's first stage scores all classes at all scales, in float32, without guidance."""
     first = stages(classifier)[0]
-    return first.scales == num_scales(classifier["model"]) and first.precision == "float32"
+    plain = first.precision == "float32" and not first.guidance
+    return plain and first.scales == num_scales(classifier["model"])
 
 
 def full_scores(model, dataset, sigma, samples):
@@ -213,7 +215,7 @@ def tables():
         names += ["smoothing.csv", "smoothing.svg"]
     if "incremental" in config:
         names += ["incremental.csv", "incremental.svg"]
-    if full_pairs():
+    if full_pairs() or RIVAL_PAIRS:
         names += ["pruning.csv", "pruning.svg"]
     made = sorted({name for model in MODELS for name in ancestry(model)})
     parts = (("vqvae", VQVAES), ("var", TRAINED), ("finetune", FINETUNED))
@@ -232,7 +234,7 @@ def check_sources():
     models |= {
         wildcards.model
         for rule, wildcards in jobs
-        if rule in ("score", "score_adaptive", "finetune", "score_tokens", "attribute", "faithfulness")
+        if rule in ("score", "score_guided", "score_adaptive", "finetune", "score_tokens", "attribute", "faithfulness")
     }
     models |= {learning_model(wildcards) for rule, wildcards in jobs if rule == "learn_tasks_var"}
     models = {name for model in models for name in ancestry(model)}

@@ -80,9 +80,16 @@ def calibration_table_files(wildcards):
     """Per pair of CALIBRATED: manifests and full scores of the evaluated and of the calibration images."""
     files = {}
     for i, (dataset, name) in enumerate(CALIBRATED):
-        entry = config["classifiers"][name]
-        samples, sigma = stages(entry)[0].samples, spell_sigma(entry.get("sigma"))
+        entry = RIVALS.get(name) or config["classifiers"][name]
         for kind, images in (("test", dataset), ("calibration", entry["calibrate"])):
             files[f"{kind}_manifest{i}"] = f"{RUN}/datasets/{images}.parquet"
-            files[f"{kind}_scores{i}"] = full_scores(entry["model"], images, sigma, samples)
+            files[f"{kind}_scores{i}"] = unpruned_scores(entry, images)
     return files
+
+
+def unpruned_scores(entry, dataset):
+    """The scores of all classes of a classifier of one stage: of all samples, all shards."""
+    if "baseline" in entry:
+        return shards_of(rival_scores(entry["baseline"], dataset, entry["stages"], 0))
+    samples, sigma = stages(entry)[0].samples, spell_sigma(entry.get("sigma"))
+    return full_scores(entry["model"], dataset, sigma, samples)

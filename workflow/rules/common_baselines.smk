@@ -111,6 +111,14 @@ def rival_stage_files(dataset, classifier):
     }
 
 
+def first_stages():
+    """(data set, classifier) of the rivals' first stages, each stage once."""
+    found = {}
+    for dataset, name in RIVAL_PAIRS:
+        found.setdefault((dataset, RIVALS[name]["baseline"], spell_scoring(RIVALS[name]["stages"][0])), (dataset, name))
+    return list(found.values())
+
+
 def predict_baseline_inputs(wildcards):
     """What a rival's prediction is made of."""
     files = {"manifest": f"{RUN}/datasets/{wildcards.dataset}.parquet", "features": [], "tokens": []}

@@ -27,6 +27,33 @@ rule score:
         "../../scripts/score.py"
 
 
+rule score_guided:
+    input:
+        tokens=lambda wildcards: "{}/tokens/{}/{w.dataset}/clean/{w.shard}.parquet".format(
+            RUN, vqvae_of(wildcards.model), w=wildcards
+        ),
+        classes=class_list,
+        vqvae=lambda wildcards: weights(wildcards.model, "vqvae"),
+        var=lambda wildcards: weights(wildcards.model, "var"),
+        code=code("score_guided"),
+    output:
+        scores="results/{run}/scores/{model}/{dataset}/all/scales{scales}-cfg{guidance}/clean/{shard}.parquet",
+    log:
+        "results/{run}/logs/score_guided/{model}/{dataset}/{scales}-cfg{guidance}/{shard}.log",
+    conda:
+        "../envs/varc.yaml"
+    resources:
+        **needs("score_guided"),
+        device="auto",
+        gpu=1,
+    params:
+        dataset=dataset_spec,
+        vqvae_checkpoint=lambda wildcards: checkpoint(wildcards.model, "vqvae"),
+        var_checkpoint=lambda wildcards: checkpoint(wildcards.model, "var"),
+    script:
+        "../../scripts/score_guided.py"
+
+
 rule prune:
     input:
         scores=sample_files,

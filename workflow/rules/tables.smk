@@ -92,6 +92,13 @@ rule pruning:
             for dataset, model in full_pairs()
             for file in shards_of(f"scores/{model}/{dataset}/all/scales{num_scales(model)}/clean")
         ],
+        rival_manifests=[f"{RUN}/datasets/{dataset}.parquet" for dataset, _ in first_stages()],
+        rival_scores=[
+            file
+            for dataset, name in first_stages()
+            for file in shards_of(rival_scores(RIVALS[name]["baseline"], dataset, RIVALS[name]["stages"], 0))
+        ],
+        gflops=rules.gflops.output.csv,
         checkpoints=shape_files,
         code=code("pruning"),
     output:
@@ -104,6 +111,7 @@ rule pruning:
         "../envs/varc.yaml"
     params:
         pairs=full_pairs(),
+        rivals=first_stages(),
         shapes=shapes(),
     script:
         "../../scripts/pruning.py"
