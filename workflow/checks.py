@@ -7,7 +7,8 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from varc.models.architectures import ARCHITECTURES
-from workflow.families import families, settings_mistake
+from workflow.check_baselines import check_baseline, check_baseline_classifier
+from workflow.mistakes import ConfigError, check_size, known
 from workflow.naming import explanations, finetuning, image_size, origin, patch_nums
 
 BUDGETED = {"lime", "kernel_shap", "gradient_shap"}
@@ -22,10 +23,6 @@ READER_KEYS = {  # required, optional
     "webdataset": (PICTURES, ANY_READER | {"subset"}),
     "parquet": (PICTURES, ANY_READER | {"subset"}),
 }
-
-
-class ConfigError(ValueError):
-    """A config that contradicts itself."""
 
 
 def schema_mistake(config, schema):
@@ -102,13 +99,6 @@ def taken_size(classifier, config):
     return f"model {entry['model']}", image_size(config["models"], entry["model"])
 
 
-def known(key, names, table):
-    """Every name must be an entry of the table."""
-    for name in names:
-        if name not in table:
-            raise ConfigError(f"{key}: {name!r} is not defined; defined are {', '.join(sorted(table)) or 'none'}")
-
-
 def of_models(classifiers):
     """The classifiers that score with a VAR, by name; the others are of a baseline."""
     return {name: entry for name, entry in classifiers.items() if "model" in entry}
@@ -124,13 +114,6 @@ def check_dataset(key, dataset):
     if "resize" in dataset and dataset["resize"] < dataset.get("size", float("inf")):
         found = f"resize {dataset['resize']} and size {dataset.get('size', 'absent')}"
         raise ConfigError(f"{key}: {found}; resize needs a size, and must be at least as large")
-
-
-def check_size(key, dataset, datasets, model, size):
-    """The images of a data set must have the size that the model takes, as far as the config tells both."""
-    found = datasets[dataset].get("size", size)
-    if size is not None and found != size:
-        raise ConfigError(f"{key}: data set {dataset} has size {found}, but {model} takes {size}")
 
 
 def check_model(key, name, models, datasets):
@@ -252,47 +235,6 @@ def check_classifier(key, classifier, models):
         raise ConfigError(f"{key}: calibrate goes with an adaptive funnel, or one stage at all {scales} scales")
     if keep != 1:
         raise ConfigError(f"{key}: funnel: the last stage has keep {keep}; it must be 1, the prediction")
-
-
-def check_baseline(key, name, baseline, config):
-    """A rival's family, its keys, and where its weights come from."""
-    if name in config["models"]:
-        raise ConfigError(f"{key}: models has that name too; choose another")
-    known(f"{key}: family", [baseline["family"]], families())
-    if ("train" in baseline) == ("checkpoint" in baseline):
-        raise ConfigError(f"{key}: a baseline has either train or checkpoint; give one of them")
-    if ("classes" in baseline) != ("checkpoint" in baseline):
-        raise ConfigError(f"{key}: classes goes with checkpoint: how many the file knows; give both or none")
-    check_settings(f"{key}: shape", baseline["family"], "Shape", baseline["shape"])
-    if "train" in baseline:
-        data = baseline["train"]["data"]
-        known(f"{key}: train: data", [data], config["datasets"])
-        check_size(f"{key}: train", data, config["datasets"], "the baseline", baseline["shape"]["image_size"])
-        given = {k: v for k, v in baseline["train"].items() if k != "data"}
-        check_settings(f"{key}: train", baseline["family"], "Training", given)
-
-
-def check_baseline_classifier(key, classifier, baselines):
-    """A rival's stages: the family's keys, and `keep`, which falls and ends with 1 (or is not given)."""
-    known(f"{key}: baseline", [classifier["baseline"]], baselines)
-    keep = None
-    for i, stage in enumerate(classifier["stages"]):
-        where = f"{key}: stages: {i}"
-        given = {k: v for k, v in stage.items() if k != "keep"}
-        check_settings(where, baselines[classifier["baseline"]]["family"], "Scoring", given)
-        if keep is not None and stage.get("keep", 1) >= keep:
-            raise ConfigError(f"{where}: keep is {stage.get('keep', 1)} after {keep}; it must fall from stage to stage")
-        keep = stage.get("keep", 1)
-    if keep != 1:
-        raise ConfigError(f"{key}: stages: the last stage has keep {keep}; it must be 1, the prediction")
-    if "calibrate" in classifier and len(classifier["stages"]) > 1:
-        raise ConfigError(f"{key}: calibrate goes with one stage, which scores all classes; take it away")
-
-
-def check_settings(key, family, settings, given):
-    """The keys of a family, read from its file."""
-    if mistake := settings_mistake(family, settings, given):
-        raise ConfigError(f"{key}: {mistake}")
 
 
 def check_ablation(name, config):

@@ -45,6 +45,13 @@ INCREMENTAL = {
     "classifier": "a_varc", "data": "digits_train", "test": "digits", "tasks": [2], "seeds": 1, "strategies": ["none"],
 }  # fmt: skip
 
+
+def rival(**changed):
+    """A config entry of a baseline, with some keys changed; None takes one away."""
+    entry = {"family": "knn", "shape": {"image_size": 8, "memory": 10}, "train": {"data": "digits_train"}} | changed
+    return set_key(["baselines"], {"memory": {key: value for key, value in entry.items() if value is not None}})
+
+
 BAD_CONFIGS = {
     "unknown key": (set_key(["shardz"], 2), "'shardz' was unexpected"),
     "unknown key of a stage": (set_key([*FUNNEL, 0, "scale"], 3), "classifiers: a_varc: funnel: 0: .*'scale' was un"),
@@ -57,6 +64,21 @@ BAD_CONFIGS = {
     "unknown split": (set_key([*DIGITS, "split"], "testing"), "datasets: digits: split: 'testing'"),
     "zero shards": (set_key(["shards"], 0), "shards: 0 is less than the minimum of 1"),
     "shards that are no number": (set_key(["shards"], "two"), r"shards: 'two' is not one of \['auto'\]"),
+    "unknown family": (rival(family="kmm"), "baselines: memory: family: 'kmm' is not defined; defined are .*knn"),
+    "unknown key of a family": (rival(shape={"image_size": 8, "memori": 1}), "shape: memori is no key of family knn"),
+    "missing key of a family": (rival(shape={"image_size": 8}), "shape: memory is missing; family knn needs it"),
+    "wrong type of a family's key": (
+        rival(shape={"image_size": 8, "memory": "all"}),
+        "shape: memory is 'all'; expected int",
+    ),
+    "neither train nor checkpoint": (rival(train=None), "memory: a baseline has either train or checkpoint"),
+    "a public file of unknown classes": (rival(train=None, checkpoint="x"), "classes goes with checkpoint"),
+    "unknown training images of a rival": (rival(train={"data": "x"}), "memory: train: data: 'x' is not defined"),
+    "classifier of an unknown baseline": (
+        set_key(["classifiers", "rival"], {"baseline": "x"}),
+        "rival: baseline: 'x' is not defined; defined are none",
+    ),
+    "guidance of a funnel": (set_key([*FUNNEL, 0, "guidance"], 1.0), "a_varc: funnel: 0: guidance goes with one stage"),
     "a path as run": (set_key(["run"], "../outside"), r"run: '\.\./outside' does not match"),
     "a growing keep": (set_key([*FUNNEL, 1, "keep"], 6), "a_varc: funnel: 1: keep is 6 after 5"),
     "an equal keep": (set_key([*FUNNEL, 1, "keep"], 5), "a_varc: funnel: 1: keep is 5 after 5"),

@@ -1,0 +1,112 @@
+"""Rivals in the pipeline: the simple families, which need seconds."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+from snakemake_runs import copy_project, plan, snakemake, write_config
+
+from varc.data.classes import data_set_classes
+from varc.data.manifest import load_images, manifest
+
+CONFIG = {
+    "run": "rivals",
+    "shards": 1,
+    "published": "config/published.csv",
+    "datasets": {name: {"reader": "digits", "split": name} for name in ("train", "calibration", "test")},
+    "models": {"unused": {"vqvae": "vae.pth", "var": "var.pth", "architecture": "var_d16"}},
+    "baselines": {
+        "means": {"family": "nearest_mean", "shape": {"image_size": 8}, "train": {"data": "train"}},
+        "memory": {"family": "knn", "shape": {"image_size": 8, "memory": 973}, "train": {"data": "train"}},
+    },
+    "classifiers": {
+        "nearest_mean": {"baseline": "means", "calibrate": "calibration"},
+        "knn": {"baseline": "memory", "stages": [{"k": 3}]},
+        "two_stages": {"baseline": "memory", "stages": [{"k": 50, "keep": 4}, {"k": 3}]},
+    },
+    "evaluate": [{"datasets": ["test"], "classifiers": ["nearest_mean", "knn", "two_stages"]}],
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """Finished runs of the same rivals, in one shard and in three."""
+    folder = copy_project(tmp_path_factory.mktemp("rivals") / "project")
+    for run, shards in (("rivals", 1), ("three", 3)):
+        config = CONFIG | {"run": run, "shards": shards}
+        done = snakemake(folder, "--configfile", write_config(folder, config, f"{run}.yaml"))
+        assert done.code == 0, done.output
+    return folder
+
+
+def digits(split):
+    """Pixels (N, 192) and labels (N,) of a split."""
+    spec = {"reader": "digits", "split": split}
+    listed, _ = manifest(spec, data_set_classes(spec))
+    return load_images(spec, listed, 8).reshape(len(listed), -1).astype(float), np.array([row.label for row in listed])
+
+
+def predictions(project, run, classifier):
+    return pd.read_parquet(project / f"results/{run}/predictions/{classifier}/test.parquet")
+
+
+def test_predictions_are_scikit_learns(project):
+    (train, train_labels), (test, labels) = digits("train"), digits("test")
+    for name, reference in (("nearest_mean", NearestCentroid()), ("knn", KNeighborsClassifier(3, weights="distance"))):
+        found = predictions(project, "rivals", name)
+        assert (found["label"] == labels).all()
+        assert (found["prediction"] == reference.fit(train, train_labels).predict(test)).all()
+
+
+def test_the_number_of_shards_does_not_matter(project):
+    for name in CONFIG["classifiers"]:
+        pd.testing.assert_frame_equal(predictions(project, "rivals", name), predictions(project, "three", name))
+
+
+def test_the_second_stage_scores_the_best_of_the_first(project):
+    first = pd.read_parquet(project / "results/rivals/scores/memory/test/all/k50/0.parquet")
+    second = pd.read_parquet(project / "results/rivals/scores/memory/test/k50-keep4/k3/0.parquet")
+    ranked = first.sort_values(["image_id", "log_likelihood", "class_id"], ascending=[True, False, True])
+    best = ranked.groupby("image_id")["class_id"].apply(lambda ids: sorted(ids[:4]))
+    assert second.groupby("image_id")["class_id"].apply(sorted).equals(best)
+
+
+def test_the_tables_have_all_rivals(project):
+    tables = project / "results/rivals/tables"
+    main = pd.read_csv(tables / "main.csv").set_index("classifier")
+    for name in CONFIG["classifiers"]:
+        found = predictions(project, "rivals", name)
+        assert main.loc[name, "top1"] == pytest.approx((found["prediction"] == found["label"]).mean())
+    assert main.loc["nearest_mean", "gflops_per_image"] == pytest.approx(10 * 192 / 1e9)
+    assert main.loc["two_stages", "gflops_per_image"] == pytest.approx(2 * 973 * 192 / 1e9)
+    assert main.loc["knn", ["family", "training_images", "parameters"]].tolist() == ["knn", 973, 973 * 193]
+    pruning = pd.read_csv(tables / "pruning.csv").set_index(["model", "k"])
+    found = predictions(project, "rivals", "two_stages")
+    assert pruning.loc[("two_stages", 4), "recall"] == pytest.approx((found["rank_stage1"] <= 4).mean())
+    assert pd.read_csv(tables / "calibration.csv")["classifier"].tolist() == ["nearest_mean"]
+
+
+def test_an_edit_of_a_familys_file_reruns_that_family_alone(project):
+    file = project / "varc" / "baselines" / "knn.py"
+    before = file.read_text()
+    file.write_text(before + "\n# edited\n")
+    jobs = plan(project, "--configfile", "rivals.yaml").jobs
+    file.write_text(before)
+    assert jobs["train_baseline"] == 1 and jobs["score_baseline"] == 3 and jobs["predict_baseline"] == 2
+    assert jobs["manifest"] == 0
+
+
+def test_a_changed_key_of_a_stage_reruns_that_stage_alone(project):
+    config = CONFIG | {"classifiers": CONFIG["classifiers"] | {"knn": {"baseline": "memory", "stages": [{"k": 5}]}}}
+    jobs = plan(project, "--configfile", write_config(project, config)).jobs
+    assert jobs["train_baseline"] == 0 and jobs["score_baseline"] == 1 and jobs["predict_baseline"] == 1
+
+
+def test_weights_of_another_shape_are_refused(project):
+    weights = project / "results/rivals/baselines/memory.json"
+    before = weights.read_text()
+    weights.write_text(before.replace('"memory": 973', '"memory": 900'))
+    file = "results/rivals/scores/memory/test/all/k3/0.parquet"
+    run = snakemake(project, file, "--force", "--configfile", "rivals.yaml")
+    weights.write_text(before)
+    assert run.code != 0 and "the shape is not the config's; delete it and run again" in run.output

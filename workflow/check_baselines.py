@@ -1,0 +1,45 @@
+"""What the entries of rivals must fulfil beyond the schema."""
+
+from workflow.families import families, settings_mistake
+from workflow.mistakes import ConfigError, check_size, known
+
+
+def check_baseline(key, name, baseline, config):
+    """A rival's family, its keys, and where its weights come from."""
+    if name in config["models"]:
+        raise ConfigError(f"{key}: models has that name too; choose another")
+    known(f"{key}: family", [baseline["family"]], families())
+    if ("train" in baseline) == ("checkpoint" in baseline):
+        raise ConfigError(f"{key}: a baseline has either train or checkpoint; give one of them")
+    if ("classes" in baseline) != ("checkpoint" in baseline):
+        raise ConfigError(f"{key}: classes goes with checkpoint: how many the file knows; give both or none")
+    check_settings(f"{key}: shape", baseline["family"], "Shape", baseline["shape"])
+    if "train" in baseline:
+        data = baseline["train"]["data"]
+        known(f"{key}: train: data", [data], config["datasets"])
+        check_size(f"{key}: train", data, config["datasets"], "the baseline", baseline["shape"]["image_size"])
+        given = {k: v for k, v in baseline["train"].items() if k != "data"}
+        check_settings(f"{key}: train", baseline["family"], "Training", given)
+
+
+def check_baseline_classifier(key, classifier, baselines):
+    """A rival's stages: the family's keys, and `keep`, which falls and ends with 1 (or is not given)."""
+    known(f"{key}: baseline", [classifier["baseline"]], baselines)
+    keep = None
+    for i, stage in enumerate(classifier["stages"]):
+        where = f"{key}: stages: {i}"
+        given = {k: v for k, v in stage.items() if k != "keep"}
+        check_settings(where, baselines[classifier["baseline"]]["family"], "Scoring", given)
+        if keep is not None and stage.get("keep", 1) >= keep:
+            raise ConfigError(f"{where}: keep is {stage.get('keep', 1)} after {keep}; it must fall from stage to stage")
+        keep = stage.get("keep", 1)
+    if keep != 1:
+        raise ConfigError(f"{key}: stages: the last stage has keep {keep}; it must be 1, the prediction")
+    if "calibrate" in classifier and len(classifier["stages"]) > 1:
+        raise ConfigError(f"{key}: calibrate goes with one stage, which scores all classes; take it away")
+
+
+def check_settings(key, family, settings, given):
+    """The keys of a family, read from its file."""
+    if mistake := settings_mistake(family, settings, given):
+        raise ConfigError(f"{key}: {mistake}")
