@@ -1,0 +1,13 @@
+"""The pixels that a model of grey or colour images takes."""
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from varc.data.preprocess import to_input
+
+
+def planes(images: NDArray[np.uint8], channels: int) -> Tensor:
+    """Images (N, H, W, 3) as float32 (N, channels, H, W) in [-1, 1]; one channel is the mean of the three."""
+    pixels = to_input(images)
+    return pixels.mean(1, keepdim=True) if channels == 1 else pixels
