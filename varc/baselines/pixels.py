@@ -9,5 +9,4 @@ from varc.data.preprocess import to_input
 
 def planes(images: NDArray[np.uint8], channels: int) -> Tensor:
     """Images (N, H, W, 3) as float32 (N, channels, H, W) in [-1, 1]; one channel is the mean of the three."""
-    pixels = to_input(images)
-    return pixels.mean(1, keepdim=True) if channels == 1 else pixels
+    return to_input(images.mean(3, dtype=np.float32, keepdims=True) if channels == 1 else images)
