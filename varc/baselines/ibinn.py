@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from FrEIA.framework import SequenceINN
-from FrEIA.modules import AllInOneBlock, Flatten, HaarDownsampling
+from FrEIA.modules import AllInOneBlock, Flatten, GLOWCouplingBlock, HaarDownsampling
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -32,7 +32,7 @@ BATCH = 256
 class Shape:
     """channels: 1 for grey images; blocks: coupling blocks after each halving of the image; width: of their subnets;
 
-    dense: width of the subnets of two fully connected blocks at the end.
+    dense: width of the subnets of the fully connected block at the end.
     """
 
     image_size: int
@@ -74,7 +74,7 @@ def convolutions(width: int) -> Callable[[int, int], nn.Module]:
 
 
 def layers(width: int) -> Callable[[int, int], nn.Module]:
-    """What makes the subnets of the fully connected blocks."""
+    """What makes the subnets of the fully connected block."""
     return lambda features, out: nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, out))
 
 
@@ -99,8 +99,7 @@ def flow(shape: Shape) -> SequenceINN:
         for _ in range(blocks):
             inn.append(AllInOneBlock, subnet_constructor=convolutions(shape.width), affine_clamping=CLAMP)
     inn.append(Flatten)
-    for _ in range(2):
-        inn.append(AllInOneBlock, subnet_constructor=layers(shape.dense), affine_clamping=CLAMP)
+    inn.append(GLOWCouplingBlock, subnet_constructor=layers(shape.dense), clamp=CLAMP)
     for module in inn:
         if isinstance(module, AllInOneBlock):
             rotate(module)
