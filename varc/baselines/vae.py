@@ -25,6 +25,7 @@ from varc.training.loop import optimise
 BATCH = 64
 PURPOSE = "vae"  # of an image's noise
 LAYERS = 3  # of the encoder, and as many of the decoder
+APART = True
 
 
 @dataclass(frozen=True)
