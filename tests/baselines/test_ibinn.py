@@ -11,6 +11,7 @@ from varc.errors import InputError
 
 TINY = ibinn.Shape(image_size=2, blocks=(2,), width=6, dense=6)
 SMALL = ibinn.Shape(image_size=4, blocks=(1, 2), width=6, dense=8, channels=3)
+GREY = ibinn.Shape(image_size=8, blocks=(1, 1), width=8, dense=8)
 
 
 def model(shape, classes=3, seed=0, moved=0.5):
@@ -75,8 +76,9 @@ def test_the_loss_by_hand():
     assert float(found["loss"]) == pytest.approx((image + 3 * label) / 2)
 
 
-def test_scores_depend_on_neither_batch_nor_order_nor_candidates(monkeypatch):
-    net, images = model(SMALL), pictures(7, 4)
+@pytest.mark.parametrize("shape", [SMALL, GREY])
+def test_scores_depend_on_neither_batch_nor_order_nor_candidates(monkeypatch, shape):
+    net, images = model(shape), pictures(7, shape.image_size)
     full = ibinn.score(net, images, all_classes(7), ibinn.Scoring(), None)
     assert full.dtype == np.float64 and full.std() > 1
     order = np.array([3, 6, 0, 1, 5, 2, 4])

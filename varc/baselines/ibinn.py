@@ -5,8 +5,9 @@ log p(x|y) = log N(z; mu_y, 1) + log |det dz/dx| is exact, and one pass gives it
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,6 +87,13 @@ def rotate(block: AllInOneBlock) -> None:
     block.w_perm_inv = nn.Parameter(rotation.T.reshape(shape).clone(), requires_grad=False)
 
 
+class Flat(Flatten):
+    """FrEIA's, for feature maps in any layout: convolutions may return them with the channels last."""
+
+    def forward(self, x: Sequence[Tensor], c: Any = None, jac: bool = True, rev: bool = False) -> tuple[Any, float]:
+        return super().forward([x[0].contiguous()], c, jac, rev)
+
+
 def flow(shape: Shape) -> SequenceINN:
     """The invertible network. Raises InputError where the image cannot be halved as often as `blocks` says."""
     if shape.image_size % 2 ** len(shape.blocks):
@@ -98,7 +106,7 @@ def flow(shape: Shape) -> SequenceINN:
         inn.append(HaarDownsampling)
         for _ in range(blocks):
             inn.append(AllInOneBlock, subnet_constructor=convolutions(shape.width), affine_clamping=CLAMP)
-    inn.append(Flatten)
+    inn.append(Flat)
     inn.append(GLOWCouplingBlock, subnet_constructor=layers(shape.dense), clamp=CLAMP)
     for module in inn:
         if isinstance(module, AllInOneBlock):
