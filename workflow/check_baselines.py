@@ -39,6 +39,26 @@ def check_baseline_classifier(key, classifier, baselines):
         raise ConfigError(f"{key}: calibrate goes with one stage, which scores all classes; take it away")
 
 
+def check_strategies(key, entry, classifier):
+    """The strategies of an entry of `incremental` must be those of its classifier's kind."""
+    for strategy in entry["strategies"]:
+        if strategy.startswith("family_") != ("baseline" in classifier):
+            kind = "a baseline" if "baseline" in classifier else "a model"
+            raise ConfigError(f"{key}: strategies: {strategy} does not go with {entry['classifier']}, which has {kind}")
+
+
+def check_learning_baseline(key, entry, config):
+    """A rival that learns task by task is trained here, by its own settings."""
+    name = config["classifiers"][entry["classifier"]]["baseline"]
+    baseline = config["baselines"][name]
+    if "train" not in baseline:
+        raise ConfigError(f"{key}: classifier: baseline {name} has public weights; name one that is trained here")
+    if "train" in entry:
+        raise ConfigError(f"{key}: train does not go with a baseline; baselines: {name}: train says it")
+    for dataset in (entry["data"], entry["test"]):
+        check_size(key, dataset, config["datasets"], f"baseline {name}", baseline["shape"]["image_size"])
+
+
 def check_settings(key, family, settings, given):
     """The keys of a family, read from its file."""
     if mistake := settings_mistake(family, settings, given):

@@ -7,7 +7,12 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from varc.models.architectures import ARCHITECTURES
-from workflow.check_baselines import check_baseline, check_baseline_classifier
+from workflow.check_baselines import (
+    check_baseline,
+    check_baseline_classifier,
+    check_learning_baseline,
+    check_strategies,
+)
 from workflow.mistakes import ConfigError, check_size, known
 from workflow.naming import explanations, finetuning, image_size, origin, patch_nums
 
@@ -251,8 +256,13 @@ def check_ablation(name, config):
 def check_incremental(key, entry, config):
     known(f"{key}: data", [entry["data"]], config["datasets"])
     known(f"{key}: test", [entry["test"]], config["datasets"])
-    known(f"{key}: classifier", [entry["classifier"]], of_models(config["classifiers"]))
+    known(f"{key}: classifier", [entry["classifier"]], config["classifiers"])
+    if entry["data"] == entry["test"]:
+        raise ConfigError(f"{key}: test: {entry['test']} is learned from; name other images")
     classifier = config["classifiers"][entry["classifier"]]
+    check_strategies(key, entry, classifier)
+    if "baseline" in classifier:
+        return check_learning_baseline(key, entry, config)
     models, model = config["models"], classifier["model"]
     if "cca" not in models[model]:
         raise ConfigError(
@@ -262,8 +272,6 @@ def check_incremental(key, entry, config):
         raise ConfigError(f"{key}: classifier: {entry['classifier']} has an adaptive funnel; name one of fixed stages")
     if "train" not in entry and "train" not in models[origin(models, model)]:
         raise ConfigError(f"{key}: train is missing; it is known for models trained here only")
-    if entry["data"] == entry["test"]:
-        raise ConfigError(f"{key}: test: {entry['test']} is learned from; name other images")
 
 
 def check_explanation(key, entry, config):

@@ -22,6 +22,7 @@ NEEDS = {
     "faithfulness": (16_000, 240),
     "learn_tasks_var": (16_000, 240),
     "learn_tasks_convnet": (16_000, 240),
+    "learn_tasks_baseline": (16_000, 240),
 }
 
 

@@ -42,9 +42,22 @@ def test_a_strategys_rows():
 def test_the_papers_figures_stand_beside_two_tasks_only(tmp_path):
     (tmp_path / "p.csv").write_text(
         "dataset,classifier,top1,gflops,source\nincremental,cwr,0.7,,x\nincremental,var,0.8,,x\n"
+        "incremental,diffusion,0.9,,x\n"
     )
-    beside = [("cwr", 2, "average", 2), ("var_embeddings", 2, "average", 2)]
-    not_beside = [("var_joint", 2, "average", 2), ("cwr", 5, "average", 2), ("cwr", 2, "accuracy", 2)]
-    table = pd.DataFrame([*beside, *not_beside], columns=["strategy", "tasks", "measure", "after_task"])
+    both = ("average", 2)
+    beside = [
+        ("convnet", "cwr", 2, *both),
+        ("var", "var_embeddings", 2, *both),
+        ("diffusion", "family_sequential", 2, *both),
+    ]
+    not_beside = [
+        ("var", "var_joint", 2, *both),
+        ("diffusion", "family_joint", 2, *both),
+        ("vae", "family_sequential", 2, *both),
+        ("convnet", "joint", 2, *both),
+        ("convnet", "cwr", 5, *both),
+        ("convnet", "cwr", 2, "accuracy", 2),
+    ]
+    table = pd.DataFrame([*beside, *not_beside], columns=["family", "strategy", "tasks", "measure", "after_task"])
     found = with_paper(table, tmp_path / "p.csv")["paper_average"]
-    assert found[:2].tolist() == [0.7, 0.8] and found[2:].isna().all()
+    assert found[:3].tolist() == [0.7, 0.8, 0.9] and found[3:].isna().all()

@@ -52,6 +52,17 @@ def rival(**changed):
     return set_key(["baselines"], {"memory": {key: value for key, value in entry.items() if value is not None}})
 
 
+def learning_rival(of_baseline={}, **changed):  # noqa: B006
+    """A rival that learns task by task, with some keys of its entries changed."""
+
+    def change(config):
+        rival(**of_baseline)(config)
+        config["classifiers"]["memory"] = {"baseline": "memory", "stages": [{"k": 1}]}
+        config["incremental"] = [INCREMENTAL | {"classifier": "memory", "strategies": ["family_joint"]} | changed]
+
+    return change
+
+
 BAD_CONFIGS = {
     "unknown key": (set_key(["shardz"], 2), "'shardz' was unexpected"),
     "unknown key of a stage": (set_key([*FUNNEL, 0, "scale"], 3), "classifiers: a_varc: funnel: 0: .*'scale' was un"),
@@ -128,6 +139,16 @@ BAD_CONFIGS = {
         "smoothing: 0: models: 'x' is not defined",
     ),
     "incremental learning without cca": (set_key(["incremental"], [INCREMENTAL]), "base is not fine-tuned by cca"),
+    "a model's strategy for a rival": (learning_rival(strategies=["none"]), "none does not go with memory, which has"),
+    "a rival's strategy for a model": (
+        set_key(["incremental"], [{**INCREMENTAL, "strategies": ["family_joint"]}]), "family_joint does not go with"
+    ),
+    "steps for a rival that has its own": (
+        learning_rival(train={"steps": 1, "batch_size": 1, "lr": 0.1}), "baselines: memory: train says it"
+    ),
+    "a rival with public weights that learns": (
+        learning_rival({"train": None, "checkpoint": "w", "classes": 10}), "memory has public weights; name one"
+    ),
     "incremental learning from the test images": (
         set_key(["incremental"], [{**INCREMENTAL, "classifier": "a_varc_plus", "data": "digits"}]),
         "incremental: 0: test: digits is learned from",

@@ -11,7 +11,9 @@ A family `<name>` is the module varc/baselines/<name>.py with
   scores depend on nothing but the image, its image_id, the candidates' class_ids and the seed.
 - cost(shape, classes, scoring, candidates, earlier) -> Cost: what `score` takes per image, counted on the real module.
 
-and, where public weights can be loaded, load_public(path, shape, classes) -> Model. knn.py is the shortest example.
+and, where public weights can be loaded, load_public(path, shape, classes) -> Model.
+APART = True says that classes are trained apart, each with all the steps of `train`, so that learning new ones leaves
+the others as they are. knn.py is the shortest example.
 """
 
 import importlib

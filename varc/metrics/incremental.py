@@ -55,15 +55,16 @@ def incremental_rows(matrices: Sequence[Floats]) -> list[dict[str, Any]]:
 def with_paper(table: pd.DataFrame, published: str | None) -> pd.DataFrame:
     """The table with the paper's averages (10 ImageNet classes, 2 tasks) in a column of their own.
 
-    published: a CSV whose rows of the dataset "incremental" name the strategies none, cwr and var. How its VAR
-    classifier learned the second task is not published, so its figure stands beside all three ways.
+    published: a CSV whose rows of the dataset "incremental" name the strategies none and cwr, and the families var and
+    diffusion. How these two learned the second task is not published, so a figure stands beside all ways without old
+    images.
     """
     if published is None:
         return table
     figures = pd.read_csv(published)
     figures = figures[figures["dataset"] == "incremental"]
     averages = dict(zip(figures["classifier"], figures["top1"], strict=True))
-    names = table["strategy"].where(~table["strategy"].str.startswith("var_"), "var")
+    names = table["strategy"].where(table["strategy"].isin(["none", "cwr"]), table["family"])
     stands = (table["tasks"] == 2) & (table["measure"] == "average") & (table["after_task"] == 2)
-    stands &= table["strategy"] != "var_joint"
+    stands &= ~table["strategy"].str.endswith("joint")
     return table.assign(paper_average=names.map(averages).where(stands))

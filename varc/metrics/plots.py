@@ -103,16 +103,22 @@ def plot_smoothing(path: str | Path, smoothing: pd.DataFrame) -> None:
     save_figure(path, figure)
 
 
+def strategy_labels(rows: pd.DataFrame) -> list[str]:
+    """The name of each row's line: its strategy, with a rival's own name in the place of "family"."""
+    pairs = zip(rows["strategy"], rows["classifier"], strict=True)
+    return [strategy.replace("family", classifier, 1) for strategy, classifier in pairs]
+
+
 def plot_incremental(path: str | Path, table: pd.DataFrame) -> None:
     """The average accuracy on the tasks so far against the tasks learned: a panel per data set and number of tasks."""
     groups = list(table[table["measure"] == "average"].groupby(["dataset", "tasks"]))
     figure = Figure(figsize=(6.5, 4 * len(groups)), layout="constrained")
     panels = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
     for axes, ((dataset, tasks), group) in zip(panels, groups, strict=True):
-        for i, (strategy, line) in enumerate(group.groupby("strategy")):
+        for i, (label, line) in enumerate(group.groupby(strategy_labels(group))):
             x = line["after_task"] + 0.03 * (i - 3)  # so that the intervals can be told apart
             error = [line["mean"] - line["low"], line["high"] - line["mean"]]
-            axes.errorbar(x, line["mean"], error, marker="o", markersize=3, capsize=2, label=strategy)
+            axes.errorbar(x, line["mean"], error, marker="o", markersize=3, capsize=2, label=label)
         axes.set(title=f"{dataset}, {tasks} tasks", xlabel="tasks learned", ylabel="average accuracy", ylim=(0, 1))
         axes.set_xticks(sorted(group["after_task"].unique()))
         axes.legend(frameon=False, fontsize="small")

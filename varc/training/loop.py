@@ -39,11 +39,12 @@ def optimise(
     steps: int,
     lr: float,
     weight_decay: float = 0.05,
+    clip: float = 1.0,
     report: Callable[[str], None] = print,
     after: Callable[[dict[str, float]], dict[str, float]] = lambda row: {},
     checkpoint: Checkpoint | None = None,
 ) -> Curve:
-    """Runs AdamW (0.9, 0.95) with a one-cycle learning rate and gradients clipped at norm 1.
+    """Runs AdamW (0.9, 0.95) with a one-cycle learning rate and gradients clipped at norm `clip`.
 
     losses(step) yields named scalar losses per micro-batch, each its share of the batch's mean; their gradients add
     up, and the one named "loss" is minimised. after(row) may add to a step's row. report gets a progress line about
@@ -69,7 +70,7 @@ def optimise(
         row |= {name: mean_over_processes(value) for name, value in sums.items()}
         if not math.isfinite(row["loss"]):
             raise InputError(f"the loss is {row['loss']} at step {step + 1} of {steps}: lower lr (now {lr})")
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        torch.nn.utils.clip_grad_norm_(parameters, clip)
         optimizer.step()
         schedule.step()
         row |= after(row)

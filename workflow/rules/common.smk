@@ -86,6 +86,9 @@ READING = (
 )
 
 
+LEARNING = ("learn_tasks_convnet", "learn_tasks_baseline")  # they read the images to learn, and those of the test
+
+
 localrules:  # all that needs no GPU: seconds of work, and no job of a cluster's queue
     manifest,
     predict,
@@ -229,6 +232,10 @@ def check_sources():
     jobs = [(job.rule.name, job.wildcards) for job in workflow.dag.needrun_jobs()]
     datasets = {wildcards.dataset for rule, wildcards in jobs if rule in READING}
     datasets |= {baseline_training(wildcards) for rule, wildcards in jobs if rule == "train_baseline"}
+    learned = [
+        (wildcards.dataset, incremental_entry(wildcards)["data"]) for rule, wildcards in jobs if rule in LEARNING
+    ]
+    datasets |= {name for pair in learned for name in pair}
     datasets |= {config["judges"][wildcards.judge]["data"] for rule, wildcards in jobs if rule == "train_judge"}
     models = {model_of(wildcards) for rule, wildcards in jobs if rule in ("encode", "tokenize")}
     models |= {

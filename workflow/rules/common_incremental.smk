@@ -44,15 +44,33 @@ def learn_tasks_var_inputs(wildcards):
     }
 
 
+def learn_tasks_baseline_code(wildcards):
+    """The library files that learning with a rival depends on, its family's included."""
+    return sorted({*code("learn_tasks_baseline"), *family_code(family_of(wildcards.classifier))})
+
+
 def funnel_samples(classifier):
     """The most samples of a funnel's stages."""
     return max(stage["samples"] for stage in classifier["funnel"])
 
 
+def learning_family(classifier, strategy):
+    """The family of what learns: a rival's, the VAR, or the convolutional network."""
+    if classifier in RIVALS:
+        return family_of(classifier)
+    return "var" if strategy.startswith("var_") else "convnet"
+
+
 def incremental_rows():
     """What tables/incremental.csv compares: one entry per data set, number of tasks and strategy."""
     return [
-        {"dataset": entry["test"], "classifier": entry["classifier"], "tasks": tasks, "strategy": strategy}
+        {
+            "dataset": entry["test"],
+            "classifier": entry["classifier"],
+            "family": learning_family(entry["classifier"], strategy),
+            "tasks": tasks,
+            "strategy": strategy,
+        }
         for entry in config.get("incremental", [])
         for tasks in entry["tasks"]
         for strategy in entry["strategies"]

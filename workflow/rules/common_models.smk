@@ -36,7 +36,7 @@ def model_of(wildcards):
     models += [
         config["classifiers"][entry["classifier"]]["model"]
         for entry in config.get("incremental", [])
-        if wildcards.dataset in (entry["data"], entry["test"])
+        if wildcards.dataset in (entry["data"], entry["test"]) and entry["classifier"] not in RIVALS
     ]
     for name in FINETUNED:
         settings = finetuning(config["models"], name)

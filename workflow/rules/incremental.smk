@@ -51,6 +51,31 @@ rule learn_tasks_convnet:
         "../../scripts/learn_tasks_convnet.py"
 
 
+rule learn_tasks_baseline:
+    input:
+        unpack(learn_tasks_inputs),
+        code=learn_tasks_baseline_code,
+    output:
+        accuracy="results/{run}/incremental/{classifier}/{dataset}/{tasks}/{strategy}/{seed}.parquet",
+    log:
+        "results/{run}/logs/learn_tasks_baseline/{classifier}/{dataset}/{tasks}/{strategy}/{seed}.log",
+    wildcard_constraints:
+        strategy=r"family_\w+",
+    conda:
+        "../envs/varc.yaml"
+    resources:
+        **needs("learn_tasks_baseline"),
+        device="auto",
+        gpu=1,
+    params:
+        train_dataset=lambda wildcards: config["datasets"][incremental_entry(wildcards)["data"]],
+        test_dataset=dataset_spec,
+        baseline=lambda wildcards: BASELINES[RIVALS[wildcards.classifier]["baseline"]],
+        stages=lambda wildcards: RIVALS[wildcards.classifier]["stages"],
+    script:
+        "../../scripts/learn_tasks_baseline.py"
+
+
 rule incremental:
     input:
         unpack(incremental_files),
