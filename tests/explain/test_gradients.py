@@ -4,7 +4,7 @@ import torch
 from captum.attr import LayerGradCam
 from torch import nn
 
-from varc.baselines.convnet import ConvNetConfig, convnet
+from varc.baselines.convnet import ConvNetConfig, cam_layer, convnet
 from varc.baselines.family import family, seeded, settings
 from varc.data.preprocess import to_input
 from varc.explain.gradients import grad_cam, saliency
@@ -59,7 +59,7 @@ def test_grad_cam_before_mean_and_linear_head_adds_up_to_the_logit():
 @pytest.mark.parametrize("case", ["convnet", "resnet"])
 def test_grad_cam_is_captums_where_that_applies(case):
     net = convnet(ConvNetConfig(SIDE, 5, 4, 8), 0).eval()
-    layer, places = net.conv2, SIDE // 2
+    layer, places = cam_layer(net), SIDE // 2
     if case == "resnet":
         kind, net = network(case)
         layer = kind.cam_layer(net)

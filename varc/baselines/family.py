@@ -11,7 +11,8 @@ A family `<name>` is the module varc/baselines/<name>.py with
   scores depend on nothing but the image, its image_id, the candidates' class_ids and the seed.
 - cost(shape, classes, scoring, candidates, earlier) -> Cost: what `score` takes per image, counted on the real module.
 
-and, where public weights can be loaded, load_public(path, shape, classes) -> Model. knn.py is the shortest example.
+and, where public weights can be loaded, load_public(path, shape, classes) -> Model; where the model maps images
+(B, 3, H, W) in [-1, 1] to logits, cam_layer(model) -> the layer that GradCAM looks at. knn.py is the shortest example.
 """
 
 import importlib

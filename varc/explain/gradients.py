@@ -29,9 +29,10 @@ def saliency(net: nn.Module, image: Pixels, class_id: int, grid: int) -> Floats:
 def grad_cam(net: nn.Module, layer: nn.Module, image: Pixels, class_id: int, grid: int) -> Floats:
     """A map (grid, grid) of where the layer's channels that raise the logit are active (Selvaraju et al. 2017).
 
-    Each channel of the layer's output weighs as much as its mean gradient over all places. The map is resized
-    bilinearly from the layer's resolution, and not cut at 0. captum's LayerGradCam does the same for (B, C, h, w);
-    here a transformer's tokens (B, 1 + h w, C), of a square picture with a class token first, will do as well.
+    layer: the one to look at, cam_layer of the network's family. Each channel of its output weighs as much as its mean
+    gradient over all places. The map is resized bilinearly from the layer's resolution, and not cut at 0. captum's
+    LayerGradCam does the same for (B, C, h, w); here a transformer's tokens (B, 1 + h w, C), of a square picture with a
+    class token first, will do as well.
     """
     outputs: list[Tensor] = []
     handle = layer.register_forward_hook(lambda module, inputs, output: outputs.append(output))
