@@ -1,10 +1,14 @@
+from types import SimpleNamespace
+
 import numpy as np
 import torch
 from parity import models, reference
 from torch import nn
 
+from varc.baselines.family import columns, family, seeded
 from varc.data.preprocess import to_input
-from varc.explain.judges import network_judge, varc_judge
+from varc.explain.judges import baseline_judge, network_judge, varc_judge
+from varc.scoring.smoothing import image_generator
 
 CPU = torch.device("cpu")
 
@@ -23,3 +27,26 @@ def test_a_network_judges_by_the_logits_of_the_data_sets_classes():
     found = network_judge(net, np.array([1, 4], np.int32), CPU)(images)
     with torch.no_grad():
         assert np.allclose(found, net(to_input(images))[:, [1, 4]].numpy())
+
+
+def test_a_rival_judges_as_a_network_does_where_its_scores_are_logits():
+    kind = family("resnet")
+    model = seeded(kind.build, kind.Shape(8, (4, 8), (1, 1)), 5, 0).eval()
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+    classes = np.array([1, 4], np.int32)
+    found = baseline_judge(kind, model, kind.Scoring(), classes, 0)(images)
+    assert np.allclose(found, network_judge(model, classes, CPU)(images), atol=1e-6)
+
+
+def test_a_rival_that_draws_noise_judges_the_same_image_the_same_wherever_it_stands():
+    def score(model, images, candidates, scoring, earlier):
+        noise = np.array([image_generator(images.seed, "test", name).normal(size=5) for name in images.image_ids])
+        return columns(noise + images.pixels.mean((1, 2, 3))[:, None], np.arange(5), candidates)
+
+    images = np.stack([np.full((2, 2, 3), value, np.uint8) for value in (7, 9, 7)])
+    classes = np.array([0, 3], np.int32)
+    judge, other = (baseline_judge(SimpleNamespace(score=score), None, None, classes, seed) for seed in (0, 1))
+    assert np.array_equal(judge(images)[0], judge(images)[2])
+    assert np.allclose(judge(images)[1] - judge(images)[0], 2)
+    assert np.array_equal(judge(images)[2:], judge(images[2:]))
+    assert not np.array_equal(judge(images), other(images))

@@ -88,3 +88,8 @@ def load_convnet(path: str | Path) -> tuple[ConvNet, Card]:
     with torch.device("meta"):
         model = ConvNet(architecture(ConvNetConfig, card, path))
     return assign_weights(model, path, read_weights(path, card)), card
+
+
+def cam_layer(net: ConvNet) -> nn.Module:
+    """Where GradCAM looks: the last convolution's output (B, 2 width, H / 2, W / 2)."""
+    return net.conv2

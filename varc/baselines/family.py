@@ -11,9 +11,14 @@ A family `<name>` is the module varc/baselines/<name>.py with
   scores depend on nothing but the image, its image_id, the candidates' class_ids and the seed.
 - cost(shape, classes, scoring, candidates, earlier) -> Cost: what `score` takes per image, counted on the real module.
 
-and, where public weights can be loaded, load_public(path, shape, classes) -> Model.
-APART = True says that classes are trained apart, each with all the steps of `train`, so that learning new ones leaves
-the others as they are. knn.py is the shortest example.
+and, where they have a meaning,
+
+- load_public(path, shape, classes) -> Model: public weights.
+- cam_layer(model): the layer that GradCAM looks at, of a model that maps images (B, 3, H, W) in [-1, 1] to logits.
+- APART = True: classes are trained apart, each with all the steps of `train`, so that learning new ones leaves the
+  others as they are.
+
+knn.py is the shortest example.
 """
 
 import importlib

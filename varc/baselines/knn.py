@@ -10,6 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from varc.baselines.family import Cost, Earlier, Images, columns
+from varc.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,9 @@ def train(
     seed: int,
     report: Callable[[str], None],
 ) -> None:
-    """Remembers a random choice of the training images."""
+    """Remembers a random choice of the training images. Raises InputError where there are fewer than it remembers."""
+    if len(images) < len(model.labels):
+        raise InputError(f"memory: {len(model.labels)}, but there are {len(images)} training images; lower it")
     chosen = np.random.default_rng(seed).permutation(len(images))[: len(model.labels)]
     model.images.copy_(torch.from_numpy(images[chosen].reshape(len(chosen), -1)))
     model.labels.copy_(torch.from_numpy(labels[chosen]))
@@ -63,7 +66,9 @@ def train(
 def score(
     model: KNN, images: Images, candidates: NDArray[np.int32], scoring: Scoring, earlier: Earlier | None
 ) -> NDArray[np.float64]:
-    """The share of the neighbours' votes (N, M) for each candidate."""
+    """The share of the neighbours' votes (N, M) for each candidate. Raises InputError for a class never seen."""
+    if scoring.k > len(model.labels):
+        raise InputError(f"k: {scoring.k}, but the memory holds {len(model.labels)} images; lower it")
     neighbours = KNeighborsClassifier(scoring.k, weights="distance")
     neighbours.fit(model.images.cpu().numpy().astype(np.float32), model.labels.cpu().numpy())
     votes = neighbours.predict_proba(images.pixels.reshape(len(images.pixels), -1).astype(np.float32))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from varc.baselines.family import Cost, Earlier, Images, columns, device_of
 from varc.data.preprocess import to_input
+from varc.errors import InputError
 from varc.metrics.flops import count
 
 
@@ -59,8 +60,13 @@ def train(
     seed: int,
     report: Callable[[str], None],
 ) -> None:
-    """Fits the layer by L-BFGS; classes without images get the bias of an impossible class."""
+    """Fits the layer by L-BFGS; classes without images get the bias of an impossible class.
+
+    Raises InputError where all images are of one class.
+    """
     chosen = np.random.default_rng(seed).permutation(len(images))[: training.images]
+    if len(set(labels[chosen].tolist())) < 2:
+        raise InputError(f"images: {len(chosen)} of the training images are of one class; it takes two or more")
     fit = LogisticRegression(C=training.c, max_iter=training.steps)
     fit.fit(to_input(images[chosen]).flatten(1).numpy(), labels[chosen])
     report(f"{int(fit.n_iter_[0])} iterations on {len(chosen)} images")
@@ -68,8 +74,13 @@ def train(
     with torch.no_grad():
         linear.weight.zero_()
         linear.bias.fill_(-1e9)
-        linear.weight[fit.classes_] = torch.from_numpy(fit.coef_).to(linear.weight)
-        linear.bias[fit.classes_] = torch.from_numpy(fit.intercept_).to(linear.bias)
+        linear.weight[fit.classes_] = torch.from_numpy(per_class(fit.coef_)).to(linear.weight)
+        linear.bias[fit.classes_] = torch.from_numpy(per_class(fit.intercept_)).to(linear.bias)
+
+
+def per_class(fitted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Coefficients (classes, ...) as scikit-learn has them; of two classes it keeps one row, their difference."""
+    return np.concatenate([-fitted, fitted]) / 2 if len(fitted) == 1 else fitted
 
 
 @torch.inference_mode()

@@ -1,10 +1,13 @@
-"""Who judges a map: the classifier that it explains, or another network."""
+"""Who judges a map: the classifier that it explains, another network, or any rival."""
+
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from varc.baselines.family import Family, Images
 from varc.data.preprocess import to_input
 from varc.explain.faithfulness import Judge, Pixels
 from varc.explain.tmi import UNCONDITIONAL
@@ -37,5 +40,18 @@ def network_judge(net: nn.Module, class_ids: NDArray[np.int32], device: torch.de
     def judge(images: Pixels) -> NDArray[np.float64]:
         with torch.inference_mode():
             return net(to_input(images).to(device)).cpu()[:, columns].double().numpy()
+
+    return judge
+
+
+def baseline_judge(kind: Family, model: nn.Module, scoring: Any, class_ids: NDArray[np.int32], seed: int) -> Judge:
+    """A rival: its scores (B, M) of the classes (M,).
+
+    Where it draws noise, the noise is the same for all images, so that a curve follows the images alone.
+    """
+
+    def judge(images: Pixels) -> NDArray[np.float64]:
+        same = Images(images, np.full(len(images), "judge", dtype=object), seed)
+        return kind.score(model, same, np.tile(class_ids, (len(images), 1)), scoring, None)
 
     return judge

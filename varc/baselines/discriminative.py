@@ -1,0 +1,120 @@
+"""What the discriminative networks share: training by cross-entropy, logits, and weights from Hugging Face folders."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from varc.baselines.family import Images, columns, device_of
+from varc.data.preprocess import to_input
+from varc.errors import InputError
+from varc.models.checkpoints import check_finite
+from varc.training.loop import optimise
+
+BATCH = 64  # images scored at a time
+
+
+def fit(
+    net: nn.Module,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    *,
+    steps: int,
+    batch_size: int,
+    lr: float,
+    flip: bool,
+    seed: int,
+    report: Callable[[str], None],
+) -> None:
+    """Minimises the cross-entropy over all classes of net((B, 3, H, W) in [-1, 1]), in place; ends in eval mode."""
+    device, generator = device_of(net), torch.Generator().manual_seed(seed)
+    targets = torch.from_numpy(labels.astype(np.int64))
+
+    def losses(step: int) -> Iterator[dict[str, Tensor]]:
+        chosen = torch.randint(len(images), (batch_size,), generator=generator)
+        batch = to_input(images[chosen.numpy()])
+        batch = mirrored(batch, generator) if flip else batch
+        yield {"loss": F.cross_entropy(net(batch.to(device)), targets[chosen].to(device))}
+
+    optimise(net.train().parameters(), losses, steps=steps, lr=lr, report=report)
+    net.eval()
+
+
+def mirrored(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Images (B, C, H, W), each with left and right exchanged one time in two."""
+    coins = torch.rand(len(images), generator=generator) < 0.5
+    return torch.where(coins[:, None, None, None], images.flip(3), images)
+
+
+@torch.inference_mode()
+def logits(net: nn.Module, images: Images, candidates: NDArray[np.int32]) -> NDArray[np.float64]:
+    """The logits (N, M) of the candidates (N, M), in eval mode."""
+    net.eval()
+    device, pixels = device_of(net), images.pixels
+    batches = [net(to_input(pixels[i : i + BATCH]).to(device)) for i in range(0, len(pixels), BATCH)]
+    scores = torch.cat(batches).cpu().numpy()
+    return columns(scores, np.arange(scores.shape[1]), candidates)
+
+
+def public_network(path: str | Path, kind: Any, expected: Any, keys: tuple[str, ...]) -> Any:
+    """A network of a transformers class from a Hugging Face folder (config.json, model.safetensors), in eval mode.
+
+    expected: the configuration that the config's shape and classes stand for; it must be the folder's in `keys` and in
+    the number of classes. Raises InputError for a folder that lacks a file, of another shape or number of classes, and
+    for weights that are unreadable, missing, misshapen or not finite. Nothing is downloaded, and no code is run.
+    """
+    folder = Path(path)
+    check_config(folder / "config.json", read_config(folder, expected), expected, keys)
+    weights = folder / "model.safetensors"
+    try:
+        net, found = kind.from_pretrained(
+            folder,
+            config=expected,
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except Exception as error:  # what the library raises for damaged files differs from version to version
+        raise InputError(f"{weights}: the weights cannot be read ({error})") from None
+    if missing := sorted(found["missing_keys"]):
+        raise InputError(f"{weights}: {len(missing)} weights are missing, first {missing[0]}; use another file")
+    check_finite(weights, net.state_dict())
+    return net.eval().requires_grad_(False)
+
+
+def read_config(folder: Path, expected: Any) -> Any:
+    """The folder's configuration. Raises InputError where a file is absent, and where config.json is unreadable or of
+    another kind of model."""
+    for path in (folder / "config.json", folder / "model.safetensors"):
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; checkpoint must be a Hugging Face folder with safetensors")
+    path = folder / "config.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        kind = found.get("model_type")
+        if kind != expected.model_type:
+            raise InputError(f"{path}: model_type is {kind!r}, but the family is {expected.model_type!r}")
+        return type(expected).from_dict(found)
+    except InputError:
+        raise
+    except Exception as error:  # as above: the library's own checks
+        raise InputError(f"{path}: cannot be read as a model's configuration ({error})") from None
+
+
+def check_config(path: Path, own: Any, expected: Any, keys: tuple[str, ...]) -> None:
+    """Raises InputError where the folder's configuration is not the expected one."""
+    for key in keys:
+        found, wanted = getattr(own, key), getattr(expected, key)
+        if found != wanted:
+            raise InputError(f"{path}: {key} is {found}, but shape: says {wanted}; the two must belong together")
+    if own.num_labels != expected.num_labels:
+        raise InputError(
+            f"{path}: the folder's model has {own.num_labels} classes, but classes: says {expected.num_labels}"
+        )
