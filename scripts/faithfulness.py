@@ -2,13 +2,13 @@
 
 import numpy as np
 from job import compute_device, job, measured, progress
+from networks import read_judge
 from shapes import model_configs
 
-from varc.baselines.convnet import load_convnet
 from varc.data.classes import class_ids, data_set_classes
 from varc.data.manifest import load_images, rows
 from varc.explain.faithfulness import faithfulness
-from varc.explain.judges import network_judge, varc_judge
+from varc.explain.judges import varc_judge
 from varc.freshness import check_fresh
 from varc.models.weights import read_var, read_vqvae
 from varc.storage import column_matrix, curves_schema, fixed_size_list, image_ids, read_parquet, write_parquet
@@ -23,8 +23,8 @@ with job(snakemake) as log:
         judge = varc_judge(vqvae.to(device), var.to(device), classes, device)
         made_from = {"var_sha256": card["sha256"], "vqvae_sha256": vqvae_card["sha256"]}
     else:
-        net, card = load_convnet(files.judge)
-        judge, made_from = network_judge(net.to(device), classes, device), {"judge_sha256": card["sha256"]}
+        judge, card = read_judge(files.judge, params.rival, classes, params.seed, device)
+        made_from = {"judge_sha256": card["sha256"]}
     check_fresh([files.maps])
     table = read_parquet(files.maps, ["image_id", "target", "map"])
     ids = image_ids(table)

@@ -13,9 +13,11 @@ from workflow.check_baselines import (
     check_learning_baseline,
     check_strategies,
 )
+from workflow.families import has_function
 from workflow.mistakes import ConfigError, check_size, known
 from workflow.naming import explanations, finetuning, image_size, origin, patch_nums
 
+GRADIENTS = {"gradient_shap", "saliency", "grad_cam"}
 BUDGETED = {"lime", "kernel_shap", "gradient_shap"}
 ANY_READER = {"classes", "size", "resize", "border", "ids", "per_class", "images"}
 PICTURES = {"root", "classes", "size"}
@@ -278,12 +280,12 @@ def check_explanation(key, entry, config):
     known(f"{key}: datasets", entry["datasets"], config["datasets"])
     known(f"{key}: models", entry["models"], config["models"])
     judges = entry.get("faithfulness", {}).get("judges", [])
-    known(f"{key}: faithfulness: judges", judges, config.get("judges", {}))
+    known(f"{key}: faithfulness: judges", judges, config.get("judges", {}) | one_stage_rivals(config))
     for method in entry["methods"]:
         if method in BUDGETED and "budget" not in entry:
             raise ConfigError(f"{key}: budget is missing; {method} needs it: how many images it may look at")
-        if method == "gradient_shap" and not judges:
-            raise ConfigError(f"{key}: gradient_shap explains a network; name one in faithfulness: judges")
+        if method in GRADIENTS:
+            check_gradients(f"{key}: {method}", judges, config)
     if entry["samples"] > 1 and "sigma" not in entry:
         raise ConfigError(f"{key}: samples is {entry['samples']}, but there is no sigma; add it")
     for model in entry["models"]:
@@ -292,10 +294,31 @@ def check_explanation(key, entry, config):
         for dataset in entry["datasets"]:
             check_size(key, dataset, config["datasets"], f"model {model}", image_size(config["models"], model))
         for name in judges:
-            size = image_size(config["models"], model)
-            check_size(
-                f"{key}: judge {name}", config["judges"][name]["data"], config["datasets"], f"model {model}", size
-            )
+            check_judge(f"{key}: judge {name}", name, model, config)
+
+
+def one_stage_rivals(config):
+    """The rivals that may judge maps: those that score all classes in one stage."""
+    return {n: e for n, e in config["classifiers"].items() if "baseline" in e and len(e["stages"]) == 1}
+
+
+def check_gradients(key, judges, config):
+    """A map by gradients is of the first judge, which must be a network."""
+    if not judges:
+        raise ConfigError(f"{key} explains a network; name one in faithfulness: judges")
+    if (rival := config["classifiers"].get(judges[0])) and judges[0] not in config.get("judges", {}):
+        family = config["baselines"][rival["baseline"]]["family"]
+        if not has_function(family, "cam_layer"):
+            raise ConfigError(f"{key} explains a network, but {judges[0]} is of family {family}; name another first")
+
+
+def check_judge(key, name, model, config):
+    """A judge must take images of the size of the model whose maps it judges."""
+    size = image_size(config["models"], model)
+    if name in config.get("judges", {}):
+        check_size(key, config["judges"][name]["data"], config["datasets"], f"model {model}", size)
+    elif size is not None and (found := taken_size(name, config)[1]) != size:
+        raise ConfigError(f"{key}: takes images of {found} pixels, but model {model} takes {size}")
 
 
 def check_explained_once(config):

@@ -14,6 +14,11 @@ def families():
     return sorted(path.stem for path in FOLDER.glob("*.py") if "\nclass Shape:" in path.read_text(encoding="utf-8"))
 
 
+def has_function(family, name):
+    """Whether a family's file defines a function."""
+    return f"\ndef {name}(" in (FOLDER / f"{family}.py").read_text(encoding="utf-8")
+
+
 @functools.cache
 def settings_keys(family, settings):
     """key -> (type as written, whether it is required), of a family's Shape, Training or Scoring."""

@@ -8,8 +8,11 @@ from snakemake_runs import ROOT, python, snakemake, write_config
 
 from workflow.imports import code_inputs
 
+HELPERS = ("explained", "job", "networks", "shapes", "weights")
 SCRIPTS = sorted(
-    path.stem for path in (ROOT / "scripts").glob("*.py") if path.stem not in ("explained", "job", "shapes", "weights")
+    path.stem
+    for path in (ROOT / "scripts").glob("*.py")
+    if path.stem not in ("explained", "job", "networks", "shapes", "weights")
 )
 
 LOAD = """

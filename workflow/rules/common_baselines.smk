@@ -41,8 +41,12 @@ def baseline_weights(name):
 
 
 def public_sha256(wildcards):
+    return public_sha256_of(wildcards.baseline)
+
+
+def public_sha256_of(name):
     """file -> SHA-256 of public weights; empty for a baseline that is trained here."""
-    baseline = BASELINES[wildcards.baseline]
+    baseline = BASELINES[name]
     return {} if "train" in baseline else {file: file_sha256(file) for file in public_files(baseline)}
 
 

@@ -1,6 +1,7 @@
 EXPLANATIONS = explanations(config)
 TMI_METHODS = ["tmi", "tmi_flat", "tmi_steep", "tmi_last", "tmi_randomised"]
 MASKED_METHODS = ["lime", "kernel_shap", "occlusion"]
+GRADIENT_METHODS = ["gradient_shap", "saliency", "grad_cam"]
 CONTROLS = ["random", "centre", "edge"]
 
 
@@ -95,12 +96,33 @@ def judged_model(name):
 
 
 def judge_file(name):
-    return f"{RUN}/judges/{name}.safetensors"
+    """The weights of a judge, or of a rival that judges."""
+    return baseline_weights(RIVALS[name]["baseline"]) if name in RIVALS else f"{RUN}/judges/{name}.safetensors"
+
+
+def judging_rival(name):
+    """A rival that judges: its baseline, the stage that it scores with, and what its public weights are."""
+    if name not in RIVALS:
+        return None
+    entry = RIVALS[name]
+    known = {"baseline": BASELINES[entry["baseline"]], "stage": entry["stages"][0]}
+    return known | {"public_sha256": public_sha256_of(entry["baseline"])}
+
+
+def first_judge(wildcards):
+    """The judge whose gradients explain."""
+    return explain_entry(wildcards)["faithfulness"]["judges"][0]
+
+
+def judge_code(script, judge):
+    """The library files of a rule in which a judge, that judge(wildcards) names, may be a rival."""
+    return lambda wildcards: sorted(
+        {*code(script), *(family_code(family_of(name)) if (name := judge(wildcards)) in RIVALS else [])}
+    )
 
 
 def attribute_network_inputs(wildcards):
-    judge = explain_entry(wildcards)["faithfulness"]["judges"][0]
-    return image_inputs(wildcards) | {"judge": judge_file(judge)}
+    return image_inputs(wildcards) | {"judge": judge_file(first_judge(wildcards))}
 
 
 def map_file(key, shard):

@@ -79,13 +79,13 @@ rule attribute:
 rule attribute_network:
     input:
         unpack(attribute_network_inputs),
-        code=code("attribute_network"),
+        code=judge_code("attribute_network", first_judge),
     output:
         maps="results/{run}/maps/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.parquet",
     log:
         "results/{run}/logs/attribute_network/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.log",
     wildcard_constraints:
-        method="gradient_shap",
+        method=one_of(GRADIENT_METHODS),
     conda:
         "../envs/varc.yaml"
     resources:
@@ -96,7 +96,8 @@ rule attribute_network:
     params:
         roles=lambda wildcards: explained_roles(explain_entry(wildcards)),
         images=lambda wildcards: explain_entry(wildcards).get("images"),
-        budget=lambda wildcards: explain_entry(wildcards)["budget"],
+        budget=lambda wildcards: explain_entry(wildcards).get("budget"),
+        rival=lambda wildcards: judging_rival(first_judge(wildcards)),
         seed=config["seed"],
         dataset=dataset_spec,
         shape=lambda wildcards: shape_of(wildcards.model),
@@ -159,7 +160,7 @@ rule train_judge:
 rule faithfulness:
     input:
         unpack(faithfulness_inputs),
-        code=code("faithfulness"),
+        code=judge_code("faithfulness", lambda wildcards: wildcards.judge),
     output:
         curves="results/{run}/curves/{model}/{dataset}/{method}/{target}-vs-{against}/{judge}/{shard}.parquet",
     log:
@@ -177,6 +178,7 @@ rule faithfulness:
         steps=lambda wildcards: explain_entry(wildcards)["faithfulness"]["steps"],
         upsample=lambda wildcards: explain_entry(wildcards)["faithfulness"]["upsample"],
         seed=config["seed"],
+        rival=lambda wildcards: judging_rival(wildcards.judge),
         vqvae_checkpoint=lambda wildcards: judge_checkpoint(wildcards, "vqvae"),
         var_checkpoint=lambda wildcards: judge_checkpoint(wildcards, "var"),
     script:
