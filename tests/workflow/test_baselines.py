@@ -110,3 +110,18 @@ def test_weights_of_another_shape_are_refused(project):
     run = snakemake(project, file, "--force", "--configfile", "rivals.yaml")
     weights.write_text(before)
     assert run.code != 0 and "the shape is not the config's; delete it and run again" in run.output
+
+
+def test_public_weights_that_are_absent_stop_the_run_before_its_first_job(project):
+    vit = {"family": "vit", "shape": {"image_size": 8, "patch_size": 2, "width": 8, "depth": 1, "heads": 1}}
+    config = CONFIG | {
+        "run": "public",
+        "baselines": {"public_vit": vit | {"checkpoint": "checkpoints/vit", "classes": 10}},
+        "classifiers": {"vit": {"baseline": "public_vit"}},
+        "evaluate": [{"datasets": ["test"], "classifiers": ["vit"]}],
+    }
+    name = write_config(project, config)
+    assert plan(project, "--configfile", name).jobs["score_baseline"] == 1
+    run = snakemake(project, "--configfile", name)
+    assert run.code != 0 and "baselines: public_vit: checkpoint: checkpoints/vit: no safetensors there" in run.output
+    assert not (project / "results/public/datasets").exists()

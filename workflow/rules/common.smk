@@ -248,6 +248,7 @@ def check_sources():
     message = absent({name: config["datasets"][name] for name in sorted(datasets)}) or unfit_weights(
         {name: config["models"][name] for name in sorted(models)}
     )
+    message = message or absent_rival([wildcards.baseline for rule, wildcards in jobs if rule == "score_baseline"])
     if message:
         raise WorkflowError(f"{CONFIG_NAME}: {message}")
     if {name for name, _ in jobs} <= {"manifest", "measure_rates", "plan"}:

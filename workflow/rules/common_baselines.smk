@@ -33,6 +33,15 @@ def public_files(baseline):
     return sorted(name for name in names if name.endswith((".safetensors", ".json")))
 
 
+def absent_rival(names):
+    """A message for the first of these baselines whose public weights are not there, or None."""
+    for name in sorted({name for name in names if "checkpoint" in BASELINES[name]}):
+        if not public_files(BASELINES[name]):
+            found = BASELINES[name]["checkpoint"]
+            return f"baselines: {name}: checkpoint: {found}: no safetensors there; put the public folder there"
+    return None
+
+
 def baseline_weights(name):
     """The file of a baseline that is trained here; the files of public weights."""
     if "train" in BASELINES[name]:
