@@ -1,4 +1,5 @@
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from torch.autograd.functional import jacobian
 
 from varc.baselines import ibinn
 from varc.baselines.family import Images, seeded
+from varc.baselines.weights import read_baseline, save_baseline
 from varc.errors import InputError
 
 TINY = ibinn.Shape(image_size=2, blocks=(2,), width=6, dense=6)
@@ -115,14 +117,13 @@ def test_weights_depend_on_the_seed_alone():
     assert not torch.equal(first["flow.module_list.1.w_perm"], other["flow.module_list.1.w_perm"])
 
 
-def test_a_model_built_without_memory_takes_all_its_weights_from_a_state():
-    net = model(SMALL)
-    with torch.device("meta"):
-        empty = ibinn.build(SMALL, 3)
-    empty.load_state_dict(net.state_dict(), assign=True)
-    images = pictures(3, 4)
-    found = [ibinn.score(m, images, all_classes(3), ibinn.Scoring(), None) for m in (net, empty.eval())]
-    assert np.array_equal(*found)
+def test_a_model_comes_back_from_its_file(tmp_path):
+    net, images, shape = model(SMALL), pictures(3, 4), {**asdict(SMALL), "blocks": list(SMALL.blocks)}
+    save_baseline(tmp_path / "net.safetensors", net, {"architecture": {"shape": shape, "num_classes": 3}})
+    entry = {"family": "ibinn", "shape": shape, "train": {}}
+    back, _ = read_baseline(ibinn, entry, tmp_path / "net.safetensors", {})
+    found = [ibinn.score(m, images, all_classes(3), ibinn.Scoring(), None) for m in (net, back)]
+    assert np.allclose(*found, rtol=1e-6)
 
 
 def test_more_halvings_than_the_image_has_name_the_key():

@@ -1,4 +1,5 @@
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import torch
 
 from varc.baselines import vae
 from varc.baselines.family import Earlier, Images, seeded
+from varc.baselines.weights import read_baseline, save_baseline
 from varc.errors import InputError
 
 SHAPE = vae.Shape(image_size=3, hidden=8, latent=2, sigma=0.3)
@@ -153,12 +155,12 @@ def test_a_class_that_the_model_lacks_is_named():
         scores(model(), pictures(1), 1, np.array([[1, 3]], np.int32))
 
 
-def test_a_model_built_without_memory_takes_all_its_weights_from_a_state():
+def test_a_model_comes_back_from_its_file(tmp_path):
     net, images = model(), pictures(3)
-    with torch.device("meta"):
-        empty = vae.build(SHAPE, 3)
-    empty.load_state_dict(net.state_dict(), assign=True)
-    assert np.array_equal(scores(net, images, 2), scores(empty, images, 2))
+    save_baseline(tmp_path / "net.safetensors", net, {"architecture": {"shape": asdict(SHAPE), "num_classes": 3}})
+    entry = {"family": "vae", "shape": asdict(SHAPE), "train": {}}
+    back, _ = read_baseline(vae, entry, tmp_path / "net.safetensors", {})
+    assert np.allclose(scores(net, images, 2), scores(back, images, 2), rtol=1e-6)
 
 
 def test_cost_by_hand():

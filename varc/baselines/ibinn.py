@@ -83,8 +83,8 @@ def rotate(block: AllInOneBlock) -> None:
     """Gives a block a random rotation for its permutation, from torch's seed: FrEIA's comes from NumPy's."""
     rotation, _ = torch.linalg.qr(torch.randn(block.in_channels, block.in_channels))
     shape = block.w_perm.shape
-    block.w_perm = nn.Parameter(rotation.reshape(shape), requires_grad=False)
-    block.w_perm_inv = nn.Parameter(rotation.T.reshape(shape).clone(), requires_grad=False)
+    block.w_perm = nn.Parameter(rotation.contiguous().reshape(shape), requires_grad=False)
+    block.w_perm_inv = nn.Parameter(rotation.T.contiguous().reshape(shape), requires_grad=False)
 
 
 class Flat(Flatten):
