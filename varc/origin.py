@@ -29,7 +29,7 @@ def begin_job(
     """Says what the files that this process writes from here on are made from.
 
     params: the slice of the config that the rule takes. inputs: their contents are digested when the first file is
-    written. code: the library files that the result depends on.
+    written. code: files that hold, or list the digests of, the library files that the result depends on.
     """
     code = sorted(set(code))
     data = sorted(path for path in set(inputs) - set(code) if Path(path).suffix not in OWN)

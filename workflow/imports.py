@@ -2,15 +2,18 @@
 
 import ast
 import functools
+import hashlib
 import os
 from pathlib import Path
+
+STAMPS = Path(".snakemake/varc_code")
 
 
 def code_inputs(script, root):
     """The project's own files that a script imports, directly or not, relative to the working folder.
 
-    script: its path relative to root, the folder that holds scripts/ and varc/. Rules take these files as inputs, so
-    an edit reruns what depends on it, and nothing else.
+    script: its path relative to root, the folder that holds scripts/ and varc/. Rules take the stamp of these files as
+    an input, so an edit reruns what depends on it, and nothing else.
     """
     found, queue = set(), [Path(root) / script]
     while queue:
@@ -19,6 +22,29 @@ def code_inputs(script, root):
                 found.add(path)
                 queue.append(path)
     return sorted(Path(os.path.relpath(path)).as_posix() for path in found)
+
+
+def code_stamp(name, files):
+    """The path of a small file that stands for some of the project's files: their digests, and the time of the latest.
+
+    Each input costs every job of a large graph time, so a rule takes this one in place of dozens. It is written where
+    it is not as it should be.
+    """
+    stamp, content = STAMPS / name, "".join(f"{digest(file)}  {file}\n" for file in files)
+    latest = max(os.stat(file).st_mtime_ns for file in files)
+    if not stamp.is_file() or stamp.stat().st_mtime_ns != latest or stamp.read_text() != content:
+        temporary = stamp.with_suffix(f".{os.getpid()}.tmp")
+        STAMPS.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(content)
+        os.utime(temporary, ns=(latest, latest))
+        os.replace(temporary, stamp)
+    return stamp.as_posix()
+
+
+@functools.cache
+def digest(file):
+    """The SHA-256 of a file, in hex."""
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 @functools.cache

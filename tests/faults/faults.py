@@ -21,7 +21,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from study import COMMAND, Study
+from study import COMMAND, PATIENCE, Study
 
 from varc.errors import InputError
 from varc.storage import read_parquet
@@ -29,6 +29,12 @@ from varc.storage import read_parquet
 KILLS = 20
 EVENT = r"^(Finished jobid|(local)?rule)"  # a line of snakemake's output at which a job starts or ends
 SCORES = "scores/base/digits/all/scales2/clean/0.parquet"
+SECOND = "scores/base/digits/2x1-keep5/scales4"
+TARGETS = {  # files after which a study counts as come to a rule
+    "encode": ["features/base/digits/0.parquet", "features/base/digits/1.parquet"],
+    "score": [f"{SECOND}/{noise}/{shard}.parquet" for noise in ("clean", "sigma0.1-1") for shard in (0, 1)]
+    + [f"scores/cca/digits/all/scales4/clean/{shard}.parquet" for shard in (0, 1)],
+}
 TERMINATED = ("tokens/base/digits/clean/1.parquet", "models/base/var.safetensors", SCORES, "tables/accuracy.csv")
 
 
@@ -42,7 +48,7 @@ def kill_controller(run, rng):
     orphans = run.kill()
     if rng.random() < 0.5:
         for orphan in orphans:
-            orphan.wait(600)
+            orphan.wait(PATIENCE)
     return alive
 
 
@@ -112,7 +118,7 @@ def flip(content, rng):
 
 def readable(path):
     try:
-        return read_parquet(path) is not None
+        return read_parquet(path, ["image_id", "class_id", "log_likelihood"]) is not None
     except InputError:
         return False
 
@@ -123,7 +129,7 @@ def damaged_files(new, rng, damage, times):
         study = new("score")
         path = rng.choice(sorted((study.results / "scores").rglob("*.parquet")))
         whole, stat = path.read_bytes(), path.stat()
-        while readable(path):  # a byte that nobody reads does no harm
+        while readable(path):  # a byte of a column that nobody reads does no harm
             path.write_bytes(damage(whole, rng))
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
         output = study.end(study.start(), code=1)
@@ -212,7 +218,7 @@ def missing_weights(new, rng):
     """Weights that go away while jobs need them, and come back."""
     study = new()
     run = study.start()
-    assert run.wait_for("^rule score:")
+    assert run.wait_for("^(local)?rule score:")
     weights = study.results / "models/base/var.safetensors"
     away = study.folder.parent / f"{study.folder.name}.away"
     os.rename(weights, away)
@@ -262,7 +268,7 @@ class Studies:
     def until(self, rule):
         if rule not in self.prepared:
             study = self.prepared[rule] = Study(self.folder / f"until_{rule}")
-            study.end(study.start("--until", rule), code=0)
+            study.end(study.start("--", *(f"results/faults/{target}" for target in TARGETS[rule])), code=0)
         return self.prepared[rule]
 
 

@@ -17,7 +17,7 @@ from snakemake_runs import copy_project
 HERE = Path(__file__).parent
 COMMAND = [sys.executable, "-m", "snakemake", "--cores", "2", "--rerun-incomplete", "--configfile", "study.yaml"]
 TIMES = ("seconds", "per_second")  # columns of the tables that hold measured time
-PATIENCE = 1800.0  # seconds until a run is given up
+PATIENCE = 4 * 3600.0  # seconds until a run is given up
 
 
 class Jobs(NamedTuple):
@@ -85,8 +85,9 @@ class Study:
         self.repeated += len([job for job in jobs.started if job in self.finished])
         self.lost += len(set(jobs.started) - jobs.finished)
         self.finished |= jobs.finished
-        assert code is None or (found == 0) == (code == 0), f"exit status {found}, expected {code}\n{run.output()}"
-        return run.output()
+        output = run.output()
+        assert code is None or (found == 0) == (code == 0), f"exit status {found}, expected {code}; see {run.path}"
+        return output
 
     def go_on(self):
         """The same command again, after --unlock where Snakemake asks for it, to the end."""

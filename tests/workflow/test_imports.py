@@ -1,12 +1,14 @@
-"""The files that rules take as code inputs are the files that their scripts really import."""
+"""The files that the code inputs of rules stand for are the files that their scripts really import."""
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 from rerun_table import all_rules, fresh, read_keys, resolved
 from snakemake_runs import ROOT, python, snakemake, write_config
 
-from workflow.imports import code_inputs
+from workflow.imports import STAMPS, code_inputs, code_stamp, digest
 
 HELPERS = ("explained", "job", "networks", "shapes", "weights")
 SCRIPTS = sorted(
@@ -64,10 +66,33 @@ def test_every_rule_takes_what_its_script_imports(tmp_path, monkeypatch):
     run = snakemake(project, "all", "plan", "--dry-run", "--configfile", write_config(project, config))
     assert run.code == 0, run.output
     jobs = re.findall(r"^(?:local)?rule (\w+):\n(?:    input: (.*)\n)?", run.output, re.M)
-    taken = {rule: {path for path in files.split(", ") if path.endswith(".py")} for rule, files in jobs}
+    taken = {rule: {file for file in files.split(", ") if file.startswith(f"{STAMPS}/")} for rule, files in jobs}
     assert set(taken) == {*all_rules(), "all"}
     assert not taken.pop("all") and not taken.pop("download")  # an edit must not download gigabytes again
     rules = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
-    for rule, files in taken.items():
+    for rule, stamps in taken.items():
         script = re.search(rf'^rule {rule}:\n.*?^ +"../../(scripts/\w+\.py)"$', rules, re.M | re.S)[1]
-        assert files == set(code_inputs(script, ROOT)), rule
+        assert f"{STAMPS}/{Path(script).stem}" in stamps, rule
+        for stamp in stamps:
+            family = f"varc/baselines/{Path(stamp).name.removeprefix('family_')}.py"
+            files = {*code_inputs(family, ROOT), family} if "family_" in stamp else set(code_inputs(script, ROOT))
+            lines = (project / stamp).read_text().splitlines()
+            assert {line.split("  ")[1] for line in lines} == files, (rule, stamp)
+
+
+def test_a_stamp_changes_with_what_its_files_hold_and_has_the_time_of_the_latest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files = ["a.py", "b.py"]
+    for file, time in zip(files, (1000, 2000), strict=True):
+        Path(file).write_text(file)
+        os.utime(file, (time, time))
+    stamp = Path(code_stamp("one", files))
+    before, written = stamp.read_text(), stamp.stat()
+    assert written.st_mtime == 2000
+    assert code_stamp("one", files) == str(stamp) and stamp.stat().st_ino == written.st_ino  # left as it is
+    Path("a.py").write_text("edited")
+    os.utime("a.py", (3000, 3000))
+    digest.cache_clear()  # as another run of snakemake would
+    code_stamp("one", files)
+    assert stamp.read_text() != before and stamp.stat().st_mtime == 3000
+    assert [path.name for path in stamp.parent.iterdir()] == ["one"]

@@ -1,4 +1,5 @@
 import functools
+import gc
 import os
 import re
 
@@ -8,7 +9,7 @@ from varc.errors import InputError
 from varc.planning import images_at_once, kind
 from workflow.checks import ConfigError, check, in_order
 from workflow.families import KEPT_BEFORE, apart, spell_kept_before, spell_scoring
-from workflow.imports import code_inputs
+from workflow.imports import code_inputs, code_stamp
 from workflow.naming import (
     ADAPTIVE,
     CANDIDATES,
@@ -39,6 +40,8 @@ from workflow.naming import (
 from workflow.needs import needs
 from workflow.planning import PlanError, config_rate, image_count, known_shards, run_works
 from workflow.sources import absent, file_sha256, stamp, unfit_folder, unfit_weights
+
+gc.set_threshold(100_000, 50, 100)  # a graph of thousands of jobs is no garbage: looking for it takes 15 % of a dry run
 
 try:
     check(config)
@@ -148,8 +151,8 @@ wildcard_constraints:
 
 
 def code(script):
-    """The library files that a rule's result depends on, as inputs: an edit reruns what it touches."""
-    return code_inputs(f"scripts/{script}.py", workflow.basedir)
+    """What stands for the library files that a rule's result depends on: an edit reruns what it touches."""
+    return [code_stamp(script, code_inputs(f"scripts/{script}.py", workflow.basedir))]
 
 
 def dataset_spec(wildcards):

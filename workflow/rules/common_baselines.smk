@@ -1,12 +1,15 @@
+@functools.cache
 def family_code(family):
-    """The library files that a family is made of: its own, and all that it imports."""
+    """What stands for the library files that a family is made of: its own, and all that it imports."""
     file = f"varc/baselines/{family}.py"
-    return sorted({*code_inputs(file, workflow.basedir), os.path.relpath(f"{workflow.basedir}/{file}")})
+    own = os.path.relpath(f"{workflow.basedir}/{file}")
+    return [code_stamp(f"family_{family}", sorted({*code_inputs(file, workflow.basedir), own}))]
 
 
 def baseline_code(script):
-    """The library files of a rule for one baseline."""
-    return lambda wildcards: sorted({*code(script), *family_code(BASELINES[wildcards.baseline]["family"])})
+    """What stands for the library files of a rule for one baseline."""
+    own = code(script)
+    return lambda wildcards: own + family_code(BASELINES[wildcards.baseline]["family"])
 
 
 def rival_families():
