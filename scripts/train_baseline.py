@@ -5,7 +5,7 @@ import time
 import torch
 from job import compute_device, job
 
-from varc.baselines.family import family, seeded, settings
+from varc.baselines.family import family, images_seen, seeded, settings
 from varc.baselines.weights import save_baseline
 from varc.data.classes import class_ids, data_set_classes
 from varc.data.manifest import load_images, rows
@@ -28,6 +28,7 @@ with job(snakemake) as log:
         "architecture": {"family": entry["family"], "shape": entry["shape"], "num_classes": classes},
         "data": params.dataset,
         "images": len(labels),
+        "images_seen": images_seen(kind, training, classes, len(labels)),
         "settings": entry["train"],
         "seed": params.seed,
         "device": device_name(device),

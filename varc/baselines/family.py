@@ -105,6 +105,14 @@ def seeded(build: Callable[[Any, int], nn.Module], shape: Any, classes: int, see
     return build(shape, classes)
 
 
+def images_seen(kind: Family, training: Any, classes: int, images: int) -> int:
+    """How many images a training sees: steps times batch_size, of each class where they are trained apart; the images
+    that there are, of families that do not train by steps."""
+    if not hasattr(training, "batch_size"):
+        return min(images, getattr(training, "images", images))
+    return training.steps * training.batch_size * (classes if getattr(kind, "APART", False) else 1)
+
+
 def device_of(model: nn.Module) -> torch.device:
     """The device that a model is on, by its first parameter or buffer."""
     return next(iter(model.state_dict().values())).device

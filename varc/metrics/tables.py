@@ -121,15 +121,14 @@ def main_row(cards: Sequence[dict[str, Any]], before: Sequence[dict[str, Any]]) 
         return {"parameters": None, "training_images": None, "training_seconds": None}
     return {
         "parameters": sum(card["parameters"] for card in cards),
-        "training_images": sum(images_seen(card) for card in [*cards, *before]),
+        "training_images": sum(seen(card) for card in [*cards, *before]),
         "training_seconds": sum(card["seconds"] for card in [*cards, *before]),
     }
 
 
-def images_seen(card: dict[str, Any]) -> int:
+def seen(card: dict[str, Any]) -> int:
     """How many images a training saw; see main_row."""
-    settings = card["settings"]
-    return settings["steps"] * settings["batch_size"] if "batch_size" in settings else card["images"]
+    return card["images_seen"] if "images_seen" in card else card["settings"]["steps"] * card["settings"]["batch_size"]
 
 
 def stage_row(stage: str, passes: float, tokens: int | None, samples: int | None, *gflops: float) -> dict[str, Any]:
