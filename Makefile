@@ -15,7 +15,7 @@ else
 TORCH_INDEX ?= https://pypi.org/simple
 endif
 
-.PHONY: demo test test-slurm test-faults bench venv lint format lock rerun-table
+.PHONY: demo test study study-quick test-slurm test-faults bench venv lint format lock rerun-table
 .DEFAULT_GOAL := demo
 
 demo: venv
@@ -23,6 +23,15 @@ demo: venv
 	$(SNAKEMAKE) --report results/digits/report.html
 	@echo && cat results/digits/tables/accuracy.md
 	@echo && echo "Tables: results/digits/tables, report: results/digits/report.html"
+
+# Every family of classifiers on the same images: Fashion-MNIST (an hour or two), the digits (minutes).
+study: venv
+	$(SNAKEMAKE) --cores $(CORES) --rerun-incomplete --configfile config/study.yaml
+	@echo && cat results/study/tables/main.md
+
+study-quick: venv
+	$(SNAKEMAKE) --cores $(CORES) --rerun-incomplete --configfile config/study_quick.yaml
+	@echo && cat results/study_quick/tables/main.md
 
 test: venv
 	$(BIN)/python -m pytest -n 2 --dist loadfile
