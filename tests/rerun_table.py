@@ -19,6 +19,7 @@ SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 KEYS = Path(__file__).with_name("rerun_keys.yaml")
 BEGIN, END = "<!-- made by `make rerun-table` -->\n", "<!-- end of the table -->\n"
 FILES = ["published.csv", "other.csv", "labels.txt", "labels2.txt", "ids.txt", "ids2.txt", "data/0.tar", "data2/0.tar"]
+FILES += ["vit/model.safetensors", "vit2/model.safetensors"]
 WEIGHTS = ("vae.pth", "var.pth", "vae2.pth", "var2.pth")  # the others come from a hub
 REFUSED = {"shards": "none: refused, choose another `run`"}
 
@@ -61,7 +62,7 @@ def resolved(value: Any, second: tuple[Any, ...] | None, path: tuple[Any, ...] =
     return value
 
 
-NAMED = ("datasets", "models", "classifiers", "judges")  # whose keys are names that a user chooses
+NAMED = ("datasets", "models", "baselines", "classifiers", "judges")  # whose keys are names that a user chooses
 
 
 def key_of(path: tuple[Any, ...]) -> tuple[str, ...]:
@@ -79,6 +80,9 @@ def schema_keys(node: dict[str, Any], schema: dict[str, Any], path: tuple[str, .
         return {key for name, part in node["properties"].items() for key in schema_keys(part, schema, (*path, name))}
     if "properties" in followed(node.get("items", {}), schema):
         return schema_keys(node["items"], schema, path)
+    if "$ref" in node.get("then", {}) and "$ref" in node.get("else", {}):
+        both = (schema_keys(node[part], schema, path) for part in ("then", "else"))
+        return set().union(*both)
     return {path} | (schema_keys(node["else"], schema, path) if "$ref" in node.get("else", {}) else set())
 
 
