@@ -17,7 +17,7 @@ from workflow.mistakes import ConfigError, check_size, known
 from workflow.naming import explanations, finetuning, image_size, origin, patch_nums
 
 BUDGETED = {"lime", "kernel_shap", "gradient_shap"}
-ANY_READER = {"classes", "size", "resize", "border", "ids", "per_class", "images"}
+ANY_READER = {"classes", "size", "resize", "border", "ids", "per_class", "images", "shift"}
 PICTURES = {"root", "classes", "size"}
 READER_KEYS = {  # required, optional
     "digits": ({"split"}, ANY_READER),
