@@ -19,7 +19,7 @@ from workflow.naming import explanations, finetuning, image_size, origin, patch_
 
 GRADIENTS = {"gradient_shap", "saliency", "grad_cam"}
 BUDGETED = {"lime", "kernel_shap", "gradient_shap"}
-ANY_READER = {"classes", "size", "resize", "border", "ids", "per_class", "images"}
+ANY_READER = {"classes", "size", "resize", "border", "ids", "per_class", "images", "shift"}
 PICTURES = {"root", "classes", "size"}
 READER_KEYS = {  # required, optional
     "digits": ({"split"}, ANY_READER),

@@ -8,7 +8,7 @@ from torch import nn
 from varc.baselines.family import columns, family, seeded
 from varc.data.preprocess import to_input
 from varc.explain.judges import baseline_judge, network_judge, varc_judge
-from varc.scoring.smoothing import image_generator
+from varc.seeded import image_generator
 
 CPU = torch.device("cpu")
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from varc.baselines.family import Cost, Earlier
 from varc.metrics.flops import count
-from varc.scoring.smoothing import image_generator
+from varc.seeded import image_generator
 
 ROWS = 256  # pairs of a class and a draw in a batch
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from varc.baselines.family import Cost, Earlier, Images, columns, device_of
 from varc.baselines.pixels import planes
 from varc.metrics.flops import count
-from varc.scoring.smoothing import image_generator
+from varc.seeded import image_generator
 from varc.training.loop import optimise
 
 BATCH = 64

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from varc.data.classes import ClassEntry, folder_labels
 from varc.data.preprocess import preprocess, stack_images
 from varc.data.readers import READERS, Found, Spec
+from varc.data.shifts import shifted
 from varc.errors import InputError
 
 
@@ -115,7 +116,7 @@ def describe(spec: Spec) -> str:
 
 
 def load_images(spec: Spec, listed: list[Listed], side: int) -> NDArray[np.uint8]:
-    """The preprocessed images (N, side, side, 3) of some rows of a manifest."""
+    """The preprocessed images (N, side, side, 3) of some rows of a manifest, under the data set's shift."""
     open_image = READERS[spec["reader"]].open_images(spec)
     border, images = spec.get("border", 0), []
     for row in listed:
@@ -124,7 +125,9 @@ def load_images(spec: Spec, listed: list[Listed], side: int) -> NDArray[np.uint8
             found = f"{image.width}x{image.height} pixels, of which border {border} leaves none"
             raise InputError(f"{row.image_id}: {found}; set a smaller border for the data set")
         images.append(preprocess(image, spec.get("size"), spec.get("resize"), border))
-    return stack_images(images, side, [row.image_id for row in listed])
+    image_ids = [row.image_id for row in listed]
+    stacked = stack_images(images, side, image_ids)
+    return shifted(stacked, image_ids, **spec["shift"]) if "shift" in spec else stacked
 
 
 def columns(listed: list[Listed]) -> dict[str, list[Any]]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from varc.data.preprocess import to_input
 from varc.explain.faithfulness import Pixels, substrate
-from varc.scoring.smoothing import image_generator
+from varc.seeded import image_generator
 
 Floats = NDArray[np.float32]
 Score = Callable[[Pixels], NDArray[np.float64]]  # (B, H, W, 3) -> (B,), what is explained

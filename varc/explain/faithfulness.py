@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from scipy.special import log_softmax
 
-from varc.scoring.smoothing import image_generator
+from varc.seeded import image_generator
 
 Pixels = NDArray[np.uint8]  # (H, W, 3), or (B, H, W, 3)
 Floats = NDArray[np.float64]

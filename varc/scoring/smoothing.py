@@ -1,6 +1,5 @@
 """Features, and tokens of features with seeded noise (likelihood smoothing)."""
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch import Tensor
 from varc.data.preprocess import to_input
 from varc.errors import InputError
 from varc.models.vqvae import VQVAE, MultiScaleQuantizer
+from varc.seeded import image_generator
 
 
 @torch.inference_mode()
@@ -18,12 +18,6 @@ def encode(vqvae: VQVAE, images: NDArray[np.uint8], batch_size: int, device: tor
     """Features f (N, C, p_K, p_K), float32 on the CPU, of images (N, H, W, 3): quant_conv(encoder(x))."""
     batches = (images[i : i + batch_size] for i in range(0, len(images), batch_size))
     return torch.cat([vqvae.features(to_input(batch).to(device)).cpu() for batch in batches])
-
-
-def image_generator(seed: int, purpose: int | str, image_id: str) -> np.random.Generator:
-    """Random numbers per (image_id, purpose, seed): the same for any shard, batch size, order or machine."""
-    key = hashlib.sha256(f"{seed}\0{purpose}\0{image_id}".encode()).digest()
-    return np.random.Generator(np.random.Philox(int.from_bytes(key[:16], "little")))
 
 
 def noise(image_ids: Sequence[str], sample: int, seed: int, shape: Sequence[int]) -> Tensor:
