@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
 
-from varc.baselines.discriminative import BATCH, fit, mirrored
+from varc.baselines.discriminative import BATCH
 from varc.baselines.family import Images, family, seeded, settings
 from varc.baselines.weights import read_baseline, save_baseline
 from varc.data.preprocess import to_input
@@ -83,42 +82,6 @@ def test_the_weights_file_holds_all_that_scores_need(name, tmp_path):
     entry = {"family": name, "shape": shape, "train": {}}
     found, _ = read_baseline(kind, entry, tmp_path / "net.safetensors", {})
     assert np.array_equal(scores(kind, found, pictures(9)), scores(kind, model, pictures(9)))
-
-
-class Recorder(nn.Module):
-    """Keeps what it was shown."""
-
-    def __init__(self):
-        super().__init__()
-        self.linear, self.seen = nn.Linear(3 * SIDE * SIDE, 2), []
-
-    def forward(self, images):
-        self.seen.append(images)
-        return self.linear(images.flatten(1))
-
-
-def shown(flip):
-    """The images of a training, the two classes told apart by their first pixel's colour."""
-    net, pixels, labels = Recorder(), pictures(6), np.arange(6) % 2
-    torch.manual_seed(0)
-    fit(net, pixels, labels, steps=20, batch_size=8, lr=0.001, flip=flip, seed=0, report=lambda line: None)
-    return torch.cat(net.seen), to_input(pixels)
-
-
-def test_training_shows_the_images_and_with_flip_their_mirror_images_one_time_in_two():
-    seen, images = shown(False)
-    assert all((images == image).all((1, 2, 3)).any() for image in seen)
-    seen, images = shown(True)
-    plain = torch.stack([(images == image).all((1, 2, 3)).any() for image in seen])
-    mirror = torch.stack([(images.flip(3) == image).all((1, 2, 3)).any() for image in seen])
-    assert (plain ^ mirror).all()
-    assert 0.35 < mirror.float().mean() < 0.65
-
-
-def test_mirrored_images_have_left_and_right_exchanged():
-    image = torch.arange(4.0).reshape(1, 1, 2, 2).expand(50, -1, -1, -1)
-    found = mirrored(image, torch.Generator().manual_seed(0)).unique(dim=0)
-    assert found.tolist() == [[[[0, 1], [2, 3]]], [[[1, 0], [3, 2]]]]
 
 
 def folder(name, path, **config):

@@ -28,7 +28,6 @@ def fit(
     steps: int,
     batch_size: int,
     lr: float,
-    flip: bool,
     seed: int,
     report: Callable[[str], None],
 ) -> None:
@@ -38,18 +37,11 @@ def fit(
 
     def losses(step: int) -> Iterator[dict[str, Tensor]]:
         chosen = torch.randint(len(images), (batch_size,), generator=generator)
-        batch = to_input(images[chosen.numpy()])
-        batch = mirrored(batch, generator) if flip else batch
-        yield {"loss": F.cross_entropy(net(batch.to(device)), targets[chosen].to(device))}
+        batch = to_input(images[chosen.numpy()]).to(device)
+        yield {"loss": F.cross_entropy(net(batch), targets[chosen].to(device))}
 
     optimise(net.train().parameters(), losses, steps=steps, lr=lr, report=report)
     net.eval()
-
-
-def mirrored(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Images (B, C, H, W), each with left and right exchanged one time in two."""
-    coins = torch.rand(len(images), generator=generator) < 0.5
-    return torch.where(coins[:, None, None, None], images.flip(3), images)
 
 
 @torch.inference_mode()

@@ -34,12 +34,11 @@ class Shape:
 
 @dataclass(frozen=True)
 class Training:
-    """flip: mirror each image one time in two."""
+    """lr: the highest of the one-cycle schedule."""
 
     steps: int
     batch_size: int
     lr: float
-    flip: bool = False
 
 
 @dataclass(frozen=True)
