@@ -23,6 +23,7 @@ from workflow.naming import (
     stages,
     vqvae_owner,
 )
+from workflow.shifts import without_shifted
 
 DIGITS_IMAGES = {"train": 973, "validation": 185, "calibration": 185, "test": 454}
 
@@ -58,7 +59,7 @@ def run_works(config):
     """All works of a run: of its classifiers, of tables that need more, and of the images that models learn from."""
     pairs = sorted({(d, c) for entry in config["evaluate"] for d in entry["datasets"] for c in entry["classifiers"]})
     found = [work for dataset, name in pairs for work in classifier_works(config, dataset, name)]
-    for dataset, model, sigma, samples in table_needs(config, pairs):
+    for dataset, model, sigma, samples in table_needs(config, without_shifted(pairs, config)):
         found += full_works(config, dataset, model, sigma, samples)
     for name in used_models(config, {work.model for work in found}):
         found += training_works(config, name)

@@ -1,5 +1,6 @@
 """The data and weights that a config points to: are they there, and have they changed?"""
 
+import functools
 import hashlib
 import json
 import os
@@ -14,8 +15,12 @@ def stamp(dataset):
     A parameter of the rule that lists the images: a file that changed behind the same name makes it run again.
     """
     root = dataset.get("root")
-    if root is None or not os.path.isdir(root):
-        return ""
+    return stamp_below(root) if root is not None and os.path.isdir(root) else ""
+
+
+@functools.cache
+def stamp_below(root):
+    """The digest of a folder, made once: data sets may share it."""
     hashed = hashlib.sha256()
     for parent, folders, files in os.walk(root):
         folders.sort()

@@ -39,11 +39,13 @@ from workflow.naming import (
 )
 from workflow.needs import needs
 from workflow.planning import PlanError, config_rate, image_count, known_shards, run_works
+from workflow.shifts import expand, shift_runs, without_shifted
 from workflow.sources import absent, file_sha256, stamp, unfit_folder, unfit_weights
 
 gc.set_threshold(100_000, 50, 100)  # a graph of thousands of jobs is no garbage: looking for it takes 15 % of a dry run
 
 try:
+    config = expand(config)
     check(config)
 except ConfigError as error:
     raise WorkflowError(f"{CONFIG_NAME}: {error}") from None
@@ -69,9 +71,9 @@ ADAPTIVES = sorted({c for _, c in PAIRS if adaptive_stage(config["classifiers"][
 FIXED = sorted({c for _, c in PAIRS} - set(ADAPTIVES))
 CALIBRATED = [  # those that score all classes at all scales in one stage, so that a softmax over them has a meaning
     (d, c)
-    for d, c in PAIRS
+    for d, c in without_shifted(PAIRS, config)
     if c in FIXED and "calibrate" in config["classifiers"][c] and len(config["classifiers"][c]["funnel"]) == 1
-] + [(d, c) for d, c in RIVAL_PAIRS if "calibrate" in RIVALS[c]]
+] + [(d, c) for d, c in without_shifted(RIVAL_PAIRS, config) if "calibrate" in RIVALS[c]]
 HUB = {
     entry[part]: (name, part) for name, entry in config["models"].items() if "hub" in entry for part in ("vqvae", "var")
 }
@@ -105,6 +107,7 @@ localrules:  # all that needs no GPU: seconds of work, and no job of a cluster's
     main,
     cost,
     robustness,
+    robustness_paired,
     download,
     calibrate,
     adaptive,
@@ -198,7 +201,7 @@ def full_pairs():
     return sorted(
         {
             (dataset, config["classifiers"][name]["model"])
-            for dataset, name in PAIRS
+            for dataset, name in without_shifted(PAIRS, config)
             if name in FIXED and full_stage(config["classifiers"][name])
         }
     )
@@ -211,6 +214,8 @@ def tables():
         names += ["main.csv", "main.svg"]
     if len({dataset for dataset, _ in ALL_PAIRS}) > 1:
         names.append("robustness.csv")
+    if "shifts" in config:
+        names += ["robustness_paired.csv", "robustness.svg"]
     if ADAPTIVES:
         names += ["adaptive.csv", "adaptive.svg"]
     if CALIBRATED:
@@ -302,6 +307,16 @@ def evaluated(key):
     table = config[key]
     names = {pair[0 if key == "datasets" else 1] for pair in ALL_PAIRS}
     return {name: table[name] for name in sorted(names) if name in table}
+
+
+def clean_datasets():
+    """The evaluated data sets but those that `shifts` makes."""
+    return [name for (name,) in without_shifted([(name,) for name in evaluated("datasets")], config)]
+
+
+def shift_predictions():
+    """The predictions that the tables of shifts are made from, in the order of shift_runs."""
+    return [f"{RUN}/predictions/{run.classifier}/{run.evaluated}.parquet" for run in shift_runs(config)]
 
 
 def all_class_lists(wildcards):

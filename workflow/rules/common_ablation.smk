@@ -10,9 +10,10 @@ def unpruned(classifier):
 
 def ablation_rows():
     """What tables/ablation.csv compares with the plain classifier: all unpruned ones on its data sets."""
-    datasets = {dataset for dataset, name in PAIRS if name == config.get("ablation")}
+    pairs = without_shifted(PAIRS, config)
+    datasets = {dataset for dataset, name in pairs if name == config.get("ablation")}
     rows = []
-    for dataset, name in PAIRS:
+    for dataset, name in pairs:
         if dataset not in datasets or not unpruned(name):
             continue
         entry = config["classifiers"][name]

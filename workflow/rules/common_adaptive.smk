@@ -58,7 +58,7 @@ def adaptive_table_rows():
     """What tables/adaptive.csv compares: (dataset, adaptive classifier, its settings, the fixed funnel beside it)."""
     return [
         {"dataset": d, "classifier": c, "reference": reference_classifier(d, c), **config["classifiers"][c]}
-        for d, c in PAIRS
+        for d, c in without_shifted(PAIRS, config)
         if c in ADAPTIVES
     ]
 

@@ -130,7 +130,7 @@ def rival_stage_files(dataset, classifier):
 def first_stages():
     """(data set, classifier) of the rivals' first stages, each stage once."""
     found = {}
-    for dataset, name in RIVAL_PAIRS:
+    for dataset, name in without_shifted(RIVAL_PAIRS, config):
         found.setdefault((dataset, RIVALS[name]["baseline"], spell_scoring(RIVALS[name]["stages"][0])), (dataset, name))
     return list(found.values())
 
@@ -144,7 +144,7 @@ def predict_baseline_inputs(wildcards):
 def main_rows():
     """What tables/main.csv compares: every classifier on every data set, with the cards of what it was trained into."""
     rows = []
-    for dataset, name in ALL_PAIRS:
+    for dataset, name in without_shifted(ALL_PAIRS, config):
         if name in RIVALS:
             baseline = RIVALS[name]["baseline"]
             made = [f"{RUN}/baselines/{baseline}.json"] if "train" in BASELINES[baseline] else []

@@ -68,7 +68,8 @@ rule cost:
 rule robustness:
     input:
         accuracy=rules.accuracy.output.csv,
-        left_out=[f"{RUN}/datasets/{dataset}_left_out.csv" for dataset in evaluated("datasets")],
+        left_out=[f"{RUN}/datasets/{dataset}_left_out.csv" for dataset in clean_datasets()],
+        predictions=shift_predictions(),
         published=published_file,
         code=code("robustness"),
     output:
@@ -79,9 +80,31 @@ rule robustness:
     conda:
         "../envs/varc.yaml"
     params:
-        datasets=list(evaluated("datasets")),
+        datasets=clean_datasets(),
+        runs=[run[:4] for run in shift_runs(config)],
     script:
         "../../scripts/robustness.py"
+
+
+rule robustness_paired:
+    input:
+        table=rules.robustness.output.csv,
+        predictions=shift_predictions(),
+        code=code("robustness_paired"),
+    output:
+        csv=report(
+            "results/{run}/tables/robustness_paired.csv", category="Tables", caption="../report/robustness_paired.rst"
+        ),
+        markdown="results/{run}/tables/robustness_paired.md",
+        plot=report("results/{run}/tables/robustness.svg", category="Tables", caption="../report/robustness_plot.rst"),
+    log:
+        "results/{run}/logs/robustness_paired.log",
+    conda:
+        "../envs/varc.yaml"
+    params:
+        runs=[run[:4] for run in shift_runs(config)],
+    script:
+        "../../scripts/robustness_paired.py"
 
 
 rule pruning:
