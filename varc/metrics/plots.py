@@ -149,7 +149,7 @@ def plot_robustness(path: str | Path, table: pd.DataFrame) -> None:
 
     table: tables/robustness.csv.
     """
-    clean = table[table["shift"].isna()].set_index(["dataset", "classifier"])["top1"]
+    clean: Any = table[table["shift"].isna()].set_index(["dataset", "classifier"])["top1"]
     single = table[table["shift"].notna() & (table["severity"] != "mean")]
     groups = list(single.groupby(["dataset", "shift"], sort=False))
     across, down = min(5, len(groups)), -(-len(groups) // 5)
