@@ -37,7 +37,7 @@ def settings_mistake(family, settings, given):
         return f"{missing} is missing; family {family} needs it"
     for key, value in given.items():
         if not fits(value, keys[key][0]):
-            return f"{key} is {value!r}; expected {keys[key][0]}, and numbers not below 0"
+            return f"{key} is {value!r}; expected {in_words(keys[key][0])}"
     return None
 
 
@@ -47,8 +47,17 @@ def fits(value, annotation):
         return isinstance(value, list) and all(fits(item, annotation[6:].split(",")[0].rstrip("]")) for item in value)
     if annotation.endswith("| None"):
         return value is None or fits(value, annotation.removesuffix("| None").strip())
+    if annotation.startswith("Literal["):
+        return value in ast.literal_eval(annotation.removeprefix("Literal"))
     kind = KINDS.get(annotation, object)
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) and not negative(value)
+
+
+def in_words(annotation):
+    """What a field of this type takes."""
+    if annotation.startswith("Literal["):
+        return "one of " + ", ".join(ast.literal_eval(annotation.removeprefix("Literal")))
+    return f"{annotation}, and numbers not below 0"
 
 
 def negative(value):

@@ -1,8 +1,9 @@
-import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
 from torch import nn
 
 from varc.baselines.diffusion import (
@@ -10,7 +11,6 @@ from varc.baselines.diffusion import (
     Diffusion,
     Scoring,
     Shape,
-    autoencoder,
     build,
     cost,
     encode,
@@ -25,6 +25,7 @@ from varc.baselines.diffusion import Training as Steps
 from varc.baselines.dit import draw_noise, fraction, mean_errors
 from varc.baselines.family import Earlier, Images, seeded
 from varc.errors import InputError
+from varc.metrics.flops import count
 
 SHAPE = Shape(image_size=8, patch_size=2, width=16, depth=2, heads=2, channels=1)
 DIT_XL_2 = Shape(image_size=256, patch_size=2, width=1152, depth=28, heads=16, latent=True)
@@ -50,9 +51,12 @@ def some(found, which):
 
 
 def test_times_of_the_first_draws_are_evenly_spread():
-    for n in (1, 2, 4, 8, 64):
-        steps = np.sort([int(fraction(j) * STEPS) for j in range(n)])
-        assert np.allclose(steps, np.arange(n) * STEPS / n, atol=1)
+    assert [fraction(j) for j in range(7)] == [1 / 2, 1 / 4, 3 / 4, 1 / 8, 5 / 8, 3 / 8, 7 / 8]
+    for n in (1, 3, 7, 15, 255):
+        assert np.allclose(np.sort([fraction(j) for j in range(n)]), np.arange(1, n + 1) / (n + 1))
+    for n in range(1, 300):
+        gaps = np.diff(np.sort([0, *(fraction(j) for j in range(n)), 1]))
+        assert gaps.max() <= 2 * gaps.min()
 
 
 def test_the_schedule_is_ddpms():
@@ -104,6 +108,20 @@ def test_two_stages_are_one_stage_of_all_draws():
     assert np.allclose(both, np.take_along_axis(whole, kept, 1), atol=1e-6)
 
 
+def test_a_stage_of_another_loss_begins_anew():
+    model, given, candidates = random_model(), images(1), CLASSES[None]
+    first = score(model, given, candidates, Scoring(draws=2, loss="l1"), None)
+    both = score(model, given, candidates, Scoring(draws=2), Earlier(Scoring(draws=2, loss="l1"), first))
+    assert np.allclose(both, score(model, given, candidates, Scoring(draws=2), None), atol=1e-6)
+    assert cost(SHAPE, 4, Scoring(draws=2), 4, Scoring(draws=2, loss="l1")).passes == 8
+
+
+def test_a_stage_must_add_draws():
+    for now, before in ((0, None), (2, Scoring(draws=2)), (3, Scoring(draws=5))):
+        with pytest.raises(InputError, match=f"draws: {now}; a stage needs more than"):
+            cost(SHAPE, 4, Scoring(draws=now), 4, before)
+
+
 def test_scores_depend_on_neither_batch_nor_order(monkeypatch):
     model, given, candidates = random_model(), images(3), np.tile(CLASSES, (3, 1))
     whole = score(model, given, candidates, Scoring(draws=3), None)
@@ -123,6 +141,17 @@ def test_costs_are_the_published_ones():
     assert round(first.gflops + second.gflops, 1) == 415056.0
 
 
+def test_a_pass_of_every_depth_is_what_fvcore_counts_less_the_repeated_embeddings_of_the_time():
+    shape = replace(SHAPE, depth=3)
+    counted = count(
+        Diffusion(transformer(shape, 3, 4), None).eval(), torch.zeros(1, 1, 8, 8), *torch.zeros(2, 1).long()
+    )
+    embedding = 256 * 16 + 16 * 16
+    found = cost(shape, 4, Scoring(draws=1), 1, None)
+    assert found.gflops * 1e9 == pytest.approx(counted.gflops * 1e9 - 3 * embedding)  # 3 blocks and the last layer
+    assert found.attention_gflops * 1e9 == pytest.approx(counted.attention_gflops * 1e9) == 3 * 2 * 16 * 16 * 16
+
+
 def test_training_lowers_the_error_of_the_right_class():
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 2, 400)
@@ -138,7 +167,7 @@ def test_mean_errors_by_hand():
     def errors(latents, times, noise, labels):
         return times * (labels + 1)
 
-    found = mean_errors(errors, torch.zeros(1, 1, 2, 2), ["a"], np.array([[0, 3]], np.int32), 4, 0, None)
+    found = mean_errors(errors, torch.zeros(1, 1, 2, 2), ["a"], np.array([[0, 3]], np.int32), Scoring(4), 0, None)
     mean = np.mean([fraction(j) for j in range(4)])
     assert np.allclose(found, [[-mean, -4 * mean]])
 
@@ -151,7 +180,8 @@ def public_folder(tmp_path):
     model = transformer(shape, 2, 4)
     for layer in (model.proj_out_2, *(block.norm1.linear for block in model.transformer_blocks)):
         nn.init.normal_(layer.weight, std=0.2)
-    vae = autoencoder()
+    four = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+    vae = AutoencoderKL(block_out_channels=(8,) * 4, latent_channels=4, norm_num_groups=4, **four)
     model.save_pretrained(tmp_path / "transformer")
     vae.save_pretrained(tmp_path / "vae")
     return tmp_path, shape, Diffusion(model.eval(), vae.eval())
@@ -171,9 +201,13 @@ def test_public_weights_score_as_the_model_that_was_saved(public_folder):
     assert np.ptp(found) > 1e-4
 
     with pytest.raises(InputError, match="num_layers 2, expected 3"):
-        load_public(path, Shape(64, 2, 16, 3, 2, latent=True), 4)
-    (path / "vae" / "config.json").write_text(json.dumps({}))
-    (path / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+        load_public(path, replace(shape, depth=3), 4)
+    weights = path / "vae" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(InputError, match="cannot be read as a diffusers folder"):
+        load_public(path, shape, 4)
+    torch.save(saved.autoencoder.state_dict(), weights.with_suffix(".bin"))  # a pickle, which is never read
+    weights.unlink()
     with pytest.raises(InputError, match="cannot be read as a diffusers folder"):
         load_public(path, shape, 4)
 

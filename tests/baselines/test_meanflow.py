@@ -2,8 +2,21 @@ import numpy as np
 import pytest
 import torch
 
-from varc.baselines.family import Images, seeded
-from varc.baselines.meanflow import Scoring, Shape, Training, build, cost, draw_times, score, train, velocity_and_target
+from varc.baselines.family import Earlier, Images, seeded
+from varc.baselines.meanflow import (
+    MeanFlow,
+    Scoring,
+    Shape,
+    Training,
+    build,
+    cost,
+    draw_times,
+    score,
+    train,
+    transformer,
+    velocity_and_target,
+)
+from varc.baselines.pixels import planes
 
 SHAPE = Shape(image_size=8, patch_size=2, width=16, depth=2, heads=2, channels=1)
 
@@ -74,6 +87,37 @@ def test_training_tells_two_classes_apart_at_both_intervals():
     for interval in ("instant", "average"):
         found = score(model, given, candidates, Scoring(draws=8, interval=interval), None)
         assert (found.argmax(1) == labels[:20]).all(), interval
+
+
+def test_a_model_that_knows_the_velocity_of_one_class():
+    class Knows(MeanFlow):
+        def forward(self, z, t, labels, r=None):
+            velocity = (z - self.x) / t.view(-1, 1, 1, 1)  # noise - x, the same all along the path
+            return velocity + (labels != 2).to(z.dtype).view(-1, 1, 1, 1) * 0.5
+
+    model = Knows(transformer(SHAPE, 1, 4))
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 1), dtype=np.uint8).repeat(3, 3)
+    model.x = planes(pixels, 1)
+    given, candidates = Images(pixels, np.array(["a"], dtype=object), 0), np.arange(4, dtype=np.int32)[None]
+    for interval in ("instant", "average"):
+        found = score(model, given, candidates, Scoring(draws=4, interval=interval), None)
+        assert np.allclose(found[0], [-0.25, -0.25, 0, -0.25], atol=1e-4), interval
+
+
+def test_two_stages_are_one_stage_of_all_draws():
+    model = seeded(build, SHAPE, 4, 0).eval()
+    for parameter in model.parameters():
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(parameter.numel()))
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 1), dtype=np.uint8).repeat(3, 3)
+    given, classes, kept = Images(pixels, np.array(["a"], dtype=object), 0), np.arange(4)[None], np.array([[3, 1]])
+    for interval in ("instant", "average"):
+        few, many = Scoring(draws=2, interval=interval), Scoring(draws=5, interval=interval)
+        first = score(model, given, classes, few, None)
+        both = score(model, given, kept, many, Earlier(few, first[:, [3, 1]]))
+        assert np.allclose(both, score(model, given, classes, many, None)[:, [3, 1]], atol=1e-5)
+        assert cost(SHAPE, 4, many, 2, few).passes == 2 * 3 * (2 if interval == "average" else 1)
+    anew = score(model, given, kept, Scoring(draws=2), Earlier(few, first[:, [3, 1]]))  # few was the other interval
+    assert np.allclose(anew, score(model, given, kept, Scoring(draws=2), None))
 
 
 def test_passes_and_gflops():

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from diffusers import AutoencoderKL, DDPMScheduler, DiTTransformer2DModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from varc.baselines.dit import dit, mean_errors, pass_cost
+from varc.baselines.dit import dit, known_draws, mean_errors, pass_cost
 from varc.baselines.family import Cost, Earlier, Images, device_of
 from varc.baselines.pixels import planes
 from varc.data.preprocess import to_input
@@ -26,6 +27,7 @@ from varc.training.loop import optimise
 STEPS = 1000  # of the noise schedule
 LATENT_STRIDE, LATENT_CHANNELS = 8, 4  # of Stable Diffusion's autoencoder
 ENCODER_BATCH = 16
+LOSSES = {"l2": torch.square, "l1": torch.abs}
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Scoring:
     """draws: pairs of a time and a noise in all, those of an earlier stage included. loss: l2 or l1."""
 
     draws: int
-    loss: str = "l2"
+    loss: Literal["l2", "l1"] = "l2"
 
 
 class Diffusion(nn.Module):
@@ -159,11 +161,11 @@ def score(
     def errors(latents: Tensor, times: Tensor, noise: Tensor, labels: Tensor) -> Tensor:
         steps = (times * STEPS).long()
         difference = (model(noised(latents, steps, noise), steps, labels) - noise).double().flatten(1)
-        return (difference.square() if scoring.loss == "l2" else difference.abs()).mean(1)
+        return LOSSES[scoring.loss](difference).mean(1)
 
     latents = encode(model, images.pixels)
     ids = [str(image_id) for image_id in images.image_ids]
-    return mean_errors(errors, latents, ids, candidates, scoring.draws, images.seed, earlier)
+    return mean_errors(errors, latents, ids, candidates, scoring, images.seed, earlier)
 
 
 def cost(shape: Shape, classes: int, scoring: Scoring, candidates: int, earlier: Scoring | None) -> Cost:
@@ -177,7 +179,7 @@ def cost(shape: Shape, classes: int, scoring: Scoring, candidates: int, earlier:
         return small, Diffusion(small, None)
 
     one = pass_cost(module, shape.depth, side_and_channels(shape)[0])
-    passes = candidates * (scoring.draws - (earlier.draws if earlier else 0))
+    passes = candidates * (scoring.draws - known_draws(scoring, earlier))
     encoder = encoder_cost(shape.image_size) if shape.latent and earlier is None else Cost(0, 0.0)
     attention = passes * one.attention_gflops + encoder.attention_gflops
     return Cost(passes, passes * one.gflops + encoder.gflops, attention)

@@ -2,9 +2,10 @@
 
 A draw is a time and a noise, the same for all classes of an image: only then do their errors compare. The times of n
 draws are spread evenly over the schedule in van der Corput's order, so that the first draws of any set are spread
-evenly as well, and a later stage goes on where an earlier one ended.
+evenly as well, and a later stage goes on where an earlier one ended. None is at time 0, where every class errs alike.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from varc.baselines.family import Cost, Earlier
+from varc.errors import InputError
 from varc.metrics.flops import count
 from varc.seeded import image_generator
 
@@ -47,8 +49,21 @@ def dit(
 
 
 def fraction(draw: int) -> float:
-    """Van der Corput's sequence in base 2: 0, 1/2, 1/4, 3/4, 1/8, ..., shifted by half the spacing of 1024 points."""
-    return int(f"{draw:b}"[::-1], 2) / 2 ** max(1, draw.bit_length()) + 1 / 2048
+    """Van der Corput's sequence in base 2 without its 0: 1/2, 1/4, 3/4, 1/8, 5/8, 3/8, ... for draws 0, 1, ..."""
+    digits = f"{draw + 1:b}"
+    return int(digits[::-1], 2) / 2 ** len(digits)
+
+
+def known_draws(scoring: Any, earlier: Any) -> int:
+    """The draws of an earlier stage that count for this one: none where the stages measure different errors.
+
+    Raises InputError for a stage that adds no draw.
+    """
+    same = earlier is not None and dataclasses.replace(earlier, draws=scoring.draws) == scoring
+    known = earlier.draws if same else 0
+    if scoring.draws <= known:
+        raise InputError(f"draws: {scoring.draws}; a stage needs more than the {known} draws before it")
+    return known
 
 
 def draw_noise(image_id: str, draw: int, seed: int, shape: Sequence[int]) -> Tensor:
@@ -63,22 +78,22 @@ def mean_errors(
     latents: Tensor,
     image_ids: Sequence[str],
     candidates: NDArray[np.int32],
-    draws: int,
+    scoring: Any,
     seed: int,
     earlier: Earlier | None,
 ) -> NDArray[np.float64]:
-    """Minus the mean error (N, M) over the draws, of images with latents (N, C, H, W) under their candidates.
+    """Minus the mean error (N, M) over scoring.draws, of images with latents (N, C, H, W) under their candidates.
 
     The draws of an earlier stage are not drawn again: its scores are their mean.
     """
-    known = earlier.scoring.draws if earlier else 0
+    draws, known = scoring.draws, known_draws(scoring, earlier and earlier.scoring)
     result = np.empty(candidates.shape)
     times = torch.tensor([fraction(j) for j in range(known, draws)], device=latents.device)
     for i, image_id in enumerate(image_ids):
         noise = torch.stack([draw_noise(image_id, j, seed, latents.shape[1:]) for j in range(known, draws)])
         labels = torch.from_numpy(candidates[i].astype(np.int64)).to(latents.device)
         result[i] = -sum_of_draws(errors, latents[i], times, noise.to(latents.device), labels)
-    if earlier:
+    if earlier and known:
         result += known * earlier.scores
     return result / draws
 

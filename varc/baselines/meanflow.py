@@ -6,6 +6,7 @@ u(z, r, t) between the times r and t; for r = t it is the flow-matching model of
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from varc.baselines.dit import dit, mean_errors, pass_cost
+from varc.baselines.dit import dit, known_draws, mean_errors, pass_cost
 from varc.baselines.family import Cost, Earlier, Images, device_of
 from varc.baselines.pixels import planes
 from varc.training.loop import optimise
@@ -23,6 +24,7 @@ from varc.training.loop import optimise
 TIME_SCALE = 10.0  # of times in [0, 1], for the transformer's sinusoids: with 1000, du/dt is mostly their noise
 EVEN = 1e-3  # keeps the weight of a small error finite
 AVERAGED = 0.25  # of the training pairs have r < t, as in the paper
+STARTS = {"instant": 1.0, "average": 0.5}  # r / t
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Scoring:
     """draws: pairs of a time and a noise in all. interval: instant, r = t; or average, r = t / 2."""
 
     draws: int
-    interval: str = "instant"
+    interval: Literal["instant", "average"] = "instant"
 
 
 class MeanFlow(nn.Module):
@@ -139,14 +141,13 @@ def score(
     def errors(latents: Tensor, t: Tensor, noise: Tensor, labels: Tensor) -> Tensor:
         at = t.view(-1, 1, 1, 1)
         z, v = (1 - at) * latents + at * noise, noise - latents
-        if scoring.interval == "instant":
-            return (model(z, t, labels) - v).double().square().flatten(1).mean(1)
-        u, target = velocity_and_target(model, z, t / 2, t, v, labels)
+        u, target = velocity_and_target(model, z, start * t, t, v, labels) if start < 1 else (model(z, t, labels), v)
         return (u - target).double().square().flatten(1).mean(1)
 
+    start = STARTS[scoring.interval]
     latents = planes(images.pixels, model.transformer.config.out_channels).to(device_of(model))
     ids = [str(image_id) for image_id in images.image_ids]
-    return mean_errors(errors, latents, ids, candidates, scoring.draws, images.seed, earlier)
+    return mean_errors(errors, latents, ids, candidates, scoring, images.seed, earlier)
 
 
 def cost(shape: Shape, classes: int, scoring: Scoring, candidates: int, earlier: Scoring | None) -> Cost:
@@ -157,6 +158,6 @@ def cost(shape: Shape, classes: int, scoring: Scoring, candidates: int, earlier:
         return small, MeanFlow(small)
 
     one = pass_cost(module, shape.depth, shape.image_size)
-    draws = scoring.draws - (earlier.draws if earlier else 0)
-    passes = candidates * draws * (1 if scoring.interval == "instant" else 2)
+    draws = scoring.draws - known_draws(scoring, earlier)
+    passes = candidates * draws * (2 if STARTS[scoring.interval] < 1 else 1)
     return Cost(passes, passes * one.gflops, passes * one.attention_gflops)
