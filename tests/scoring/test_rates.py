@@ -1,4 +1,5 @@
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -23,6 +24,25 @@ def test_a_speed_is_the_rate_of_many_images_and_what_the_first_takes_beyond_it(m
     found = rates.speed(3.0, lambda images: None, CPU)
     assert found == pytest.approx((3.0 / 0.1, 0.5))
     assert asked == [1, 2, 4, 8, 16]  # 1.6 s: the first that takes a second
+
+
+def test_the_other_cores_of_a_cpu_compute_meanwhile(monkeypatch):
+    monkeypatch.setattr(rates, "cores", lambda: torch.get_num_threads() + 2)
+    before = psutil.Process().children()
+    with rates.busy_neighbours(CPU):
+        found = [child for child in psutil.Process().children() if child not in before]
+        assert len(found) == 2
+    assert not any(child.is_running() for child in found)
+    with rates.busy_neighbours(torch.device("cuda")):  # whose rate is not that of a core
+        assert psutil.Process().children() == before
+
+
+def test_a_neighbour_ends_where_its_parent_does(monkeypatch):
+    parents = iter([5, 5, 1])
+    monkeypatch.setattr(rates.os, "getppid", lambda: next(parents))
+    monkeypatch.setattr(rates.torch, "set_num_threads", lambda threads: None)
+    rates.compute(5)
+    assert not list(parents)
 
 
 @pytest.mark.parametrize("rule", ["encode", "tokenize", "score"])

@@ -5,8 +5,11 @@ The same functions run as in a job, on a model of the same shape; of its blocks 
 """
 
 import dataclasses
+import multiprocessing
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -24,7 +27,45 @@ MOST_DEPTH = 4  # blocks of the models that are measured
 
 
 def measure(kind: Kind, vqvae: VQVAEConfig, var: VARConfig, candidates: int, device: torch.device) -> Speed:
-    """The speed at one kind of work, with the process's number of threads."""
+    """The speed at one kind of work, with the process's number of threads; of a CPU while its other cores are busy."""
+    with busy_neighbours(device):
+        return measure_beside(kind, vqvae, var, candidates, device)
+
+
+@contextmanager
+def busy_neighbours(device: torch.device) -> Iterator[None]:
+    """For a block in which every other core of a CPU computes, as in a run on all cores; nothing for a GPU.
+
+    Jobs side by side share caches, clock rate and often the very core: each may take half as long again as alone.
+    """
+    count = cores() - torch.get_num_threads() if device.type == "cpu" else 0
+    context = multiprocessing.get_context("fork")
+    neighbours = [context.Process(target=compute, args=(os.getpid(),), daemon=True) for _ in range(count)]
+    for neighbour in neighbours:
+        neighbour.start()
+    try:
+        yield
+    finally:
+        for neighbour in neighbours:
+            neighbour.terminate()
+            neighbour.join()
+
+
+def compute(parent: int) -> None:
+    """Multiplies matrices on one thread for as long as this process is a child of `parent`."""
+    torch.set_num_threads(1)
+    a = torch.ones(256, 256)
+    while os.getppid() == parent:
+        a @ a
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def measure_beside(kind: Kind, vqvae: VQVAEConfig, var: VARConfig, candidates: int, device: torch.device) -> Speed:
+    """The speed at one kind of work, beside whatever else the machine does."""
     torch.manual_seed(0)
     model = VQVAE(vqvae).eval().requires_grad_(False)
     if kind.rule == "encode":
