@@ -178,8 +178,9 @@ def explanation_rows():
 
 def calibrated_scores(dataset, model):
     """The calibration data set of a one-stage classifier of the model on the data set, and its clean scores."""
-    for name in (c for d, c in CALIBRATED if d == dataset and config["classifiers"][c]["model"] == model):
-        calibration = config["classifiers"][name]["calibrate"]
+    own = config["classifiers"]
+    for name in (c for d, c in CALIBRATED if d == dataset and c in own and own[c]["model"] == model):
+        calibration = own[name]["calibrate"]
         return calibration, full_scores(model, calibration, "", 1)
     return None, []
 
