@@ -63,6 +63,9 @@ def test_every_rule_takes_what_its_script_imports(tmp_path, monkeypatch):
     project, config = fresh(tmp_path), resolved(read_keys(), None)
     del config["gflops_per_second"]  # so that it is measured
     config["explain"][0]["methods"] += ["gradient_shap", "random"]  # rules that no key of the table has
+    rival = {"classifier": "dc", "tasks": [2], "strategies": ["family_sequential"]}
+    config["incremental"].append(config["incremental"][0] | rival)
+    del config["incremental"][1]["train"]
     run = snakemake(project, "all", "plan", "--dry-run", "--configfile", write_config(project, config))
     assert run.code == 0, run.output
     jobs = re.findall(r"^(?:local)?rule (\w+):\n(?:    input: (.*)\n)?", run.output, re.M)
