@@ -6,6 +6,10 @@ def family_code(family):
     return [code_stamp(f"family_{family}", sorted({*code_inputs(file, workflow.basedir), own}))]
 
 
+for entry in BASELINES.values():  # stamps must be there before snakemake looks which files are
+    family_code(entry["family"])
+
+
 def baseline_code(script):
     """What stands for the library files of a rule for one baseline."""
     own = code(script)

@@ -116,9 +116,8 @@ def first_judge(wildcards):
 
 def judge_code(script, judge):
     """The library files of a rule in which a judge, that judge(wildcards) names, may be a rival."""
-    return lambda wildcards: sorted(
-        {*code(script), *(family_code(family_of(name)) if (name := judge(wildcards)) in RIVALS else [])}
-    )
+    own = code(script)
+    return lambda wildcards: own + (family_code(family_of(name)) if (name := judge(wildcards)) in RIVALS else [])
 
 
 def attribute_network_inputs(wildcards):

@@ -44,9 +44,10 @@ def learn_tasks_var_inputs(wildcards):
     }
 
 
-def learn_tasks_baseline_code(wildcards):
-    """The library files that learning with a rival depends on, its family's included."""
-    return sorted({*code("learn_tasks_baseline"), *family_code(family_of(wildcards.classifier))})
+def learning_code(script):
+    """What stands for the library files of a rule in which a rival learns, its family's included."""
+    own = code(script)
+    return lambda wildcards: own + family_code(family_of(wildcards.classifier))
 
 
 def funnel_samples(classifier):

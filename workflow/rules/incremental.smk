@@ -54,7 +54,7 @@ rule learn_tasks_convnet:
 rule learn_tasks_baseline:
     input:
         unpack(learn_tasks_inputs),
-        code=learn_tasks_baseline_code,
+        code=learning_code("learn_tasks_baseline"),
     output:
         accuracy="results/{run}/incremental/{classifier}/{dataset}/{tasks}/{strategy}/{seed}.parquet",
     log:
