@@ -125,9 +125,8 @@ def robustness_rows(dataset: str, found: Resampled) -> list[dict[str, Any]]:
     """
     columns: list[Any] = next(iter(found.rights.values())).columns.drop((CLEAN, 0)).tolist()
     shifts = dict.fromkeys(shift for shift, _ in columns)
-    blocks: list[Any] = [block for s in shifts for block in [*(c for c in columns if c[0] == s), (s, MEAN)]] + [
-        (ALL, MEAN)
-    ]
+    blocks = [block for s in shifts for block in [*(c for c in columns if c[0] == s), (s, MEAN)]]
+    blocks.append((ALL, MEAN))
     return [
         {"dataset": dataset, "shift": shift, "severity": severity, "classifier": classifier, "images": found.images}
         | (mean_figures(found, classifier, shift) if severity == MEAN else figures(found, classifier, shift, severity))
