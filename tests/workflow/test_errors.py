@@ -63,6 +63,18 @@ def learning_rival(of_baseline={}, **changed):  # noqa: B006
     return change
 
 
+def stage_of_a_transformer(**stage):
+    """A classifier by a MeanFlow model, of one stage."""
+
+    def change(config):
+        shape = {"image_size": 8, "patch_size": 2, "width": 16, "depth": 1, "heads": 2}
+        train = {"data": "digits_train", "steps": 1, "batch_size": 1, "lr": 0.1}
+        rival(family="meanflow", shape=shape, train=train)(config)
+        config["classifiers"]["rival"] = {"baseline": "memory", "stages": [stage]}
+
+    return change
+
+
 BAD_CONFIGS = {
     "unknown key": (set_key(["shardz"], 2), "'shardz' was unexpected"),
     "unknown key of a stage": (set_key([*FUNNEL, 0, "scale"], 3), "classifiers: a_varc: funnel: 0: .*'scale' was un"),
@@ -81,6 +93,10 @@ BAD_CONFIGS = {
     "wrong type of a family's key": (
         rival(shape={"image_size": 8, "memory": "all"}),
         "shape: memory is 'all'; expected int",
+    ),
+    "unknown word of a family's key": (
+        stage_of_a_transformer(draws=2, interval="mean"),
+        "rival: stages: 0: interval is 'mean'; expected one of instant, average",
     ),
     "neither train nor checkpoint": (rival(train=None), "memory: a baseline has either train or checkpoint"),
     "a public file of unknown classes": (rival(train=None, checkpoint="x"), "classes goes with checkpoint"),
