@@ -1,6 +1,5 @@
 """Score the images of a shard: log-likelihoods of their candidate classes at the first scales."""
 
-import numpy as np
 from job import compute_device, job, measured, progress
 
 from varc.data.classes import class_ids, data_set_classes
@@ -11,14 +10,7 @@ from varc.models.scales import tokens_at
 from varc.models.weights import read_var, read_vqvae
 from varc.scoring.funnel import all_classes, read_candidates
 from varc.scoring.likelihood import score
-from varc.storage import (
-    column_matrix,
-    fixed_size_list,
-    image_ids,
-    read_parquet,
-    scores_schema,
-    write_parquet,
-)
+from varc.storage import column_matrix, image_ids, read_parquet, write_scores
 
 with job(snakemake) as log:
     device = compute_device(snakemake)
@@ -51,14 +43,5 @@ with job(snakemake) as log:
             precision=precision,
             report=progress(log),
         )
-    write_parquet(
-        snakemake.output.scores,
-        {
-            "image_id": np.repeat(ids, candidates.shape[1]),
-            "class_id": candidates.ravel(),
-            "log_likelihood": per_scale.sum(-1).ravel(),
-            "per_scale": fixed_size_list(per_scale.reshape(-1, scales)),
-        },
-        scores_schema(scales),
-        {**record, "dtype": precision, "var_sha256": card["sha256"], "vqvae_sha256": vqvae_card["sha256"]},
-    )
+    made_with = {"dtype": precision, "var_sha256": card["sha256"], "vqvae_sha256": vqvae_card["sha256"]}
+    write_scores(snakemake.output.scores, ids, candidates, per_scale, {**record, **made_with})

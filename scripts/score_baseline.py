@@ -9,7 +9,7 @@ from varc.data.classes import class_ids, data_set_classes
 from varc.data.manifest import load_images, rows
 from varc.freshness import check_fresh, check_made_with
 from varc.scoring.funnel import Scores, all_classes, read_candidates, read_scores, select
-from varc.storage import fixed_size_list, read_parquet, scores_schema, shard_bounds, write_parquet
+from varc.storage import read_parquet, shard_bounds, write_scores
 
 
 def earlier_stage(scores: Scores, candidates, stage):
@@ -37,14 +37,5 @@ with job(snakemake) as log:
     images = Images(pixels, ids, params.seed)
     with measured(device, len(ids), log) as record:
         scores = kind.score(model.to(device), images, candidates, scorings[-1], earlier)
-    write_parquet(
-        snakemake.output.scores,
-        {
-            "image_id": np.repeat(ids, candidates.shape[1]),
-            "class_id": candidates.ravel(),
-            "log_likelihood": scores.ravel(),
-            "per_scale": fixed_size_list(scores.reshape(-1, 1)),
-        },
-        scores_schema(1),
-        {**record, "weights_sha256": card["sha256"]},
-    )
+    record["weights_sha256"] = card["sha256"]
+    write_scores(snakemake.output.scores, ids, candidates, scores[..., None], record)

@@ -143,6 +143,23 @@ def write_parquet(path: str | Path, columns: dict[str, Any], schema: pa.Schema, 
         seal(temporary)
 
 
+def write_scores(
+    path: str | Path,
+    image_ids: Sequence[str] | NDArray[np.object_],
+    candidates: NDArray[np.int32],
+    per_scale: NDArray[np.float64],
+    provenance: dict[str, Any],
+) -> None:
+    """A file of scores (N, M, k) of images under their candidates (N, M): their sum over the scales, and each."""
+    columns = {
+        "image_id": np.repeat(image_ids, candidates.shape[1]),
+        "class_id": candidates.ravel(),
+        "log_likelihood": per_scale.sum(-1).ravel(),
+        "per_scale": fixed_size_list(per_scale.reshape(candidates.size, -1)),
+    }
+    write_parquet(path, columns, scores_schema(per_scale.shape[-1]), provenance)
+
+
 def write_maps(
     path: str | Path,
     image_ids: Sequence[str],
