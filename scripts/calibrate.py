@@ -6,9 +6,8 @@ import numpy as np
 from job import job
 
 from varc.files import write_text
-from varc.freshness import MODEL_KEYS
+from varc.freshness import models_of
 from varc.scoring.adaptive import calibrate, read_labelled_scores
-from varc.storage import provenance
 
 with job(snakemake) as log:
     per_scale, samples, label_index = read_labelled_scores(snakemake.input.manifest, snakemake.input.scores)
@@ -18,7 +17,7 @@ with job(snakemake) as log:
         "images": len(label_index),
         "label_predicted": int((samples.mean(0).argmax(1) == label_index).sum()),
         "samples": len(samples),
-        **{key: provenance(snakemake.input.scores[0])[key] for key in MODEL_KEYS},
+        **models_of(snakemake.input.scores[0]),
         "thresholds": [None if np.isinf(t) else t for t in thresholds],
     }
     write_text(snakemake.output.thresholds, json.dumps(record, indent=2) + "\n")
