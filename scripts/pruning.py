@@ -35,9 +35,8 @@ with job(snakemake) as log:
         scores = files.scores[i * shards : (i + 1) * shards]
         found = recall_rows(files.manifests[i], scores, costs[model])
         rows += [{"dataset": dataset, "model": model, **row} for row in found]
-    gflops = pd.read_csv(files.gflops).set_index(["dataset", "classifier", "stage"])
     for i, (dataset, name) in enumerate(params.rivals):
-        stage = gflops.loc[(dataset, name, "stage1")]
+        stage = pd.read_csv(files.gflops).set_index(["dataset", "classifier", "stage"]).loc[(dataset, name, "stage1")]
         one_class = Cost(stage["gflops"] / stage["classes"], 0.0)
         scores = files.rival_scores[i * shards : (i + 1) * shards]
         found = recall_rows(files.rival_manifests[i], scores, ModelCosts(Cost(0.0, 0.0), {1: one_class}))

@@ -121,7 +121,7 @@ rule pruning:
             for dataset, name in first_stages()
             for file in shards_of(rival_scores(RIVALS[name]["baseline"], dataset, RIVALS[name]["stages"], 0))
         ],
-        gflops=rules.gflops.output.csv,
+        gflops=rules.gflops.output.csv if RIVAL_PAIRS else [],
         checkpoints=shape_files,
         code=code("pruning"),
     output:
