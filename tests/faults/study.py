@@ -14,6 +14,8 @@ import pandas as pd
 import psutil
 from snakemake_runs import copy_project
 
+from varc.storage import provenance
+
 HERE = Path(__file__).parent
 COMMAND = [sys.executable, "-m", "snakemake", "--cores", "2", "--rerun-incomplete", "--configfile", "study.yaml"]
 TIMES = ("seconds", "per_second")  # columns of the tables that hold measured time
@@ -41,6 +43,11 @@ def read_jobs(output):
         elif (found := re.match(r"Finished jobid: (\d+)", line)) and found[1] in names:
             finished.add(names[found[1]])
     return Jobs(started, finished)
+
+
+def derived(name, inputs):
+    """A file and all that were made from it. inputs: file -> the files that it was made from."""
+    return {name}.union(*(derived(file, inputs) for file, made_from in inputs.items() if name in made_from))
 
 
 class Study:
@@ -100,7 +107,12 @@ class Study:
     def forget(self, path):
         """A file that the user deleted, and all that is made from it, may be made again."""
         path.unlink()
-        self.finished = {job for job in self.finished if path.relative_to(self.folder).as_posix() not in job}
+        inputs = {
+            file.relative_to(self.folder).as_posix(): provenance(file)["made_from"]["inputs"]
+            for file in self.results.rglob("*.parquet")
+        }
+        stale = derived(path.relative_to(self.folder).as_posix(), inputs)
+        self.finished = {job for job in self.finished if not any(name in job for name in stale)}
 
     def tables(self):
         """The tables and predictions, without measured times."""
