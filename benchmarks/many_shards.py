@@ -83,6 +83,8 @@ def watch(folder: Path, shards: int, cores: int) -> list[Reading]:
                 memory, files = run.memory_info().rss / 1e6, run.num_fds()
             except psutil.Error:
                 break
+            if not memory:  # it has just ended
+                break
             readings.append(Reading(len(list((folder / CANDIDATES).glob("*.parquet"))), memory, files))
     if run.wait():
         sys.exit((folder / "log.txt").read_text()[-2000:])
