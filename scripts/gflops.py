@@ -23,7 +23,7 @@ def rival_costs(entry, baseline, datasets, classes):
     shape, costs, earlier, candidates = settings(kind.Shape, baseline["shape"]), [], None, classes
     known = baseline.get("classes") or class_ids(data_set_classes(datasets[baseline["train"]["data"]]))[-1] + 1
     for stage in entry["stages"]:
-        scoring = settings(kind.Scoring, {key: value for key, value in stage.items() if key != "keep"})
+        scoring = settings(kind.Scoring, stage, but="keep")
         costs.append(kind.cost(shape, known, scoring, candidates, earlier))
         candidates, earlier = min(candidates, stage.get("keep", 1)), scoring
     return costs
@@ -33,12 +33,14 @@ with job(snakemake) as log:
     params = snakemake.params
     configs = {name: model_configs(shape) for name, shape in params.shapes.items()}
     costs = {name: model_costs(*pair) for name, pair in configs.items()}
-    rows, adaptive_files = [], list(snakemake.input.get("adaptive") or [])
+    rows, counted, adaptive_files = [], {}, list(snakemake.input.get("adaptive") or [])
     for dataset, classifier in params.pairs:
         classes = len(data_set_classes(params.datasets[dataset]))
-        if rival := params.rivals.get(classifier):
-            found = rival_costs(rival, params.baselines[rival["baseline"]], params.training, classes)
-            rows += baseline_gflops_rows(dataset, classes, classifier, found)
+        if entry := params.rivals.get(classifier):
+            if (classifier, classes) not in counted:  # counting takes seconds, and a run may have a hundred data sets
+                baseline = params.baselines[entry["baseline"]]
+                counted[classifier, classes] = rival_costs(entry, baseline, params.training, classes)
+            rows += baseline_gflops_rows(dataset, classes, classifier, counted[classifier, classes])
             continue
         entry = params.classifiers[classifier]
         patch_nums = configs[entry["model"]][0].patch_nums

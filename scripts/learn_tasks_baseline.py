@@ -11,10 +11,6 @@ from varc.training.incremental import accuracies, class_order
 from varc.training.incremental_family import learn_family, staged_predictions
 
 
-def without(entry, key):
-    return {k: v for k, v in entry.items() if k != key}
-
-
 def images_of(part):
     """Pixels, labels and image_ids of the images to learn, or of those to be tested on."""
     manifest = snakemake.input[f"{part}_manifest"]
@@ -27,8 +23,8 @@ with job(snakemake) as log:
     device = compute_device(snakemake)
     params, entry, seed = snakemake.params, snakemake.params.baseline, int(snakemake.wildcards.seed)
     kind = family(entry["family"])
-    training = settings(kind.Training, without(entry["train"], "data"))
-    scorings = [settings(kind.Scoring, without(stage, "keep")) for stage in params.stages]
+    training = settings(kind.Training, entry["train"], but="data")
+    scorings = [settings(kind.Scoring, stage, but="keep") for stage in params.stages]
     keep = [stage.get("keep", 1) for stage in params.stages]
     (images, labels, _), (pixels, test_labels, ids) = images_of("train"), images_of("test")
     tasks = class_order(class_ids(data_set_classes(params.train_dataset)), int(snakemake.wildcards.tasks), seed)

@@ -25,5 +25,5 @@ def read_judge(file, rival, class_ids, seed, device):
     if rival is None:
         return network_judge(net.to(device), class_ids, device), card
     kind = family(rival["baseline"]["family"])
-    scoring = settings(kind.Scoring, {key: value for key, value in rival["stage"].items() if key != "keep"})
+    scoring = settings(kind.Scoring, rival["scoring"])
     return baseline_judge(kind, net.to(device), scoring, class_ids, seed), card

@@ -35,8 +35,10 @@ with job(snakemake) as log:
         scores = files.scores[i * shards : (i + 1) * shards]
         found = recall_rows(files.manifests[i], scores, costs[model])
         rows += [{"dataset": dataset, "model": model, **row} for row in found]
+    if params.rivals:
+        gflops = pd.read_csv(files.gflops).set_index(["dataset", "classifier", "stage"])
     for i, (dataset, name) in enumerate(params.rivals):
-        stage = pd.read_csv(files.gflops).set_index(["dataset", "classifier", "stage"]).loc[(dataset, name, "stage1")]
+        stage = gflops.loc[(dataset, name, "stage1")]
         one_class = Cost(stage["gflops"] / stage["classes"], 0.0)
         scores = files.rival_scores[i * shards : (i + 1) * shards]
         found = recall_rows(files.rival_manifests[i], scores, ModelCosts(Cost(0.0, 0.0), {1: one_class}))

@@ -8,20 +8,14 @@ from varc.baselines.weights import read_baseline
 from varc.data.classes import class_ids, data_set_classes
 from varc.data.manifest import load_images, rows
 from varc.freshness import check_fresh, check_made_with
-from varc.scoring.funnel import Scores, all_classes, read_candidates, read_scores, select
+from varc.scoring.funnel import all_classes, read_candidates, read_scores, select
 from varc.storage import read_parquet, shard_bounds, write_scores
-
-
-def earlier_stage(scores: Scores, candidates, stage):
-    """What a stage knows from the one before."""
-    return Earlier(stage, select(scores, candidates).log_likelihood)
-
 
 with job(snakemake) as log:
     device = compute_device(snakemake)
     params, entry, files = snakemake.params, snakemake.params.baseline, snakemake.input
     kind = family(entry["family"])
-    scorings = [settings(kind.Scoring, {k: v for k, v in stage.items() if k != "keep"}) for stage in params.stages]
+    scorings = [settings(kind.Scoring, scoring) for scoring in params.scorings]
     listed = rows(read_parquet(files.manifest))
     first, end = shard_bounds(len(listed), int(snakemake.wildcards.shard), snakemake.resources.shards)
     listed = listed[first:end]
@@ -33,7 +27,7 @@ with job(snakemake) as log:
         check_fresh([files.candidates, files.earlier])
         check_made_with([files.candidates, files.earlier], "weights_sha256", card["sha256"], entry["family"])
         candidates = read_candidates(files.candidates, ids)
-        earlier = earlier_stage(read_scores(files.earlier), candidates, scorings[-2])
+        earlier = Earlier(scorings[-2], select(read_scores(files.earlier), candidates).log_likelihood)
     images = Images(pixels, ids, params.seed)
     with measured(device, len(ids), log) as record:
         scores = kind.score(model.to(device), images, candidates, scorings[-1], earlier)

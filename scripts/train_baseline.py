@@ -17,7 +17,7 @@ with job(snakemake) as log:
     params, entry = snakemake.params, snakemake.params.baseline
     kind = family(entry["family"])
     shape = settings(kind.Shape, entry["shape"])
-    training = settings(kind.Training, {key: value for key, value in entry["train"].items() if key != "data"})
+    training = settings(kind.Training, entry["train"], but="data")
     listed = rows(read_parquet(snakemake.input.manifest))
     images = load_images(params.dataset, listed, shape.image_size)
     labels = read_labels(snakemake.input.manifest)

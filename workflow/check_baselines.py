@@ -1,6 +1,6 @@
 """What the entries of rivals must fulfil beyond the schema."""
 
-from workflow.families import families, settings_mistake
+from workflow.families import families, scoring, settings_mistake
 from workflow.mistakes import ConfigError, check_size, known
 
 
@@ -28,8 +28,7 @@ def check_baseline_classifier(key, classifier, baselines):
     keep = None
     for i, stage in enumerate(classifier["stages"]):
         where = f"{key}: stages: {i}"
-        given = {k: v for k, v in stage.items() if k != "keep"}
-        check_settings(where, baselines[classifier["baseline"]]["family"], "Scoring", given)
+        check_settings(where, baselines[classifier["baseline"]]["family"], "Scoring", scoring(stage))
         if keep is not None and stage.get("keep", 1) >= keep:
             raise ConfigError(f"{where}: keep is {stage.get('keep', 1)} after {keep}; it must fall from stage to stage")
         keep = stage.get("keep", 1)

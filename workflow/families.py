@@ -65,10 +65,14 @@ def negative(value):
     return isinstance(value, (int, float)) and value < 0
 
 
+def scoring(stage):
+    """What a stage's scores depend on: all its keys but `keep`."""
+    return {key: value for key, value in stage.items() if key != "keep"}
+
+
 def spell_scoring(stage):
     """The folder of a stage's scores: its keys and values, e.g. "draws25", or "plain" where it has none."""
-    words = [f"{key}{value}" for key, value in sorted(stage.items()) if key != "keep"]
-    return "-".join(words) or "plain"
+    return "-".join(f"{key}{value}" for key, value in sorted(scoring(stage).items())) or "plain"
 
 
 def spell_kept_before(earlier):

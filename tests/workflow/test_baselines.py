@@ -102,6 +102,13 @@ def test_a_changed_key_of_a_stage_reruns_that_stage_alone(project):
     assert jobs["train_baseline"] == 0 and jobs["score_baseline"] == 1 and jobs["predict_baseline"] == 1
 
 
+def test_a_changed_keep_does_not_score_its_stage_again(project):
+    stages = [{"k": 50, "keep": 5}, {"k": 3}]
+    config = CONFIG | {"classifiers": CONFIG["classifiers"] | {"two_stages": {"baseline": "memory", "stages": stages}}}
+    jobs = plan(project, "--configfile", write_config(project, config)).jobs
+    assert jobs["prune_baseline"] == 1 and jobs["score_baseline"] == 1 and jobs["predict_baseline"] == 1
+
+
 def test_weights_of_another_shape_are_refused(project):
     weights = project / "results/rivals/baselines/memory.json"
     before = weights.read_text()

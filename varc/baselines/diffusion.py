@@ -21,7 +21,7 @@ from varc.baselines.family import Cost, Earlier, Images, device_of
 from varc.baselines.pixels import planes
 from varc.data.preprocess import to_input
 from varc.errors import InputError
-from varc.metrics.flops import count
+from varc.metrics.flops import FeatureExtractor, count
 from varc.training.loop import optimise
 
 STEPS = 1000  # of the noise schedule
@@ -137,8 +137,7 @@ def train(
         noise = torch.randn(x.shape, generator=generator).to(device)
         yield {"loss": F.mse_loss(model(noised(x, times, noise), times, of[chosen].to(device)), noise)}
 
-    model.train()
-    model.transformer.eval()  # no dropout of labels: nothing is guided here
+    model.eval()  # no dropout of labels: nothing is guided here
     optimise(list(model.parameters()), losses, steps=training.steps, lr=training.lr, report=report)
 
 
@@ -185,21 +184,10 @@ def cost(shape: Shape, classes: int, scoring: Scoring, candidates: int, earlier:
     return Cost(passes, passes * one.gflops + encoder.gflops, attention)
 
 
-class Encoder(nn.Module):
-    """The part of the autoencoder that a classifier needs."""
-
-    def __init__(self, whole: AutoencoderKL):
-        super().__init__()
-        self.encoder, self.quant_conv = whole.encoder, whole.quant_conv
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.quant_conv(self.encoder(images))
-
-
 @functools.cache
 def encoder_cost(image_size: int) -> Cost:
     """The cost of an image's latents."""
-    encoder = Encoder(autoencoder()).eval().bfloat16()
+    encoder = FeatureExtractor(autoencoder()).eval().bfloat16()
     with torch.no_grad():
         return Cost(0, *count(encoder, torch.zeros(1, 3, image_size, image_size, dtype=torch.bfloat16)))
 

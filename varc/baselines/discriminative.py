@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from varc.baselines.family import Images, columns, device_of
+from varc.baselines.family import Cost, Images, columns, device_of
 from varc.data.preprocess import to_input
 from varc.errors import InputError
+from varc.metrics.flops import count
 from varc.models.checkpoints import check_finite
 from varc.training.loop import optimise
 
@@ -52,6 +53,11 @@ def logits(net: nn.Module, images: Images, candidates: NDArray[np.int32]) -> NDA
     batches = [net(to_input(pixels[i : i + BATCH]).to(device)) for i in range(0, len(pixels), BATCH)]
     scores = torch.cat(batches).cpu().numpy()
     return columns(scores, np.arange(scores.shape[1]), candidates)
+
+
+def one_pass(net: nn.Module, image_size: int) -> Cost:
+    """What one image takes for all classes: one pass."""
+    return Cost(1, *count(net.eval(), torch.zeros(1, 3, image_size, image_size)))
 
 
 def public_network(path: str | Path, kind: Any, expected: Any, keys: tuple[str, ...]) -> Any:

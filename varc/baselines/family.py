@@ -94,9 +94,9 @@ def family(name: str) -> Family:
         ) from None
 
 
-def settings(kind: type, given: dict[str, Any]) -> Any:
-    """A family's Shape, Training or Scoring from a config entry; lists become tuples."""
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+def settings(kind: type, given: dict[str, Any], but: str = "") -> Any:
+    """A family's Shape, Training or Scoring from a config entry without the key `but`; lists become tuples."""
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items() if k != but})
 
 
 def seeded(build: Callable[[Any, int], nn.Module], shape: Any, classes: int, seed: int) -> nn.Module:

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from varc.baselines.family import Cost, Earlier, Images, columns, device_of
+from varc.baselines.discriminative import logits, one_pass
+from varc.baselines.family import Cost, Earlier, Images
 from varc.data.preprocess import to_input
 from varc.errors import InputError
-from varc.metrics.flops import count
 
 
 @dataclass(frozen=True)
@@ -83,15 +83,13 @@ def per_class(fitted: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([-fitted, fitted]) / 2 if len(fitted) == 1 else fitted
 
 
-@torch.inference_mode()
 def score(
     model: Linear, images: Images, candidates: NDArray[np.int32], scoring: Scoring, earlier: Earlier | None
 ) -> NDArray[np.float64]:
     """The logits (N, M) of the candidates."""
-    scores = model(to_input(images.pixels).to(device_of(model))).cpu().numpy()
-    return columns(scores, np.arange(scores.shape[1]), candidates)
+    return logits(model, images, candidates)
 
 
 def cost(shape: Shape, classes: int, scoring: Scoring, candidates: int, earlier: Scoring | None) -> Cost:
     """One pass for all classes."""
-    return Cost(1, *count(build(shape, classes), torch.zeros(1, 3, shape.image_size, shape.image_size)))
+    return one_pass(build(shape, classes), shape.image_size)

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from varc.baselines.family import Cost, Earlier, Images, columns, device_of
+from varc.baselines.discriminative import logits, one_pass
+from varc.baselines.family import Cost, Earlier, Images
 from varc.data.preprocess import to_input
-from varc.metrics.flops import count
 
 FAR = 1e4  # a mean that no image is near
 
@@ -63,15 +63,13 @@ def train(
         model.means[class_id] = to_input(images[labels == class_id]).mean(0).flatten()
 
 
-@torch.inference_mode()
 def score(
     model: NearestMean, images: Images, candidates: NDArray[np.int32], scoring: Scoring, earlier: Earlier | None
 ) -> NDArray[np.float64]:
     """Minus half the squared distance (N, M) to each candidate's mean, up to a constant of the image."""
-    scores = model(to_input(images.pixels).to(device_of(model))).cpu().numpy()
-    return columns(scores, np.arange(scores.shape[1]), candidates)
+    return logits(model, images, candidates)
 
 
 def cost(shape: Shape, classes: int, scoring: Scoring, candidates: int, earlier: Scoring | None) -> Cost:
     """One product with all means."""
-    return Cost(1, *count(build(shape, classes), torch.zeros(1, 3, shape.image_size, shape.image_size)))
+    return one_pass(build(shape, classes), shape.image_size)

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import ResNetConfig, ResNetForImageClassification
 
-from varc.baselines.discriminative import fit, logits, public_network
+from varc.baselines.discriminative import fit, logits, one_pass, public_network
 from varc.baselines.family import Cost, Earlier, Images
 from varc.errors import InputError
-from varc.metrics.flops import count
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels in [0, 1]
 BOTTLENECK = 4  # a bottleneck block is so much wider outside than inside
@@ -123,7 +122,7 @@ def score(
 
 def cost(shape: Shape, classes: int, scoring: Scoring, candidates: int, earlier: Scoring | None) -> Cost:
     """One pass for all classes: 4.112 G for ResNet-50."""
-    return Cost(1, *count(build(shape, classes).eval(), torch.zeros(1, 3, shape.image_size, shape.image_size)))
+    return one_pass(build(shape, classes), shape.image_size)
 
 
 def cam_layer(model: ResNet) -> nn.Module:

@@ -5,14 +5,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTForImageClassification
 
-from varc.baselines.discriminative import fit, logits, public_network
+from varc.baselines.discriminative import fit, logits, one_pass, public_network
 from varc.baselines.family import Cost, Earlier, Images
-from varc.metrics.flops import count
 
 MLP_RATIO = 4
 CONFIG_KEYS = (
@@ -111,7 +109,7 @@ def cost(shape: Shape, classes: int, scoring: Scoring, candidates: int, earlier:
 
     The attention products (0.715 G there) are counted apart: fvcore passes over "sdpa" attention.
     """
-    return Cost(1, *count(build(shape, classes).eval(), torch.zeros(1, 3, shape.image_size, shape.image_size)))
+    return one_pass(build(shape, classes), shape.image_size)
 
 
 def cam_layer(model: ViT) -> nn.Module:

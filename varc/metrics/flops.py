@@ -43,11 +43,11 @@ def count(module: nn.Module, *inputs: torch.Tensor) -> Cost:
 
 
 class FeatureExtractor(nn.Module):
-    """The part of the VQ-VAE that the published figures count: encoder and quant_conv."""
+    """The part of an autoencoder that the published figures count: encoder and quant_conv."""
 
-    def __init__(self, vqvae: VQVAE):
+    def __init__(self, autoencoder: Any):
         super().__init__()
-        self.encoder, self.quant_conv = vqvae.encoder, vqvae.quant_conv
+        self.encoder, self.quant_conv = autoencoder.encoder, autoencoder.quant_conv
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.quant_conv(self.encoder(images))

@@ -32,12 +32,13 @@ def score_guided(
     patch_nums = var.config.patch_nums
     result = np.empty((*candidates.shape, scales_in(patch_nums, tokens.shape[1])))
     all_tokens = torch.from_numpy(tokens.astype(np.int64)).to(device)
+    unconditional = var.config.num_classes
+    tables = class_tables(var, torch.from_numpy(np.unique([*candidates.flat, unconditional])).to(device))
     for i, classes in enumerate(torch.from_numpy(candidates.astype(np.int64)).to(device)):
-        labels = torch.cat([classes, classes.new_tensor([var.config.num_classes])])
+        labels = torch.cat([classes, classes.new_tensor([unconditional])])
         image = all_tokens[i : i + 1]
         x = embed(var, quantizer.teacher_input(image)).expand(len(labels), -1, -1)
-        unique, rows = labels.unique(return_inverse=True)
-        hidden = pair_hidden(var, class_tables(var, unique), x, rows)
+        hidden = pair_hidden(var, tables, x, torch.searchsorted(tables.class_ids, labels))
         log_prob = guided_log_prob(var, hidden, image[0], guidance)
         result[i] = sum_per_scale(log_prob, patch_nums).cpu().numpy()
         report(i + 1, len(result))

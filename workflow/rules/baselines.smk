@@ -44,7 +44,7 @@ rule score_baseline:
     params:
         baseline=lambda wildcards: BASELINES[wildcards.baseline],
         dataset=dataset_spec,
-        stages=lambda wildcards: rival_stage(wildcards)[1][: rival_stage(wildcards)[0] + 1],
+        scorings=lambda wildcards: [scoring(stage) for stage in scored_stages(wildcards)],
         public_sha256=public_sha256,
         seed=config["seed"],
     script:
@@ -64,7 +64,7 @@ rule prune_baseline:
     conda:
         "../envs/varc.yaml"
     params:
-        keep=lambda wildcards: kept_stage(wildcards)[1][kept_stage(wildcards)[0]]["keep"],
+        keep=lambda wildcards: kept_stages(wildcards)[-1]["keep"],
     script:
         "../../scripts/prune.py"
 

@@ -90,6 +90,6 @@ def calibration_table_files(wildcards):
 def unpruned_scores(entry, dataset):
     """The scores of all classes of a classifier of one stage: of all samples, all shards."""
     if "baseline" in entry:
-        return shards_of(rival_scores(entry["baseline"], dataset, entry["stages"], 0))
+        return shards_of(rival_scores(entry["baseline"], dataset, entry["stages"]))
     samples, sigma = stages(entry)[0].samples, spell_sigma(entry.get("sigma"))
     return full_scores(entry["model"], dataset, sigma, samples)

@@ -71,64 +71,54 @@ def baseline_training(wildcards):
     return BASELINES[wildcards.baseline]["train"]["data"]
 
 
-def rival_stage(wildcards):
-    """(its number, all stages) of the stage that a baseline's wildcards candidates and scoring spell."""
+def stages_of(baseline):
+    """The first stage, the first two, ... of each classifier of a baseline."""
     for entry in RIVALS.values():
-        for i, stage in enumerate(entry["stages"]):
-            if (entry["baseline"], spell_kept_before(entry["stages"][:i])) != (
-                wildcards.baseline,
-                wildcards.candidates,
-            ):
-                continue
-            if spell_scoring(stage) == wildcards.scoring:
-                return i, entry["stages"]
+        if entry["baseline"] == baseline:
+            yield from (entry["stages"][:i] for i in range(1, len(entry["stages"]) + 1))
+
+
+def scored_stages(wildcards):
+    """The stage that a baseline's wildcards candidates and scoring spell, after those before it."""
+    for stages in stages_of(wildcards.baseline):
+        spelt = spell_kept_before(stages[:-1]), spell_scoring(stages[-1])
+        if spelt == (wildcards.candidates, wildcards.scoring):
+            return stages
     raise WorkflowError(f"no classifier has the stage {wildcards.candidates}/{wildcards.scoring}")
 
 
-def rival_scores(baseline, dataset, stages, i):
-    """The folder of the scores of stage i."""
-    return f"scores/{baseline}/{dataset}/{spell_kept_before(stages[:i])}/{spell_scoring(stages[i])}"
+def kept_stages(wildcards):
+    """The stage whose best candidates the wildcards spell, after those before it."""
+    kept = (stages for stages in stages_of(wildcards.baseline) if "keep" in stages[-1])
+    return next(stages for stages in kept if spell_kept_before(stages) == wildcards.candidates)
+
+
+def rival_scores(baseline, dataset, stages):
+    """The folder of the scores of the last of these stages."""
+    return f"scores/{baseline}/{dataset}/{spell_kept_before(stages[:-1])}/{spell_scoring(stages[-1])}"
 
 
 def score_baseline_inputs(wildcards):
     """What a stage reads for a shard: weights, the list of images, and what an earlier stage scored and kept."""
-    i, stages = rival_stage(wildcards)
-    files = {
-        "manifest": f"{RUN}/datasets/{wildcards.dataset}.parquet",
-        "weights": baseline_weights(wildcards.baseline),
-    }
-    if i:
-        before = rival_scores(wildcards.baseline, wildcards.dataset, stages, i - 1)
-        candidates = f"candidates/{wildcards.baseline}/{wildcards.dataset}/{wildcards.candidates}"
-        files["candidates"] = f"{RUN}/{candidates}/{wildcards.shard}.parquet"
-        files["earlier"] = f"{RUN}/{before}/{wildcards.shard}.parquet"
+    baseline, dataset, shard = wildcards.baseline, wildcards.dataset, wildcards.shard
+    earlier = scored_stages(wildcards)[:-1]
+    files = {"manifest": f"{RUN}/datasets/{dataset}.parquet", "weights": baseline_weights(baseline)}
+    if earlier:
+        files["candidates"] = f"{RUN}/candidates/{baseline}/{dataset}/{wildcards.candidates}/{shard}.parquet"
+        files["earlier"] = f"{RUN}/{rival_scores(baseline, dataset, earlier)}/{shard}.parquet"
     return files
-
-
-def kept_stage(wildcards):
-    """(number, stages) of the stage whose best candidates the wildcards spell."""
-    return next(
-        (i, entry["stages"])
-        for entry in RIVALS.values()
-        for i in range(len(entry["stages"]) - 1)
-        if (entry["baseline"], spell_kept_before(entry["stages"][: i + 1]))
-        == (wildcards.baseline, wildcards.candidates)
-    )
 
 
 def prune_baseline_scores(wildcards):
     """The one file of scores that a rival's pruning looks at."""
-    i, stages = kept_stage(wildcards)
-    return [f"{RUN}/{rival_scores(wildcards.baseline, wildcards.dataset, stages, i)}/{wildcards.shard}.parquet"]
+    folder = rival_scores(wildcards.baseline, wildcards.dataset, kept_stages(wildcards))
+    return [f"{RUN}/{folder}/{wildcards.shard}.parquet"]
 
 
 def rival_stage_files(dataset, classifier):
     """Per stage of a rival, the scores of all shards."""
-    entry = RIVALS[classifier]
-    return {
-        f"stage{i + 1}": shards_of(rival_scores(entry["baseline"], dataset, entry["stages"], i))
-        for i in range(len(entry["stages"]))
-    }
+    baseline, stages = RIVALS[classifier]["baseline"], RIVALS[classifier]["stages"]
+    return {f"stage{i}": shards_of(rival_scores(baseline, dataset, stages[:i])) for i in range(1, len(stages) + 1)}
 
 
 def first_stages():

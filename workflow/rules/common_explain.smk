@@ -101,11 +101,11 @@ def judge_file(name):
 
 
 def judging_rival(name):
-    """A rival that judges: its baseline, the stage that it scores with, and what its public weights are."""
+    """A rival that judges: its baseline, what it scores with, and what its public weights are."""
     if name not in RIVALS:
         return None
     entry = RIVALS[name]
-    known = {"baseline": BASELINES[entry["baseline"]], "stage": entry["stages"][0]}
+    known = {"baseline": BASELINES[entry["baseline"]], "scoring": scoring(entry["stages"][0])}
     return known | {"public_sha256": public_sha256_of(entry["baseline"])}
 
 

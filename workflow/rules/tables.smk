@@ -119,7 +119,7 @@ rule pruning:
         rival_scores=[
             file
             for dataset, name in first_stages()
-            for file in shards_of(rival_scores(RIVALS[name]["baseline"], dataset, RIVALS[name]["stages"], 0))
+            for file in shards_of(rival_scores(RIVALS[name]["baseline"], dataset, RIVALS[name]["stages"][:1]))
         ],
         gflops=rules.gflops.output.csv if RIVAL_PAIRS else [],
         checkpoints=shape_files,
