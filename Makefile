@@ -37,9 +37,10 @@ test: venv
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The digits study on a real Slurm of this machine alone, which comes and goes with the test; root on Debian only.
-# SHORT=1 takes a smaller config.
+# SHORT=1 takes a smaller config, and leaves out jobs over their time or memory, which take minutes to be noticed.
 test-slurm: venv
-	SHORT=$(SHORT) tests/slurm/with.sh $(BIN)/python -m pytest tests/slurm/study.py
+	SHORT=$(SHORT) tests/slurm/with.sh $(BIN)/python -m pytest tests/slurm/study.py \
+	    $(if $(filter 1,$(SHORT)),,tests/slurm/limits.py)
 
 # Kills, damaged files, a full disk: docs/faults.md. A quarter of an hour; not part of `make test`.
 test-faults: venv

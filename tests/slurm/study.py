@@ -87,10 +87,10 @@ def on_slurm(project, *arguments, profile="slurm", cancel=None, timeout=TIMEOUT)
     return SlurmRun(controller.returncode, log.read_text(), squeue(run_id) if run_id else [], cancelled)
 
 
-def study_config(project):
+def study_config(project, short=SHORT):
     """The default config, or a small one that has the same rules."""
     config = default_config(project)
-    if SHORT:
+    if short:
         config["shards"] = 1
         train, cca = config["models"]["base"]["train"], config["models"]["cca"]["cca"]
         train["vqvae"]["steps"] = train["var"]["steps"] = 5
