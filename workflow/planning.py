@@ -177,11 +177,13 @@ def known_shards(config, given_images, rates, note):
 
 
 def noted_shards(note):
-    """The number of shards that a run began with, from the file that it left; None where it has not begun."""
-    if not os.path.isfile(note):
+    """The number of shards that a run began with, from the file that it left; None where it has not begun, and where
+    the file is damaged: a real run stops then (workflow.sources.unfit_folder), and a plan needs no such file."""
+    try:
+        with open(note, encoding="utf-8") as file:
+            return json.load(file)["shards"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    with open(note, encoding="utf-8") as file:
-        return json.load(file)["shards"]
 
 
 def auto_shards(config, given_images, rates):

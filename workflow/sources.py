@@ -82,7 +82,7 @@ def unfit_folder(folder, shards):
         if not note.exists():
             write_whole(note, json.dumps({"shards": shards}))
         before = json.loads(note.read_text())["shards"]
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         return f'{note}: damaged; write {{"shards": ...}} into it, the number that {folder} was made with'
     except OSError as error:
         return f"{folder}: cannot be written ({error}); make room there, or allow it"

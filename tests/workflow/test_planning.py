@@ -68,6 +68,17 @@ def test_auto_takes_the_shards_of_the_plan_and_keeps_them(project):
     assert plan(project, "--configfile", write_config(project, config)).jobs["encode"] == 5
 
 
+@pytest.mark.parametrize("text", ["", "[]", "{}"])
+def test_auto_beside_a_damaged_note_plans_but_does_not_run(project, text):
+    config = default_config(project) | {"run": "damaged", "shards": "auto", "gflops_per_second": 10}
+    (project / "results" / "damaged").mkdir(parents=True, exist_ok=True)
+    (project / "results" / "damaged" / "shards.json").write_text(text)
+    name = write_config(project, config)
+    assert plan(project, "--configfile", name).jobs["score"]
+    run = snakemake(project, "--configfile", name)
+    assert run.code != 0 and "results/damaged/shards.json: damaged; write" in run.output
+
+
 def test_auto_without_a_rate_plans_but_does_not_run(project):
     config = default_config(project) | {"run": "no_rate", "shards": "auto"}
     name = write_config(project, config)
