@@ -4,6 +4,8 @@ PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/python -m snakemake
+# With an NVIDIA driver one job at a time takes the GPU; without, the cores are all that jobs share.
+RUN := $(SNAKEMAKE) --cores $(CORES) --rerun-incomplete $(if $(shell command -v nvidia-smi),--resources gpu=1)
 TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' requirements.lock)
 
 # Where pip gets torch, if no local wheel is at hand. PyPI's build for Linux brings CUDA, gigabytes of it, so machines
@@ -19,18 +21,18 @@ endif
 .DEFAULT_GOAL := demo
 
 demo: venv
-	$(SNAKEMAKE) --cores $(CORES) --rerun-incomplete
+	$(RUN)
 	$(SNAKEMAKE) --report results/digits/report.html
 	@echo && cat results/digits/tables/accuracy.md
 	@echo && echo "Tables: results/digits/tables, report: results/digits/report.html"
 
 # Every family of classifiers on the same images: Fashion-MNIST (an hour or two), the digits (minutes).
 study: venv
-	$(SNAKEMAKE) --cores $(CORES) --rerun-incomplete --configfile config/study.yaml
+	$(RUN) --configfile config/study.yaml
 	@echo && cat results/study/tables/main.md
 
 study-quick: venv
-	$(SNAKEMAKE) --cores $(CORES) --rerun-incomplete --configfile config/study_quick.yaml
+	$(RUN) --configfile config/study_quick.yaml
 	@echo && cat results/study_quick/tables/main.md
 
 test: venv

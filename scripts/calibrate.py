@@ -11,9 +11,10 @@ from varc.scoring.adaptive import calibrate, read_labelled_scores
 
 with job(snakemake) as log:
     per_scale, samples, label_index = read_labelled_scores(snakemake.input.manifest, snakemake.input.scores)
-    thresholds = calibrate(per_scale, samples.mean(0), label_index, snakemake.params.alpha)
+    params = snakemake.params
+    thresholds = calibrate(per_scale, samples.mean(0), label_index, params.alpha)
     record = {
-        "alpha": snakemake.params.alpha,
+        "alpha": params.alpha,
         "images": len(label_index),
         "label_predicted": int((samples.mean(0).argmax(1) == label_index).sum()),
         "samples": len(samples),
@@ -21,4 +22,6 @@ with job(snakemake) as log:
         "thresholds": [None if np.isinf(t) else t for t in thresholds],
     }
     write_text(snakemake.output.thresholds, json.dumps(record, indent=2) + "\n")
+    if np.isinf(thresholds).any():
+        log.warning("too few images for alpha %s: no class is ever dropped; take more, or a larger alpha", params.alpha)
     log.info("thresholds in nats: %s", ", ".join(f"{t:.2f}" for t in thresholds))

@@ -239,7 +239,7 @@ def test_explanations_at_256_pixels_are_the_public_codes(project):
 @pytest.mark.parametrize(
     ("name", "jobs"),
     [
-        ("imagenet100", {"encode": 10, "tokenize": 100, "predict": 8}),
+        ("imagenet100", {"encode": 10, "tokenize": 100, "predict": 8, "ablation": 1}),
         ("imagenet1k", {"encode": 100, "tokenize": 300, "predict": 2}),
         ("robustness", {"manifest": 6, "encode": 30, "predict": 12}),
         ("explain_imagenet100", {"encode": 10, "score_tokens": 20, "explain": 10, "control": 30, "faithfulness": 40}),

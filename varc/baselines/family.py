@@ -18,7 +18,7 @@ and, where they have a meaning,
 - APART = True: classes are trained apart, each with all the steps of `train`, so that learning new ones leaves the
   others as they are.
 
-knn.py is the shortest example.
+knn.py is a short example.
 """
 
 import importlib
@@ -90,7 +90,7 @@ def family(name: str) -> Family:
         return importlib.import_module(f"{FAMILIES}.{name}")
     except ModuleNotFoundError as error:
         raise InputError(
-            f"family: {name}: {error.name} is not installed; pip install 'varc[baselines]' brings it"
+            f"family: {name}: {error.name} is not installed; run pip install -e '.[baselines]' in the clone"
         ) from None
 
 
