@@ -8,7 +8,7 @@ from varc.baselines.weights import read_baseline
 from varc.data.classes import class_ids, data_set_classes
 from varc.data.manifest import load_images, rows
 from varc.freshness import check_fresh, check_made_with
-from varc.scoring.funnel import all_classes, read_candidates, read_scores, select
+from varc.scoring.funnel import all_classes, check_images, read_candidates, read_scores, select
 from varc.storage import read_parquet, shard_bounds, write_scores
 
 with job(snakemake) as log:
@@ -27,7 +27,9 @@ with job(snakemake) as log:
         check_fresh([files.candidates, files.earlier])
         check_made_with([files.candidates, files.earlier], "weights_sha256", card["sha256"], entry["family"])
         candidates = read_candidates(files.candidates, ids)
-        earlier = Earlier(scorings[-2], select(read_scores(files.earlier), candidates).log_likelihood)
+        before = read_scores(files.earlier)
+        check_images(files.earlier, before.image_ids, files.manifest, ids)
+        earlier = Earlier(scorings[-2], select(before, candidates).log_likelihood)
     images = Images(pixels, ids, params.seed)
     with measured(device, len(ids), log) as record:
         scores = kind.score(model.to(device), images, candidates, scorings[-1], earlier)

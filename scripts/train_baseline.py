@@ -28,7 +28,7 @@ with job(snakemake) as log:
         "architecture": {"family": entry["family"], "shape": entry["shape"], "num_classes": classes},
         "data": params.dataset,
         "images": len(labels),
-        "images_seen": images_seen(kind, training, classes, len(labels)),
+        "images_seen": images_seen(kind, shape, training, labels),
         "settings": entry["train"],
         "seed": params.seed,
         "device": device_name(device),

@@ -1,6 +1,6 @@
 """What the entries of rivals must fulfil beyond the schema."""
 
-from workflow.families import families, scoring, settings_mistake
+from workflow.families import families, has_function, scoring, settings_mistake
 from workflow.mistakes import ConfigError, check_size, known
 
 
@@ -14,12 +14,28 @@ def check_baseline(key, name, baseline, config):
     if ("classes" in baseline) != ("checkpoint" in baseline):
         raise ConfigError(f"{key}: classes goes with checkpoint: how many the file knows; give both or none")
     check_settings(f"{key}: shape", baseline["family"], "Shape", baseline["shape"])
+    check_shape(f"{key}: shape", baseline["shape"])
+    if "checkpoint" in baseline and not has_function(baseline["family"], "load_public"):
+        raise ConfigError(f"{key}: checkpoint: family {baseline['family']} has no public weights; give train instead")
+    if "train" in baseline and baseline["shape"].get("latent") is True:
+        raise ConfigError(f"{key}: shape: latent goes with checkpoint; training here is on pixels")
     if "train" in baseline:
         data = baseline["train"]["data"]
         known(f"{key}: train: data", [data], config["datasets"])
         check_size(f"{key}: train", data, config["datasets"], "the baseline", baseline["shape"]["image_size"])
         given = {k: v for k, v in baseline["train"].items() if k != "data"}
         check_settings(f"{key}: train", baseline["family"], "Training", given)
+
+
+def check_shape(key, shape):
+    """Patches must fill the image (Stable Diffusion's latents are an eighth of its side), and heads the width."""
+    side = shape["image_size"] // (8 if shape.get("latent") is True else 1)
+    if side % shape.get("patch_size", 1):
+        raise ConfigError(f"{key}: patch_size {shape['patch_size']} does not divide the side {side}")
+    if shape.get("width", 0) % shape.get("heads", 1):
+        raise ConfigError(f"{key}: heads {shape['heads']} does not divide width {shape['width']}")
+    if shape.get("channels", 3) not in (1, 3):
+        raise ConfigError(f"{key}: channels is {shape['channels']}; grey images have 1, colour images 3")
 
 
 def check_baseline_classifier(key, classifier, baselines):

@@ -15,7 +15,7 @@ from workflow.check_baselines import (
 )
 from workflow.families import has_function
 from workflow.mistakes import ConfigError, check_size, known
-from workflow.naming import explanations, finetuning, image_size, origin, patch_nums
+from workflow.naming import explanations, finetuning, image_size, learned_once, origin, patch_nums
 
 GRADIENTS = {"gradient_shap", "saliency", "grad_cam"}
 BUDGETED = {"lime", "kernel_shap", "gradient_shap"}
@@ -81,6 +81,7 @@ def check(config):
                     )
     for i, entry in enumerate(config.get("incremental", [])):
         check_incremental(f"incremental: {i}", entry, config)
+    check_learned_once(config)
     if "ablation" in config:
         check_ablation(config["ablation"], config)
     for i, entry in enumerate(config.get("smoothing", [])):
@@ -93,6 +94,8 @@ def check(config):
         known(f"judges: {name}: data", [judge["data"]], config["datasets"])
         if name == "varc":
             raise ConfigError("judges: varc: that is the name of the explained classifier; choose another")
+        if name in config["classifiers"]:
+            raise ConfigError(f"judges: {name}: classifiers has that name too; choose another")
     for i, entry in enumerate(config.get("explain", [])):
         check_explanation(f"explain: {i}", entry, config)
     check_explained_once(config)
@@ -274,6 +277,19 @@ def check_incremental(key, entry, config):
         raise ConfigError(f"{key}: classifier: {entry['classifier']} has an adaptive funnel; name one of fixed stages")
     if "train" not in entry and "train" not in models[origin(models, model)]:
         raise ConfigError(f"{key}: train is missing; it is known for models trained here only")
+
+
+def check_learned_once(config):
+    """No two entries of `incremental` may write the same files."""
+    seen = set()
+    for entry, tasks, strategy in learned_once(config):
+        found = (entry["test"], entry["classifier"], tasks, strategy)
+        if found in seen:
+            raise ConfigError(
+                f"incremental: {strategy} of {entry['classifier']} on {entry['test']} in {tasks} tasks is there twice; "
+                f"take one away"
+            )
+        seen.add(found)
 
 
 def check_explanation(key, entry, config):

@@ -42,27 +42,29 @@ def settings_mistake(family, settings, given):
 
 
 def fits(value, annotation):
-    """Whether a config value can be a field of this type; numbers must not be below 0."""
+    """Whether a config value can be a field of this type; whole numbers are from 1 on, others not below 0."""
     if annotation.startswith("tuple["):
-        return isinstance(value, list) and all(fits(item, annotation[6:].split(",")[0].rstrip("]")) for item in value)
+        return (
+            isinstance(value, list)
+            and bool(value)
+            and all(fits(item, annotation[6:].split(",")[0].rstrip("]")) for item in value)
+        )
     if annotation.endswith("| None"):
         return value is None or fits(value, annotation.removesuffix("| None").strip())
     if annotation.startswith("Literal["):
         return value in ast.literal_eval(annotation.removeprefix("Literal"))
     kind = KINDS.get(annotation, object)
-    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) and not negative(value)
+    least = {int: 1, KINDS["float"]: 0}.get(kind)
+    return (
+        isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) and (least is None or value >= least)
+    )
 
 
 def in_words(annotation):
     """What a field of this type takes."""
     if annotation.startswith("Literal["):
         return "one of " + ", ".join(ast.literal_eval(annotation.removeprefix("Literal")))
-    return f"{annotation}, and numbers not below 0"
-
-
-def negative(value):
-    """Whether a value is a number below 0."""
-    return isinstance(value, (int, float)) and value < 0
+    return f"{annotation}; whole numbers from 1 on, others not below 0"
 
 
 def scoring(stage):

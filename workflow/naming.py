@@ -150,6 +150,13 @@ def explanations(config):
     }
 
 
+def learned_once(config):
+    """What is learned class by class: (entry of `incremental`, number of tasks, strategy), in order."""
+    for entry in config.get("incremental", []):
+        for tasks in entry["tasks"]:
+            yield from ((entry, tasks, strategy) for strategy in entry["strategies"])
+
+
 def sample_folders(earlier, stage):
     """Where a stage's scores lie, one folder per sample, below scores/<model>/<dataset>/.
 

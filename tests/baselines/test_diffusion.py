@@ -1,9 +1,11 @@
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from varc.baselines.diffusion import (
@@ -204,11 +206,31 @@ def test_public_weights_score_as_the_model_that_was_saved(public_folder):
         load_public(path, replace(shape, depth=3), 4)
     weights = path / "vae" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(InputError, match="cannot be read as a diffusers folder"):
+    with pytest.raises(InputError, match="vae cannot be read as a diffusers folder"):
         load_public(path, shape, 4)
     torch.save(saved.autoencoder.state_dict(), weights.with_suffix(".bin"))  # a pickle, which is never read
     weights.unlink()
     with pytest.raises(InputError, match="cannot be read as a diffusers folder"):
+        load_public(path, shape, 4)
+
+
+@pytest.mark.parametrize("part", ["transformer", "vae"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors, name: tensors.pop(name), "1 weights are missing, first {name}"),
+        (lambda tensors, name: tensors.update({name: tensors[name][:1]}), "cannot be read as a diffusers folder"),
+        (lambda tensors, name: tensors[name].fill_(math.nan), "{name}"),
+    ],
+)
+def test_public_weights_with_a_bad_tensor_are_refused(public_folder, part, change, message):
+    path, shape, _ = public_folder
+    file = path / part / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    name = {"transformer": "transformer_blocks.0.attn1.to_q.weight", "vae": "encoder.conv_in.weight"}[part]
+    change(tensors, name)
+    save_file(tensors, file)
+    with pytest.raises(InputError, match=f"{part}.*{message.format(name=name)}"):
         load_public(path, shape, 4)
 
 

@@ -6,8 +6,8 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
-from varc.baselines import knn, logistic_regression, nearest_mean
-from varc.baselines.family import Images
+from varc.baselines import knn, logistic_regression, nearest_mean, resnet, vae
+from varc.baselines.family import Images, images_seen
 from varc.data.preprocess import to_input
 from varc.errors import InputError
 
@@ -114,6 +114,30 @@ def test_a_small_memory_holds_a_seeded_choice_with_the_right_labels():
     assert np.array_equal(labels[positions], model.labels.numpy())
 
 
+def test_a_memory_larger_than_the_training_images_holds_them_all_and_nothing_else():
+    (images, labels), test = data(60, 3), data(40, 3, seed=1)[0]
+    model = remembering(images, labels, 90)
+    expected = scores(knn, remembering(images, labels, 60), test, knn.Scoring(5), [0, 1, 2])
+    assert np.array_equal(scores(knn, model, test, knn.Scoring(5), [0, 1, 2]), expected)
+    knn.train(model, images[:20], labels[:20], knn.Training(), 0, print)  # a later task
+    expected = scores(knn, remembering(images[:20], labels[:20], 20), test, knn.Scoring(5), [0, 1, 2])
+    assert np.array_equal(scores(knn, model, test, knn.Scoring(5), [0, 1, 2]), expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "training", "seen"),
+    [
+        (vae, None, vae.Training(10, 4, 0.1), 3 * 10 * 4),  # of three classes, class_ids up to 994
+        (resnet, None, resnet.Training(10, 4, 0.1), 10 * 4),
+        (knn, knn.Shape(SIDE, 20), knn.Training(), 20),
+        (logistic_regression, None, logistic_regression.Training(25, 9), 25),
+        (nearest_mean, None, nearest_mean.Training(), 60),
+    ],
+)
+def test_images_seen(kind, shape, training, seen):
+    assert images_seen(kind, shape, training, np.array([0, 7, 994] * 20)) == seen
+
+
 @pytest.mark.parametrize("name", ["nearest_mean", "logistic_regression"])
 @pytest.mark.parametrize("absent", [0, 2, 3])
 def test_a_class_without_images_never_wins(name, absent):
@@ -141,8 +165,6 @@ def test_neighbours_refuse_a_class_that_they_never_saw():
 
 def test_what_cannot_be_learned_is_refused():
     images, labels = data(60, 3)
-    with pytest.raises(InputError, match="memory: 61, but there are 60 training images"):
-        remembering(images, labels, 61)
     with pytest.raises(InputError, match="k: 21, but the memory holds 20 images"):
         scores(knn, remembering(images, labels, 20), images[:2], knn.Scoring(21), [0, 1])
     with pytest.raises(InputError, match="images: 1 of the training images are of one class"):

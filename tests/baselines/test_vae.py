@@ -94,6 +94,17 @@ def test_what_a_class_learns_depends_on_its_own_images_alone():
         assert torch.allclose(of_four[:2], of_two, rtol=0, atol=1e-5)
 
 
+def test_the_noise_of_training_has_nothing_of_the_first_weights(monkeypatch):
+    shape, seen = vae.Shape(image_size=8, hidden=64, latent=16, sigma=0.3), []
+    net = seeded(vae.build, shape, 1, 0)
+    weights = net.layers[0].detach().flatten().double() * 64**0.5
+    loss = vae.negative_bound
+    monkeypatch.setattr(vae, "negative_bound", lambda p, x, noise, s: (seen.append(noise), loss(p, x, noise, s))[1])
+    vae.train(net, pictures(40, 8).pixels, np.zeros(40, np.int64), vae.Training(3, 32, 0.001), 0, print)
+    common = np.isin(torch.cat(seen).flatten().double().numpy().round(6), weights.numpy().round(6))
+    assert common.mean() < 0.01
+
+
 def test_learning_new_classes_later_leaves_the_old_ones_as_they_are():
     images, labels = pictures(40).pixels, np.arange(40, dtype=np.int64) % 4
     at_once, in_turn, old = model(classes=4), model(classes=4), labels < 2

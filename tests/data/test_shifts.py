@@ -174,7 +174,8 @@ def test_a_sketch_is_white_with_dark_lines_at_the_edges():
 def test_the_highest_inversion_is_the_negative():
     images = pictures()
     assert (shifted(images, IDS, "inverted", 5) == 255 - images).all()
-    assert (shifted(255 - images, IDS, "inverted", 2).astype(int) - shifted(images, IDS, "inverted", 3) <= 1).all()
+    twice = shifted(255 - images, IDS, "inverted", 2).astype(int)
+    assert np.abs(twice - shifted(images, IDS, "inverted", 3)).max() <= 1
 
 
 def test_a_data_set_with_a_shift_has_the_same_rows_and_shifted_images():

@@ -1,5 +1,7 @@
 """Rivals in the pipeline: the simple families, which need seconds."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -129,6 +131,39 @@ def test_public_weights_that_are_absent_stop_the_run_before_its_first_job(projec
     }
     name = write_config(project, config)
     assert plan(project, "--configfile", name).jobs["score_baseline"] == 1
-    run = snakemake(project, "--configfile", name)
-    assert run.code != 0 and "baselines: public_vit: checkpoint: checkpoints/vit: no safetensors there" in run.output
+    for file in ("", "config.json"):  # which is there, and the weights are not
+        if file:
+            (project / "checkpoints/vit").mkdir(parents=True)
+            (project / "checkpoints/vit" / file).write_text("{}")
+        run = snakemake(project, "--configfile", name)
+        assert run.code != 0
+        assert "baselines: public_vit: checkpoint: checkpoints/vit: no safetensors there" in run.output
     assert not (project / "results/public/datasets").exists()
+
+
+def inputs_of(project, rule, config):
+    """The inputs of a rule's first job, by a dry run."""
+    run = snakemake(project, "--dry-run", "--configfile", write_config(project, config))
+    assert run.code == 0, run.output
+    return re.search(rf"rule {rule}:\n    input: (.*)", run.output)[1].split(", ")
+
+
+def test_costs_depend_on_the_class_list_of_the_training_images(project):
+    classes = "\n".join(["folder,class_id,name", *(f"{i},{i},{i}" for i in range(10))])
+    (project / "own.csv").write_text(classes)
+    train = CONFIG["datasets"]["train"] | {"classes": "own.csv"}
+    config = CONFIG | {"run": "own", "datasets": CONFIG["datasets"] | {"train": train}}
+    assert "own.csv" in inputs_of(project, "gflops", config)
+
+
+def test_the_main_table_counts_no_training_that_began_with_public_weights(project):
+    cca = {"beta": 0.1, "lambda": 1, "steps": 1, "batch_size": 8, "lr": 0.1, "data": "train"}
+    model = {"vqvae": "vae.pth", "var": "var.pth", "patch_nums": [1, 2, 3, 4]}
+    config = CONFIG | {
+        "run": "half_public",
+        "models": {"public": model, "tuned": {"finetune": "public", "cca": cca}},
+        "classifiers": CONFIG["classifiers"] | {"varc": {"model": "tuned", "funnel": [{"scales": 4, "keep": 1}]}},
+        "evaluate": [{"datasets": ["test"], "classifiers": ["varc", "nearest_mean"]}],
+    }
+    cards = [file for file in inputs_of(project, "main", config) if file.endswith(".json")]
+    assert cards == ["results/half_public/baselines/means.json"]

@@ -46,6 +46,9 @@ INCREMENTAL = {
 }  # fmt: skip
 
 
+TRANSFORMER = {"image_size": 8, "patch_size": 2, "width": 16, "depth": 1, "heads": 2}
+
+
 def rival(**changed):
     """A config entry of a baseline, with some keys changed; None takes one away."""
     entry = {"family": "knn", "shape": {"image_size": 8, "memory": 10}, "train": {"data": "digits_train"}} | changed
@@ -57,7 +60,8 @@ def learning_rival(of_baseline={}, **changed):  # noqa: B006
 
     def change(config):
         rival(**of_baseline)(config)
-        config["classifiers"]["memory"] = {"baseline": "memory", "stages": [{"k": 1}]}
+        stage = {} if "family" in of_baseline else {"k": 1}
+        config["classifiers"]["memory"] = {"baseline": "memory", "stages": [stage]}
         config["incremental"] = [INCREMENTAL | {"classifier": "memory", "strategies": ["family_joint"]} | changed]
 
     return change
@@ -67,9 +71,8 @@ def stage_of_a_transformer(**stage):
     """A classifier by a MeanFlow model, of one stage."""
 
     def change(config):
-        shape = {"image_size": 8, "patch_size": 2, "width": 16, "depth": 1, "heads": 2}
         train = {"data": "digits_train", "steps": 1, "batch_size": 1, "lr": 0.1}
-        rival(family="meanflow", shape=shape, train=train)(config)
+        rival(family="meanflow", shape=TRANSFORMER, train=train)(config)
         config["classifiers"]["rival"] = {"baseline": "memory", "stages": [stage]}
 
     return change
@@ -163,7 +166,34 @@ BAD_CONFIGS = {
         learning_rival(train={"steps": 1, "batch_size": 1, "lr": 0.1}), "baselines: memory: train says it"
     ),
     "a rival with public weights that learns": (
-        learning_rival({"train": None, "checkpoint": "w", "classes": 10}), "memory has public weights; name one"
+        learning_rival({"family": "vit", "shape": TRANSFORMER, "train": None, "checkpoint": "w", "classes": 10}),
+        "memory has public weights; name one",
+    ),
+    "strategies that are learned twice": (
+        lambda config: (learning_rival()(config), config.update(incremental=2 * config["incremental"])),
+        "incremental: family_joint of memory on digits in 2 tasks is there twice",
+    ),
+    "no memory": (rival(shape={"image_size": 8, "memory": 0}), "memory is 0; expected int; whole numbers from 1"),
+    "no widths": (
+        rival(family="resnet", shape={"image_size": 8, "widths": [], "depths": [1]}), r"shape: widths is \[\]; expected"
+    ),
+    "patches that do not fill the image": (
+        rival(family="vit", shape={**TRANSFORMER, "patch_size": 3}), "shape: patch_size 3 does not divide the side 8"
+    ),
+    "heads that do not divide a rival's width": (
+        rival(family="vit", shape={**TRANSFORMER, "heads": 3}), "shape: heads 3 does not divide width 16"
+    ),
+    "two channels": (rival(family="meanflow", shape={**TRANSFORMER, "channels": 2}), "shape: channels is 2; grey"),
+    "a latent model to be trained": (
+        rival(family="diffusion", shape={**TRANSFORMER, "image_size": 64, "latent": True}),
+        "shape: latent goes with checkpoint; training here is on pixels",
+    ),
+    "public weights of a family without": (
+        rival(train=None, checkpoint="w", classes=10), "checkpoint: family knn has no public weights; give train"
+    ),
+    "a judge with a classifier's name": (
+        set_key(["judges"], {"varc_cca": {"data": "digits_train", "steps": 1, "lr": 0.1}}),
+        "judges: varc_cca: classifiers has that name too",
     ),
     "incremental learning from the test images": (
         set_key(["incremental"], [{**INCREMENTAL, "classifier": "a_varc_plus", "data": "digits"}]),

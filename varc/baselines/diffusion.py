@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from varc.baselines.pixels import planes
 from varc.data.preprocess import to_input
 from varc.errors import InputError
 from varc.metrics.flops import FeatureExtractor, count
+from varc.models.checkpoints import check_finite
 from varc.training.loop import optimise
 
 STEPS = 1000  # of the noise schedule
@@ -195,19 +196,27 @@ def encoder_cost(image_size: int) -> Cost:
 def load_public(path: str | Path, shape: Shape, classes: int) -> Diffusion:
     """A folder of diffusers such as facebook/DiT-XL-2-256: transformer/ and vae/, safetensors only.
 
-    Raises InputError where it cannot be read, and for another shape.
+    Raises InputError where it cannot be read, for another shape, and for weights that are missing or not finite.
     """
-    options = {"use_safetensors": True, "local_files_only": True}
-    try:
-        found = DiTTransformer2DModel.from_pretrained(path, subfolder="transformer", **options)
-        vae = AutoencoderKL.from_pretrained(path, subfolder="vae", **options)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as a diffusers folder ({error})") from None
+    found, vae = (public_part(path, *part) for part in ((DiTTransformer2DModel, "transformer"), (AutoencoderKL, "vae")))
     expected = transformer_sizes(transformer(shape, 1, classes)) | {"num_layers": shape.depth}
     if different := {k: v for k, v in expected.items() if found.config[k] != v}:
         wrong = ", ".join(f"{key} {found.config[key]}, expected {value}" for key, value in different.items())
         raise InputError(f"{path}: the transformer has another shape than the config says: {wrong}")
     return Diffusion(found.eval(), vae.eval())
+
+
+def public_part(path: str | Path, kind: Any, name: str) -> Any:
+    """A model of a diffusers class from a subfolder. Raises InputError as load_public does; no code is run."""
+    options = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
+    try:
+        model, found = kind.from_pretrained(path, subfolder=name, **options)
+    except Exception as error:  # what the library raises for damaged files differs from version to version
+        raise InputError(f"{path}: {name} cannot be read as a diffusers folder ({error})") from None
+    if missing := sorted(found["missing_keys"]):
+        raise InputError(f"{path}: {name}: {len(missing)} weights are missing, first {missing[0]}; use other files")
+    check_finite(f"{path}: {name}", model.state_dict())
+    return model
 
 
 def transformer_sizes(model: DiTTransformer2DModel) -> dict[str, int]:

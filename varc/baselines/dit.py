@@ -2,7 +2,8 @@
 
 A draw is a time and a noise, the same for all classes of an image: only then do their errors compare. The times of n
 draws are spread evenly over the schedule in van der Corput's order, so that the first draws of any set are spread
-evenly as well, and a later stage goes on where an earlier one ended. None is at time 0, where every class errs alike.
+evenly as well, and a later stage goes on where an earlier one ended. The first 511 are at no time below 1/1024, since
+at time 0 every class errs alike.
 """
 
 import dataclasses

@@ -105,11 +105,12 @@ def seeded(build: Callable[[Any, int], nn.Module], shape: Any, classes: int, see
     return build(shape, classes)
 
 
-def images_seen(kind: Family, training: Any, classes: int, images: int) -> int:
-    """How many images a training sees: steps times batch_size, of each class where they are trained apart; the images
-    that there are, of families that do not train by steps."""
+def images_seen(kind: Family, shape: Any, training: Any, labels: NDArray[np.int64]) -> int:
+    """How many images a training sees: steps times batch_size, of each class where they are trained apart; of families
+    that do not train by steps all images, but no more than the settings' `images` and the shape's `memory`."""
     if not hasattr(training, "batch_size"):
-        return min(images, getattr(training, "images", images))
+        return min(len(labels), getattr(training, "images", len(labels)), getattr(shape, "memory", len(labels)))
+    classes = len(np.unique(labels))
     return training.steps * training.batch_size * (classes if getattr(kind, "APART", False) else 1)
 
 

@@ -15,7 +15,7 @@ from varc.errors import InputError
 
 @dataclass(frozen=True)
 class Shape:
-    """memory: how many training images it remembers."""
+    """memory: how many training images it remembers, at most."""
 
     image_size: int
     memory: int
@@ -34,12 +34,12 @@ class Scoring:
 
 
 class KNN(nn.Module):
-    """Training images (memory, pixels) and their labels (memory,)."""
+    """Training images (memory, pixels) and their labels (memory,); -1 where it remembers none."""
 
     def __init__(self, shape: Shape):
         super().__init__()
         self.images = nn.Buffer(torch.zeros(shape.memory, 3 * shape.image_size**2, dtype=torch.uint8))
-        self.labels = nn.Buffer(torch.zeros(shape.memory, dtype=torch.int64))
+        self.labels = nn.Buffer(torch.full((shape.memory,), -1))
 
 
 def build(shape: Shape, classes: int) -> KNN:
@@ -55,26 +55,25 @@ def train(
     seed: int,
     report: Callable[[str], None],
 ) -> None:
-    """Remembers a random choice of the training images. Raises InputError where there are fewer than it remembers."""
-    if len(images) < len(model.labels):
-        raise InputError(f"memory: {len(model.labels)}, but there are {len(images)} training images; lower it")
+    """Remembers a random choice of the training images, and nothing else."""
     chosen = np.random.default_rng(seed).permutation(len(images))[: len(model.labels)]
-    model.images.copy_(torch.from_numpy(images[chosen].reshape(len(chosen), -1)))
-    model.labels.copy_(torch.from_numpy(labels[chosen]))
+    model.images[: len(chosen)] = torch.from_numpy(images[chosen].reshape(len(chosen), -1))
+    model.labels.fill_(-1)[: len(chosen)] = torch.from_numpy(labels[chosen])
 
 
 def score(
     model: KNN, images: Images, candidates: NDArray[np.int32], scoring: Scoring, earlier: Earlier | None
 ) -> NDArray[np.float64]:
     """The share of the neighbours' votes (N, M) for each candidate. Raises InputError for a class never seen."""
-    if scoring.k > len(model.labels):
-        raise InputError(f"k: {scoring.k}, but the memory holds {len(model.labels)} images; lower it")
+    held = model.labels >= 0
+    if scoring.k > held.sum():
+        raise InputError(f"k: {scoring.k}, but the memory holds {held.sum()} images; lower it")
     neighbours = KNeighborsClassifier(scoring.k, weights="distance")
-    neighbours.fit(model.images.cpu().numpy().astype(np.float32), model.labels.cpu().numpy())
+    neighbours.fit(model.images[held].cpu().numpy().astype(np.float32), model.labels[held].cpu().numpy())
     votes = neighbours.predict_proba(images.pixels.reshape(len(images.pixels), -1).astype(np.float32))
     return columns(votes, neighbours.classes_, candidates)
 
 
 def cost(shape: Shape, classes: int, scoring: Scoring, candidates: int, earlier: Scoring | None) -> Cost:
-    """One multiply-add per number remembered."""
+    """One multiply-add per number that it can remember."""
     return Cost(1, shape.memory * 3 * shape.image_size**2 / 1e9)

@@ -24,6 +24,7 @@ from varc.training.loop import optimise
 
 BATCH = 64
 PURPOSE = "vae"  # of an image's noise
+WEIGHTS, TRAINING = 0, 1  # what else a class's random numbers are for
 LAYERS = 3  # of the encoder, and as many of the decoder
 APART = True
 
@@ -66,7 +67,7 @@ class VAEs(nn.Module):
         self.shape = shape
         size = shape.channels * shape.image_size**2
         sides = ((size, shape.hidden, shape.hidden, 2 * shape.latent), (shape.latent, shape.hidden, shape.hidden, size))
-        generators = [class_generator(torch.initial_seed(), class_id) for class_id in range(classes)]
+        generators = [class_generator(torch.initial_seed(), class_id, WEIGHTS) for class_id in range(classes)]
         self.layers = nn.ParameterList()
         for inputs, outputs in (pair for side in sides for pair in pairwise(side)):
             drawn = [torch.randn(inputs, outputs, generator=g, device="cpu") for g in generators]
@@ -86,9 +87,9 @@ def build(shape: Shape, classes: int) -> VAEs:
     return VAEs(shape, classes)
 
 
-def class_generator(seed: int, class_id: int) -> torch.Generator:
-    """Random numbers of a class's own."""
-    mixed = np.random.SeedSequence([seed, class_id]).generate_state(1)
+def class_generator(seed: int, class_id: int, purpose: int) -> torch.Generator:
+    """Random numbers of a class's own: WEIGHTS and TRAINING have no stream in common."""
+    mixed = np.random.SeedSequence([seed, class_id, purpose]).generate_state(1)
     return torch.Generator().manual_seed(int(mixed[0]))
 
 
@@ -148,7 +149,7 @@ def train(
     class_ids, device = np.unique(labels).tolist(), device_of(model)
     pixels = planes(images, model.shape.channels).flatten(1)
     own = [pixels[torch.from_numpy(labels == class_id)] for class_id in class_ids]
-    generators = [class_generator(seed, class_id) for class_id in class_ids]
+    generators = [class_generator(seed, class_id, TRAINING) for class_id in class_ids]
     trained = [p.requires_grad_() for p in model.of(class_ids)]
 
     def losses(step: int) -> Iterator[dict[str, Tensor]]:

@@ -155,13 +155,16 @@ def plot_robustness(path: str | Path, table: pd.DataFrame) -> None:
     across, down = min(5, len(groups)), -(-len(groups) // 5)
     figure = Figure(figsize=(3 * across + 1, 2.8 * down + 1), layout="constrained")
     panels = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
+    colours = {name: f"C{i}" for i, name in enumerate(single["classifier"].unique())}
+    lines: dict[str, Any] = {}
     for axes, ((dataset, shift), group) in zip(panels, groups, strict=False):
         for classifier, line in group.groupby("classifier", sort=False):
             severities, top1 = [0, *line["severity"].astype(int)], [clean[dataset, classifier], *line["top1"]]
-            axes.plot(severities, top1, marker="o", markersize=3, label=classifier)
+            drawn = axes.plot(severities, top1, marker="o", markersize=3, color=colours[classifier], label=classifier)
+            lines.setdefault(str(classifier), drawn[0])
         axes.set(title=f"{dataset}, {str(shift).replace('_', ' ')}", xlabel="severity", ylim=(0, 1))
     for axes in panels[len(groups) :]:
         axes.set_axis_off()
     figure.supylabel("top-1")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
+    figure.legend(handles=list(lines.values()), loc="outside lower center", ncols=6, frameon=False)
     save_figure(path, figure)

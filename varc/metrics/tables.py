@@ -100,7 +100,9 @@ def adaptive_gflops_rows(
 
 
 def baseline_gflops_rows(dataset: str, classes: int, classifier: str, costs: Sequence[Cost]) -> list[dict[str, Any]]:
-    """Costs per image of a rival's stages, and their sum; see gflops_rows. Nothing is computed that is not nominal."""
+    """Costs per image of a rival's stages, and their sum; see gflops_rows. gflops_computed is nominal too: what an
+    earlier stage computed is taken over, but for a diffusion model's latents, which a second stage encodes again.
+    """
     rows = [
         stage_row(f"stage{i}", cost.passes, None, None, cost.gflops, cost.gflops, cost.attention_gflops)
         for i, cost in enumerate(costs, 1)

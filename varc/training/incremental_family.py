@@ -44,9 +44,9 @@ def learn_family(
 def share_of_training(kind: Family, training: Any, share: float) -> Any:
     """The settings for a share of the images: so many steps that each image comes as often as in training on all.
 
-    They stay where a family has no steps, or says by APART that its steps are those of each class.
+    They stay where a family does not train by batches, or says by APART that its steps are those of each class.
     """
-    if getattr(kind, "APART", False) or not hasattr(training, "steps"):
+    if getattr(kind, "APART", False) or not hasattr(training, "batch_size"):
         return training
     return replace(training, steps=max(1, round(training.steps * share)))
 

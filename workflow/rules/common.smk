@@ -25,6 +25,7 @@ from workflow.naming import (
     explanations,
     finetuning,
     image_size,
+    learned_once,
     origin,
     patch_nums,
     read_candidates,
@@ -256,7 +257,10 @@ def check_sources():
     message = absent({name: config["datasets"][name] for name in sorted(datasets)}) or unfit_weights(
         {name: config["models"][name] for name in sorted(models)}
     )
-    message = message or absent_rival([wildcards.baseline for rule, wildcards in jobs if rule == "score_baseline"])
+    scoring_baselines = [wildcards.baseline for rule, wildcards in jobs if rule == "score_baseline"]
+    judging = [wildcards.judge for rule, wildcards in jobs if rule == "faithfulness"]
+    judging += [first_judge(wildcards) for rule, wildcards in jobs if rule == "attribute_network"]
+    message = message or absent_rival(scoring_baselines + [RIVALS[n]["baseline"] for n in judging if n in RIVALS])
     if message:
         raise WorkflowError(f"{CONFIG_NAME}: {message}")
     if {name for name, _ in jobs} <= {"manifest", "measure_rates", "plan"}:
@@ -320,4 +324,5 @@ def shift_predictions():
 
 
 def all_class_lists(wildcards):
-    return sorted({entry["classes"] for entry in evaluated("datasets").values() if "classes" in entry})
+    datasets = [*evaluated("datasets").values(), *rival_training().values()]
+    return sorted({entry["classes"] for entry in datasets if "classes" in entry})

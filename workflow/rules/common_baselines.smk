@@ -43,7 +43,7 @@ def public_files(baseline):
 def absent_rival(names):
     """A message for the first of these baselines whose public weights are not there, or None."""
     for name in sorted({name for name in names if "checkpoint" in BASELINES[name]}):
-        if not public_files(BASELINES[name]):
+        if not any(file.endswith(".safetensors") for file in public_files(BASELINES[name])):
             found = BASELINES[name]["checkpoint"]
             return f"baselines: {name}: checkpoint: {found}: no safetensors there; put the public folder there"
     return None
@@ -138,7 +138,7 @@ def predict_baseline_inputs(wildcards):
 def main_rows():
     """What tables/main.csv compares: every classifier on every data set, with the cards of what it was trained into.
 
-    Not on the data sets of `shifts`, which robustness.csv has, unless there are no others.
+    None for a model that goes back to public weights, whose training is not known here. Not on the data sets of `shifts`, which robustness.csv has, unless there are no others.
     """
     rows, clean = [], without_shifted(ALL_PAIRS, config)
     few = {entry["dataset"] for entry in config.get("shifts", [])}
@@ -151,16 +151,12 @@ def main_rows():
             )
             continue
         model, *before = ancestry(config["classifiers"][name]["model"])
-        own = [*weight_cards(model, "var"), *weight_cards(vqvae_owner(config["models"], model), "vqvae")]
-        made = [card for m in before for card in weight_cards(m, "var") if card not in own]
+        own, made = [], []
+        if origin(config["models"], model) in TRAINED:
+            own = [f"{RUN}/models/{model}/var.json", f"{RUN}/models/{vqvae_owner(config['models'], model)}/vqvae.json"]
+            made = [f"{RUN}/models/{m}/var.json" for m in before]
         rows.append({"dataset": dataset, "classifier": name, "family": "var", "cards": own, "before": made})
     return rows
-
-
-def weight_cards(model, part):
-    """The card of a model's VQ-VAE or VAR, where it is made here."""
-    made = model in VQVAES if part == "vqvae" else model in [*TRAINED, *FINETUNED]
-    return [f"{RUN}/models/{model}/{part}.json"] if made else []
 
 
 def scored_with(classifier):

@@ -63,7 +63,7 @@ def learning_family(classifier, strategy):
 
 
 def incremental_rows():
-    """What tables/incremental.csv compares: one entry per data set, number of tasks and strategy."""
+    """What tables/incremental.csv compares: one row per data set, classifier, number of tasks and strategy."""
     return [
         {
             "dataset": entry["test"],
@@ -72,19 +72,16 @@ def incremental_rows():
             "tasks": tasks,
             "strategy": strategy,
         }
-        for entry in config.get("incremental", [])
-        for tasks in entry["tasks"]
-        for strategy in entry["strategies"]
+        for entry, tasks, strategy in learned_once(config)
     ]
 
 
 def incremental_files(wildcards):
     """Per row of the table, the runs of all seeds."""
-    seeds = {(entry["test"], entry["classifier"]): entry["seeds"] for entry in config["incremental"]}
     return {
         f"runs{i}": [
-            "{}/incremental/{classifier}/{dataset}/{tasks}/{strategy}/{seed}.parquet".format(RUN, seed=seed, **row)
-            for seed in range(seeds[row["dataset"], row["classifier"]])
+            f"{RUN}/incremental/{entry['classifier']}/{entry['test']}/{tasks}/{strategy}/{seed}.parquet"
+            for seed in range(entry["seeds"])
         ]
-        for i, row in enumerate(incremental_rows())
+        for i, (entry, tasks, strategy) in enumerate(learned_once(config))
     }
