@@ -44,6 +44,7 @@ def write_clock(call):
 """
 BARE = """
 import sys, torch
+from varc.device import pick_device
 from varc.models.weights import read_var, read_vqvae
 from varc.scoring.funnel import all_classes
 from varc.scoring.likelihood import score
@@ -53,7 +54,7 @@ tokens, vqvae, var = sys.argv[1:]
 tokens = column_matrix(read_parquet(tokens), "tokens")
 quantizer = read_vqvae(vqvae, None)[0].quantize
 var, card = read_var(var, None)
-score(var, quantizer, tokens, all_classes(range(10), len(tokens), card), device=torch.device("cpu"))
+score(var, quantizer, tokens, all_classes(range(10), len(tokens), card), device=pick_device("cpu"))
 """
 
 
