@@ -44,20 +44,16 @@ def settings_mistake(family, settings, given):
 def fits(value, annotation):
     """Whether a config value can be a field of this type; whole numbers are from 1 on, others not below 0."""
     if annotation.startswith("tuple["):
-        return (
-            isinstance(value, list)
-            and bool(value)
-            and all(fits(item, annotation[6:].split(",")[0].rstrip("]")) for item in value)
-        )
+        kind = annotation[6:].split(",")[0].rstrip("]")
+        return isinstance(value, list) and value != [] and all(fits(item, kind) for item in value)
     if annotation.endswith("| None"):
         return value is None or fits(value, annotation.removesuffix("| None").strip())
     if annotation.startswith("Literal["):
         return value in ast.literal_eval(annotation.removeprefix("Literal"))
     kind = KINDS.get(annotation, object)
-    least = {int: 1, KINDS["float"]: 0}.get(kind)
-    return (
-        isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) and (least is None or value >= least)
-    )
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        return False
+    return not isinstance(value, (int, float)) or value >= (1 if kind is int else 0)
 
 
 def in_words(annotation):

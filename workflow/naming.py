@@ -150,7 +150,7 @@ def explanations(config):
     }
 
 
-def learned_once(config):
+def learned(config):
     """What is learned class by class: (entry of `incremental`, number of tasks, strategy), in order."""
     for entry in config.get("incremental", []):
         for tasks in entry["tasks"]:

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from varc.baselines.dit import dit, known_draws, mean_errors, pass_cost
 from varc.baselines.family import Cost, Earlier, Images, device_of
 from varc.baselines.pixels import planes
+from varc.baselines.weights import read_pretrained
 from varc.data.preprocess import to_input
 from varc.errors import InputError
 from varc.metrics.flops import FeatureExtractor, count
-from varc.models.checkpoints import check_finite
 from varc.training.loop import optimise
 
 STEPS = 1000  # of the noise schedule
@@ -207,16 +207,9 @@ def load_public(path: str | Path, shape: Shape, classes: int) -> Diffusion:
 
 
 def public_part(path: str | Path, kind: Any, name: str) -> Any:
-    """A model of a diffusers class from a subfolder. Raises InputError as load_public does; no code is run."""
-    options = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
-    try:
-        model, found = kind.from_pretrained(path, subfolder=name, **options)
-    except Exception as error:  # what the library raises for damaged files differs from version to version
-        raise InputError(f"{path}: {name} cannot be read as a diffusers folder ({error})") from None
-    if missing := sorted(found["missing_keys"]):
-        raise InputError(f"{path}: {name}: {len(missing)} weights are missing, first {missing[0]}; use other files")
-    check_finite(f"{path}: {name}", model.state_dict())
-    return model
+    """A model of a diffusers class from a subfolder. Raises InputError as load_public does."""
+    unreadable = f"{path}: {name} cannot be read as a diffusers folder"
+    return read_pretrained(kind, path, f"{path}: {name}", unreadable, subfolder=name)
 
 
 def transformer_sizes(model: DiTTransformer2DModel) -> dict[str, int]:

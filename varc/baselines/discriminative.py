@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from varc.baselines.family import Cost, Images, columns, device_of
+from varc.baselines.weights import read_pretrained
 from varc.data.preprocess import to_input
 from varc.errors import InputError
 from varc.metrics.flops import count
-from varc.models.checkpoints import check_finite
 from varc.training.loop import optimise
 
 BATCH = 64  # images scored at a time
@@ -70,20 +70,8 @@ def public_network(path: str | Path, kind: Any, expected: Any, keys: tuple[str, 
     folder = Path(path)
     check_config(folder / "config.json", read_config(folder, expected), expected, keys)
     weights = folder / "model.safetensors"
-    try:
-        net, found = kind.from_pretrained(
-            folder,
-            config=expected,
-            dtype=torch.float32,
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-    except Exception as error:  # what the library raises for damaged files differs from version to version
-        raise InputError(f"{weights}: the weights cannot be read ({error})") from None
-    if missing := sorted(found["missing_keys"]):
-        raise InputError(f"{weights}: {len(missing)} weights are missing, first {missing[0]}; use another file")
-    check_finite(weights, net.state_dict())
+    unreadable = f"{weights}: the weights cannot be read"
+    net = read_pretrained(kind, folder, weights, unreadable, config=expected, dtype=torch.float32)
     return net.eval().requires_grad_(False)
 
 
@@ -102,7 +90,7 @@ def read_config(folder: Path, expected: Any) -> Any:
         return type(expected).from_dict(found)
     except InputError:
         raise
-    except Exception as error:  # as above: the library's own checks
+    except Exception as error:  # the library's own checks
         raise InputError(f"{path}: cannot be read as a model's configuration ({error})") from None
 
 

@@ -10,7 +10,15 @@ from torch import nn
 
 from varc.baselines.family import Family, settings
 from varc.errors import InputError
-from varc.models.checkpoints import Card, assign_weights, card_path, read_card, read_weights, save_weights
+from varc.models.checkpoints import (
+    Card,
+    assign_weights,
+    card_path,
+    check_finite,
+    read_card,
+    read_weights,
+    save_weights,
+)
 
 
 def save_baseline(path: str | Path, model: nn.Module, card: Card) -> None:
@@ -34,6 +42,23 @@ def read_baseline(
         raise InputError(f"{card_path(str(weights))}: the shape is not the config's; delete it and run again")
     model = kind.build(shape, card["architecture"]["num_classes"])
     return assign_weights(model, str(weights), read_weights(str(weights), card)), card
+
+
+def read_pretrained(kind: Any, folder: str | Path, weights: str | Path, unreadable: str, **options: Any) -> nn.Module:
+    """A model of a transformers or diffusers class from a folder with safetensors; nothing is downloaded, and no code
+    is run. weights, unreadable: how messages name the file, and say that it can't be read.
+
+    Raises InputError for weights that are unreadable, misshapen, missing or not finite.
+    """
+    options |= {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
+    try:
+        model, found = kind.from_pretrained(folder, **options)
+    except Exception as error:  # what the libraries raise for damaged files differs from version to version
+        raise InputError(f"{unreadable} ({error})") from None
+    if missing := sorted(found["missing_keys"]):
+        raise InputError(f"{weights}: {len(missing)} weights are missing, first {missing[0]}; use another file")
+    check_finite(weights, model.state_dict())
+    return model
 
 
 def public_baseline(

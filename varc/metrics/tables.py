@@ -134,6 +134,7 @@ def seen(card: dict[str, Any]) -> int:
 
 
 def stage_row(stage: str, passes: float, tokens: int | None, samples: int | None, *gflops: float) -> dict[str, Any]:
+    """A row of gflops_rows; gflops: nominal, computed, of attention products."""
     names = ("gflops", "gflops_computed", "attention_gflops")
     return {
         "stage": stage,

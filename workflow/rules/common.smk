@@ -25,7 +25,7 @@ from workflow.naming import (
     explanations,
     finetuning,
     image_size,
-    learned_once,
+    learned,
     origin,
     patch_nums,
     read_candidates,

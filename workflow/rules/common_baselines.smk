@@ -138,7 +138,8 @@ def predict_baseline_inputs(wildcards):
 def main_rows():
     """What tables/main.csv compares: every classifier on every data set, with the cards of what it was trained into.
 
-    None for a model that goes back to public weights, whose training is not known here. Not on the data sets of `shifts`, which robustness.csv has, unless there are no others.
+    No cards for a model that goes back to public weights, whose training is not known here. Not on the data sets of
+    `shifts`, which robustness.csv has, unless there are no others.
     """
     rows, clean = [], without_shifted(ALL_PAIRS, config)
     few = {entry["dataset"] for entry in config.get("shifts", [])}

@@ -72,7 +72,7 @@ def incremental_rows():
             "tasks": tasks,
             "strategy": strategy,
         }
-        for entry, tasks, strategy in learned_once(config)
+        for entry, tasks, strategy in learned(config)
     ]
 
 
@@ -83,5 +83,5 @@ def incremental_files(wildcards):
             f"{RUN}/incremental/{entry['classifier']}/{entry['test']}/{tasks}/{strategy}/{seed}.parquet"
             for seed in range(entry["seeds"])
         ]
-        for i, (entry, tasks, strategy) in enumerate(learned_once(config))
+        for i, (entry, tasks, strategy) in enumerate(learned(config))
     }
