@@ -15,7 +15,7 @@ from workflow.check_baselines import (
 )
 from workflow.families import has_function
 from workflow.mistakes import ConfigError, check_size, known
-from workflow.naming import explanations, finetuning, image_size, learned, origin, patch_nums
+from workflow.naming import explanations, finetuning, image_size, learning_runs, origin, patch_nums
 
 GRADIENTS = {"gradient_shap", "saliency", "grad_cam"}
 BUDGETED = {"lime", "kernel_shap", "gradient_shap"}
@@ -282,7 +282,7 @@ def check_incremental(key, entry, config):
 def check_learned_once(config):
     """No two entries of `incremental` may write the same files."""
     seen = set()
-    for entry, tasks, strategy in learned(config):
+    for entry, tasks, strategy in learning_runs(config):
         found = (entry["test"], entry["classifier"], tasks, strategy)
         if found in seen:
             raise ConfigError(

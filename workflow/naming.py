@@ -150,7 +150,7 @@ def explanations(config):
     }
 
 
-def learned(config):
+def learning_runs(config):
     """What is learned class by class: (entry of `incremental`, number of tasks, strategy), in order."""
     for entry in config.get("incremental", []):
         for tasks in entry["tasks"]:

@@ -25,7 +25,7 @@ from workflow.naming import (
     explanations,
     finetuning,
     image_size,
-    learned,
+    learning_runs,
     origin,
     patch_nums,
     read_candidates,

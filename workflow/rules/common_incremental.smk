@@ -72,7 +72,7 @@ def incremental_rows():
             "tasks": tasks,
             "strategy": strategy,
         }
-        for entry, tasks, strategy in learned(config)
+        for entry, tasks, strategy in learning_runs(config)
     ]
 
 
@@ -83,5 +83,5 @@ def incremental_files(wildcards):
             f"{RUN}/incremental/{entry['classifier']}/{entry['test']}/{tasks}/{strategy}/{seed}.parquet"
             for seed in range(entry["seeds"])
         ]
-        for i, (entry, tasks, strategy) in enumerate(learned(config))
+        for i, (entry, tasks, strategy) in enumerate(learning_runs(config))
     }
