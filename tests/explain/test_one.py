@@ -3,6 +3,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from parity import models, reference
 from PIL import Image
 from safetensors.torch import save_file
@@ -42,6 +43,13 @@ def test_a_class_against_no_class_needs_no_candidates(image):
     assert np.array_equal(found.per_token, found.contrast)
     expected = reference()["log_prob_per_token"][0, 7] - reference()["log_prob_per_token"][0, 20]
     assert np.abs(found.per_token - expected).max() < 1e-3
+
+
+def test_models_that_can_only_infer_are_enough(image):
+    with torch.inference_mode():
+        inference_only = models.__wrapped__()
+    found = explain_image(image, *inference_only, target=7, against=3, device="cpu")
+    assert found.contrast.sum() == pytest.approx(log_likelihoods()[7] - log_likelihoods()[3], abs=2e-2)
 
 
 def test_mistakes_are_named(image, tmp_path):

@@ -14,7 +14,7 @@ from varc.explain.tmi import UNCONDITIONAL
 from varc.models.var import VAR
 from varc.models.vqvae import VQVAE
 from varc.scoring.likelihood import score
-from varc.scoring.smoothing import encode
+from varc.scoring.smoothing import clean_tokens
 
 ENCODER_BATCH = 64
 
@@ -24,9 +24,7 @@ def varc_judge(vqvae: VQVAE, var: VAR, class_ids: NDArray[np.int32], device: tor
     classes = np.where(class_ids == UNCONDITIONAL, var.config.num_classes, class_ids).astype(np.int32)
 
     def judge(images: Pixels) -> NDArray[np.float64]:
-        features = encode(vqvae, images, ENCODER_BATCH, device)
-        with torch.inference_mode():
-            tokens = vqvae.quantize.quantize(features.to(device)).cpu().numpy().astype(np.uint16)
+        tokens = clean_tokens(vqvae, images, ENCODER_BATCH, device)
         candidates = np.tile(classes, (len(images), 1))
         return score(var, vqvae.quantize, tokens, candidates, device=device).sum(-1)
 

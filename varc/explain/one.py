@@ -19,7 +19,7 @@ from varc.models.public import load_public_var, load_public_vqvae
 from varc.models.var import VAR
 from varc.models.vqvae import VQVAE
 from varc.scoring.likelihood import score_tokens
-from varc.scoring.smoothing import encode
+from varc.scoring.smoothing import clean_tokens
 
 
 class Explanation(NamedTuple):
@@ -74,7 +74,7 @@ def explain_image(
     for class_id in (target, other):
         if not UNCONDITIONAL <= class_id < var.config.num_classes:
             raise InputError(f"class {class_id}: the model knows 0 to {var.config.num_classes - 1} only")
-    tokens = vqvae.quantize.quantize(encode(vqvae, pixels[None], 1, chosen).to(chosen)).cpu().numpy().astype(np.uint16)
+    tokens = clean_tokens(vqvae, pixels[None], 1, chosen)
     roles = np.array([[target, other, UNCONDITIONAL]], np.int32)
     roles[roles == UNCONDITIONAL] = var.config.num_classes
     log_prob = score_tokens(var, vqvae.quantize, tokens, roles, device=chosen)

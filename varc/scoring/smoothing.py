@@ -57,6 +57,13 @@ def tokenize(
     return np.concatenate(batches)
 
 
+def clean_tokens(vqvae: VQVAE, images: NDArray[np.uint8], batch_size: int, device: torch.device) -> NDArray[np.uint16]:
+    """Tokens (N, L), coarse to fine, of images (N, H, W, 3), without noise."""
+    features = encode(vqvae, images, batch_size, device)
+    ids = [""] * len(images)  # only noise asks for them
+    return tokenize(vqvae.quantize, features, ids, sample=0, sigma=0.0, seed=0, batch_size=batch_size, device=device)
+
+
 def absolute_sigma(sigma: float | dict[str, float], feature_std: float | None) -> float:
     """sigma itself, or {spread: s} as s times the standard deviation of f over the training images.
 
