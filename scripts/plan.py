@@ -13,7 +13,7 @@ from varc.storage import provenance
 
 CAPTION = (
     "What the run will take, before it: encoder and tokens, and each stage's scores; works that classifiers share are "
-    "counted for each, and once for all. Not planned: training, fine-tuning, explanations, incremental learning. "
+    "counted for each, and once for all. Not planned: rivals, training, explanations, incremental learning. "
     "gflops: as fvcore counts, without scores that are there already; an adaptive stage at its most. device_hours: "
     "computation alone. minutes_per_job, memory_bytes: of the longest and of the largest job. images_per_job: that "
     "make the longest job 20 minutes. parquet_bytes: on disk."

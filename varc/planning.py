@@ -121,6 +121,11 @@ def seconds_per_image(work: Work, shape: Any, rate: Rate) -> float:
     return cost(work, shape).gflops / rate(kind(work)).gflops_per_second
 
 
+def job_seconds(work: Work, shape: Any, images: float, rate: Rate) -> float:
+    """Device-seconds of a job with so many images."""
+    return images * seconds_per_image(work, shape, rate) + rate(kind(work)).seconds_per_job
+
+
 def number_of_shards(works: Iterable[Work], shapes: Mapping[str, Any], images: Mapping[str, int], rate: Rate) -> int:
     """The smallest number of shards whose longest job takes at most JOB_SECONDS; no more than the fewest images."""
     longest = max(images[work.dataset] * seconds_per_image(work, shapes[work.model], rate) for work in works)
@@ -165,15 +170,15 @@ def summary(
     counts = [images[work.dataset] for work in works]
     costs = [cost(work, shapes[work.model]) for work in works]
     times = [seconds_per_image(work, shapes[work.model], rate) for work in works]
-    first = [rate(kind(work)).seconds_per_job for work in works]
+    jobs = [job_seconds(work, shapes[work.model], images[work.dataset] / shards, rate) for work in works]
     needs = [memory_bytes(work, shapes[work.model], math.ceil(images[work.dataset] / shards)) for work in works]
     return {
         "jobs": shards * len(works),
         "images": sum(images[name] for name in {work.dataset for work in works}),
         "passes": sum(n * c.passes for n, c in zip(counts, costs, strict=True)),
         "gflops": sum(n * c.gflops for n, c in zip(counts, costs, strict=True)),
-        "device_hours": sum(n * t + shards * f for n, t, f in zip(counts, times, first, strict=True)) / 3600,
-        "minutes_per_job": max(n * t / shards + f for n, t, f in zip(counts, times, first, strict=True)) / 60,
+        "device_hours": shards * sum(jobs) / 3600,
+        "minutes_per_job": max(jobs) / 60,
         "images_per_job": max(1, min(max(counts), int(JOB_SECONDS / max(times)))),
         "memory_bytes": round(max(needs)),
         "parquet_bytes": round(sum(n * c.parquet_bytes for n, c in zip(counts, costs, strict=True))),

@@ -1,7 +1,10 @@
 """What a cluster job of each rule asks for: memory of the node, and minutes."""
 
-# MB and minutes of a first attempt, enough for the public d16 and for shards of 10 to 30 minutes. A second attempt gets
-# twice as much (the profile says how many there are). Rules that are not here run beside snakemake itself (localrules).
+import math
+
+# MB and minutes of a first attempt where no plan tells: enough for the public d16 and for shards of 10 to 30 minutes. A
+# second attempt gets twice as much (the profile says how many there are). Rules that are not here run beside snakemake
+# itself (localrules).
 NEEDS = {
     "train_vqvae": (16_000, 240),
     "train_var": (16_000, 480),
@@ -26,10 +29,23 @@ NEEDS = {
 }
 
 
-def needs(rule):
-    """mem_mb and runtime, as resources of a rule; `--set-resources` or a profile's set-resources go before them."""
-    memory, minutes = NEEDS[rule]
+PLANNED_AS = {"score_guided": "score"}  # rules that a plan counts as another
+START = 4000, 15  # MB and minutes beyond the plan: CUDA's context and libraries; loading of models and images
+
+
+def needs(rule, planned):
+    """mem_mb and runtime, as resources of a rule; `--set-resources` or a profile's set-resources go before them.
+
+    planned() gives rule -> (bytes, seconds) of its largest job, as far as they are known (workflow.planning.job_needs):
+    twice as much is asked for, and START.
+    """
+
+    def first_attempt():
+        if known := planned().get(PLANNED_AS.get(rule, rule)):
+            return START[0] + math.ceil(2 * known[0] / 1e6), START[1] + math.ceil(2 * known[1] / 60)
+        return NEEDS[rule]
+
     return {
-        "mem_mb": lambda wildcards, attempt: attempt * memory,
-        "runtime": lambda wildcards, attempt: attempt * minutes,
+        "mem_mb": lambda wildcards, attempt: attempt * first_attempt()[0],
+        "runtime": lambda wildcards, attempt: attempt * first_attempt()[1],
     }

@@ -9,8 +9,9 @@ import math
 import os
 
 from varc.data.classes import data_set_classes
+from varc.errors import InputError
 from varc.metrics.closed_form import Shape
-from varc.planning import Work, given, measured, number_of_shards
+from varc.planning import Work, given, job_seconds, measured, memory_bytes, number_of_shards
 from workflow.naming import (
     adaptive_stage,
     architecture,
@@ -197,22 +198,64 @@ def auto_shards(config, given_images, rates):
     if rate is None:
         return None
     works = run_works(config)
-    images = {work.dataset: image_count(config["datasets"][work.dataset], given_images[work.dataset]) for work in works}
-    shapes = {work.model: architecture(config["models"], work.model) for work in works}
+    images, shapes = known_images(works, config, given_images), known_shapes(works, config)
     for name, count in images.items():
         if count is None:
             raise PlanError(f"datasets: {name}: images is missing; shards: auto needs it")
     for name, shape in shapes.items():
         if shape is None:
             raise PlanError(f"models: {name}: architecture is missing; shards: auto needs it")
-    return number_of_shards(works, {name: Shape.of(shape) for name, shape in shapes.items()}, images, rate)
+    return number_of_shards(works, shapes, images, rate)
+
+
+def job_needs(config, given_images, rates, shards):
+    """rule -> (bytes, seconds) that its largest and its longest job take.
+
+    Only of rules that are planned, and of these only where the config tells images and shapes and a rate is known.
+    """
+    try:
+        rate = config_rate(config, rates)
+    except PlanError:
+        return {}
+    if rate is None:
+        return {}
+    works, found = run_works(config), {}
+    images, shapes = known_images(works, config, given_images), known_shapes(works, config)
+    for rule in {work.rule for work in works}:
+        own = [work for work in works if work.rule == rule]
+        if any(images[work.dataset] is None or shapes[work.model] is None for work in own):
+            continue
+        jobs = [(work, shapes[work.model], math.ceil(images[work.dataset] / shards)) for work in own]
+        try:
+            found[rule] = max(memory_bytes(*job) for job in jobs), max(job_seconds(*job, rate) for job in jobs)
+        except InputError:  # the config has changed since the rates were measured
+            continue
+    return found
+
+
+def known_images(works, config, given_images):
+    """data set -> how many images it has, None where the config does not tell."""
+    names = dict.fromkeys(work.dataset for work in works)
+    return {name: image_count(config["datasets"][name], given_images[name]) for name in names}
+
+
+def known_shapes(works, config):
+    """model -> its shape, None where the config does not tell."""
+    shapes = {name: architecture(config["models"], name) for name in dict.fromkeys(work.model for work in works)}
+    return {name: shape and Shape.of(shape) for name, shape in shapes.items()}
 
 
 def config_rate(config, rates):
-    """What a device computes: the rate in the config, else those measured, else None."""
+    """What a device computes: the rate in the config, else those measured, else None.
+
+    Raises PlanError for measured rates that can't be read.
+    """
     if "gflops_per_second" in config:
         return given(config["gflops_per_second"])
     if os.path.isfile(rates):
-        with open(rates, encoding="utf-8") as file:
-            return measured(json.load(file))
+        try:
+            with open(rates, encoding="utf-8") as file:
+                return measured(json.load(file))
+        except (ValueError, KeyError, TypeError):
+            raise PlanError(f"{rates}: damaged; delete it, and plan again") from None
     return None

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from snakemake_runs import ROOT, snakemake
 
-from workflow.needs import NEEDS, needs
+from workflow.needs import NEEDS, START, needs
 
 RULES = "".join(path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
 TEXT = {rule[1]: rule[0] for rule in re.finditer(r"^rule (\w+):\n(?:[ \n].*\n?)*", RULES, re.MULTILINE)}
@@ -24,9 +24,14 @@ def test_a_rule_uses_a_gpu_or_is_local():
 @pytest.mark.parametrize("rule", NEEDS)
 def test_a_rule_asks_for_its_own_needs_and_a_second_attempt_for_twice_as_much(rule):
     assert f'**needs("{rule}"),' in TEXT[rule]
-    once, twice = ({key: need(None, attempt) for key, need in needs(rule).items()} for attempt in (1, 2))
+    once, twice = ({key: need(None, attempt) for key, need in needs(rule, dict).items()} for attempt in (1, 2))
     assert twice == {key: 2 * value for key, value in once.items()} and once.keys() == {"mem_mb", "runtime"}
     assert PROFILE["retries"] == 1
+
+
+def test_needs_follow_the_plan_where_it_tells():
+    ask = {key: need(None, 2) for key, need in needs("score_guided", lambda: {"score": (3e9, 600.5)}).items()}
+    assert ask == {"mem_mb": 2 * (START[0] + 6000), "runtime": 2 * (START[1] + 21)}
 
 
 def test_the_profile_gives_a_gpu_memory_and_time_to_jobs():

@@ -2,6 +2,8 @@
 
 import copy
 import json
+import math
+import re
 
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ from snakemake_runs import ROOT, copy_project, default_config, plan, snakemake, 
 
 from varc.data.classes import data_set_classes
 from varc.data.manifest import manifest
+from workflow.needs import NEEDS, START
 from workflow.planning import DIGITS_IMAGES, PlanError, auto_shards, image_count
 
 
@@ -66,6 +69,46 @@ def test_auto_takes_the_shards_of_the_plan_and_keeps_them(project):
     (project / "results" / "auto" / "shards.json").write_text(json.dumps({"shards": 5}))
     config["gflops_per_second"] = 1
     assert plan(project, "--configfile", write_config(project, config)).jobs["encode"] == 5
+
+
+def asked(project, config):
+    """rule -> the resources that a dry run says of its jobs."""
+    run = snakemake(project, "--dry-run", "--configfile", write_config(project, config))
+    assert run.code == 0, run.output
+    found = {}
+    for rule, text in re.findall(r"^rule (\w+):\n(?:    .*\n)*?    resources: (.*)", run.output, re.MULTILINE):
+        if rule in NEEDS:
+            asked_for = tuple(re.search(rf"\b{key}=(\d+)", text)[1] for key in ("mem_mb", "runtime"))
+            found.setdefault(rule, set()).add(asked_for)
+    return found
+
+
+def test_jobs_ask_for_what_the_plan_says(project):
+    config = read_config("imagenet100") | {"run": "needs", "shards": 10, "gflops_per_second": 5000}
+    config["evaluate"][0]["classifiers"] = ["varc"]
+    table, _ = planned(project, config)
+    largest = table[table["stage"] == "stage1"].iloc[0]
+    memory = START[0] + math.ceil(2 * largest["memory_bytes"] / 1e6)
+    minutes = START[1] + math.ceil(2 * largest["minutes_per_job"])
+    found = asked(project, config)
+    assert found["score"] == {(str(memory), str(minutes))}
+    assert minutes == START[1] + math.ceil(2 * 500 * 100 * 139.97113344 / 5000 / 60)
+    del config["gflops_per_second"]
+    assert asked(project, config)["score"] == {tuple(map(str, NEEDS["score"]))}  # nothing is known of the device
+
+
+def test_jobs_ask_for_measured_needs_and_survive_damaged_rates(project):
+    config = default_config(project) | {"run": "measured"}
+    rates = project / "results" / "measured" / "rates.json"
+    run = snakemake(project, "plan", "--configfile", write_config(project, config))
+    assert run.code == 0, run.output
+    found = asked(project, config)
+    assert {int(minutes) for _, minutes in found["score"]} == {START[1] + 1}
+    assert found["train_var"] == {tuple(map(str, NEEDS["train_var"]))}
+    record = json.loads(rates.read_text())
+    for damaged in ("{", "[]", json.dumps(record | {"rates": [r for r in record["rates"] if r["kind"][0] != "score"]})):
+        rates.write_text(damaged)
+        assert asked(project, config)["score"] == {tuple(map(str, NEEDS["score"]))}
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}"])

@@ -38,8 +38,8 @@ from workflow.naming import (
     stages,
     vqvae_owner,
 )
-from workflow.needs import needs
-from workflow.planning import PlanError, config_rate, image_count, known_shards, run_works
+from workflow.needs import needs as first_needs
+from workflow.planning import PlanError, job_needs, known_images, known_shards, run_works
 from workflow.shifts import expand, shift_runs, without_shifted
 from workflow.sources import absent, file_sha256, stamp, unfit_folder, unfit_weights
 

@@ -10,8 +10,7 @@ def planned_models():
 
 def planned_images(wildcards=None):
     """data set -> how many images it has, None where only its manifest tells."""
-    names = dict.fromkeys(work.dataset for work in planned_works())
-    return {name: image_count(config["datasets"][name], GIVEN_IMAGES[name]) for name in names}
+    return known_images(planned_works(), config, GIVEN_IMAGES)
 
 
 def planned_kinds(wildcards):
@@ -32,3 +31,14 @@ def plan_inputs(wildcards):
         ),
         "checkpoints": shape_files_of(planned_models()),
     }
+
+
+@functools.cache
+def planned_needs():
+    """rule -> (bytes, seconds) of its largest job, as far as a plan can tell."""
+    return job_needs(config, GIVEN_IMAGES, RATES, SHARDS)
+
+
+def needs(rule):
+    """mem_mb and runtime of a rule's jobs; see workflow/needs.py."""
+    return first_needs(rule, planned_needs)
