@@ -4,8 +4,8 @@ import pandas as pd
 from job import job
 from shapes import model_configs
 
-from varc.baselines.family import family, settings
-from varc.data.classes import class_ids, data_set_classes
+from varc.baselines.rates import shaped_family, stage_costs
+from varc.data.classes import data_set_classes
 from varc.metrics.flops import model_costs
 from varc.metrics.tables import adaptive_gflops_rows, baseline_gflops_rows, gflops_rows, with_published, write_table
 from varc.scoring.adaptive import read_adaptive
@@ -15,18 +15,6 @@ CAPTION = (
     "their own column). gflops: nominal, every pass of every sample. gflops_computed: without the clean scores that "
     "a smoothed stage reads from an earlier one. passes: forward passes, one class and sample each."
 )
-
-
-def rival_costs(entry, baseline, datasets, classes):
-    """Per stage of a rival, what it costs per image, and how many candidates go in."""
-    kind = family(baseline["family"])
-    shape, costs, earlier, candidates = settings(kind.Shape, baseline["shape"]), [], None, classes
-    known = baseline.get("classes") or class_ids(data_set_classes(datasets[baseline["train"]["data"]]))[-1] + 1
-    for stage in entry["stages"]:
-        scoring = settings(kind.Scoring, stage, but="keep")
-        costs.append(kind.cost(shape, known, scoring, candidates, earlier))
-        candidates, earlier = min(candidates, stage.get("keep", 1)), scoring
-    return costs
 
 
 with job(snakemake) as log:
@@ -39,7 +27,9 @@ with job(snakemake) as log:
         if entry := params.rivals.get(classifier):
             if (classifier, classes) not in counted:  # counting takes seconds, and a run may have a hundred data sets
                 baseline = params.baselines[entry["baseline"]]
-                counted[classifier, classes] = rival_costs(entry, baseline, params.training, classes)
+                training = baseline.get("train") and params.training[baseline["train"]["data"]]
+                kind, shape, known = shaped_family(baseline, training)
+                counted[classifier, classes] = stage_costs(kind, shape, known, entry["stages"], classes)
             rows += baseline_gflops_rows(dataset, classes, classifier, counted[classifier, classes])
             continue
         entry = params.classifiers[classifier]

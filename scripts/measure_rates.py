@@ -8,6 +8,7 @@ from pathlib import Path
 from job import compute_device, job
 from shapes import model_configs
 
+from varc.baselines.rates import measure_stage, shaped_family, stage_costs
 from varc.device import check_precision, device_name
 from varc.files import write_text
 from varc.planning import Kind
@@ -19,7 +20,7 @@ CACHE = Path(".snakemake/varc_rates")
 def code_digest():
     """Eight digits that change with the library."""
     hashed = hashlib.sha256()
-    for path in snakemake.input.code:
+    for path in [*snakemake.input.code, *snakemake.input.families]:
         hashed.update(Path(path).read_bytes())
     return hashed.hexdigest()[:8]
 
@@ -31,6 +32,16 @@ with job(snakemake) as log:
     cache = CACHE / f"{''.join(c if c.isalnum() else '_' for c in name)}-{code_digest()}.json"
     known = json.loads(cache.read_text()) if cache.is_file() else {}
     rates = []
+    counted = {}
+    for stage_name, stage in snakemake.params.rivals.items():
+        family, shape, classes = shaped_family(stage["baseline"], stage["training"])
+        stages, candidates = stage["stages"], stage["candidates"]
+        counted[stage_name] = stage_costs(family, shape, classes, stages, stage["classes"])[-1][:2]
+        key = f"{family.__name__} {shape} {classes} {stages} {candidates}"
+        if key not in known:
+            known[key] = measure_stage(family, shape, classes, stages, candidates, device)
+        rates.append({"kind": Kind("score_baseline", stage_name, 0, "float32"), "speed": known[key]})
+        log.info("%s: %.1f GFLOP/s", stage_name, known[key][0])
     for *kind, candidates in snakemake.params.kinds:
         kind = Kind(*kind)
         vqvae, var = model_configs(snakemake.params.shapes[kind.model])
@@ -41,4 +52,4 @@ with job(snakemake) as log:
         rates.append({"kind": kind, "speed": known[key]})
         log.info("%s: %.1f GFLOP/s", " ".join(map(str, kind)), known[key][0])
     write_text(cache, json.dumps(known, indent=1))
-    write_text(snakemake.output.rates, json.dumps({"device": name, "rates": rates}, indent=1))
+    write_text(snakemake.output.rates, json.dumps({"device": name, "rates": rates, "counted": counted}, indent=1))

@@ -7,15 +7,17 @@ import pandas as pd
 from job import job
 from shapes import model_shape
 
+from varc.baselines.rates import shaped_family, stage_costs
 from varc.metrics.tables import write_table
-from varc.planning import Work, given, measured, number_of_shards, plan_rows
+from varc.planning import Counted, Work, given, measured, number_of_shards, plan_rows
 from varc.storage import provenance
 
 CAPTION = (
     "What the run will take, before it: encoder and tokens, and each stage's scores; works that classifiers share are "
-    "counted for each, and once for all. Not planned: rivals, training, explanations, incremental learning. "
+    "counted for each, and once for all. Not planned: training, explanations, incremental learning. "
     "gflops: as fvcore counts, without scores that are there already; an adaptive stage at its most. device_hours: "
-    "computation alone. minutes_per_job, memory_bytes: of the longest and of the largest job. images_per_job: that "
+    "computation alone. minutes_per_job, memory_bytes: of the longest and of the largest job, no memory of rivals. "
+    "images_per_job: that "
     "make the longest job 20 minutes. parquet_bytes: on disk."
 )
 
@@ -29,6 +31,12 @@ def image_counts():
     return counts
 
 
+def counted_stage(stage):
+    """What a rival's stage takes per image."""
+    kind, shape, known = shaped_family(stage["baseline"], stage["training"])
+    return Counted(*stage_costs(kind, shape, known, stage["stages"], stage["classes"])[-1][:2])
+
+
 with job(snakemake) as log:
     params = snakemake.params
     device, rate = "given", params.gflops_per_second and given(params.gflops_per_second)
@@ -37,10 +45,12 @@ with job(snakemake) as log:
         device, rate = record["device"], measured(record)
     works = [Work(*work) for work in params.works]
     shapes = {name: model_shape(shape) for name, shape in params.shapes.items()}
+    shapes |= {name: counted_stage(stage) for name, stage in params.rivals.items()}
     images = image_counts()
     shards = params.shards
     if shards == "auto":
-        shards = number_of_shards(works, shapes, images, rate)
+        own = [work for work in works if work.rule != "score_baseline" or device != "given"]
+        shards = number_of_shards(own, shapes, images, rate)
     table = pd.DataFrame(plan_rows(works, shapes, images, shards, rate))
     table.insert(3, "device", device)
     write_table(table, snakemake.output.csv, snakemake.output.markdown, CAPTION)

@@ -62,6 +62,13 @@ class Cost(NamedTuple):
     parquet_bytes: float
 
 
+class Counted(NamedTuple):
+    """What a stage of a rival takes per image, counted on its module; stands where a model's shape would."""
+
+    passes: int
+    gflops: float
+
+
 class Speed(NamedTuple):
     """A device's speed at a kind of work: its rate, and what the first call of a job takes beyond it."""
 
@@ -81,6 +88,8 @@ def kind(work: Work) -> Kind:
 
 def cost(work: Work, shape: Any) -> Cost:
     """What one image costs."""
+    if isinstance(shape, Counted):
+        return Cost(*shape, SCORE_BYTES * work.candidates)
     if work.rule == "encode":
         numbers = shape.z_channels * shape.patch_nums[-1] ** 2
         return Cost(0, encoder_gflops(shape), FEATURE_BYTES * numbers)
@@ -96,8 +105,10 @@ def images_at_once(side: int) -> int:
     return max(1, min(MOST_IMAGES, 2**20 // side**2))
 
 
-def memory_bytes(work: Work, shape: Any, images: int) -> float:
-    """Peak memory of a job with so many images; a GPU's batches take more where it is there."""
+def memory_bytes(work: Work, shape: Any, images: int) -> float | None:
+    """Peak memory of a job with so many images; a GPU's batches take more where it is there. None for a rival."""
+    if isinstance(shape, Counted):
+        return None
     batch = min(images_at_once(image_size(shape)), images)
     if work.rule == "encode":
         pixels = image_size(shape) ** 2
@@ -172,6 +183,7 @@ def summary(
     times = [seconds_per_image(work, shapes[work.model], rate) for work in works]
     jobs = [job_seconds(work, shapes[work.model], images[work.dataset] / shards, rate) for work in works]
     needs = [memory_bytes(work, shapes[work.model], math.ceil(images[work.dataset] / shards)) for work in works]
+    known = [need for need in needs if need is not None]
     return {
         "jobs": shards * len(works),
         "images": sum(images[name] for name in {work.dataset for work in works}),
@@ -180,7 +192,7 @@ def summary(
         "device_hours": shards * sum(jobs) / 3600,
         "minutes_per_job": max(jobs) / 60,
         "images_per_job": max(1, min(max(counts), int(JOB_SECONDS / max(times)))),
-        "memory_bytes": round(max(needs)),
+        "memory_bytes": round(max(known)) if known else None,
         "parquet_bytes": round(sum(n * c.parquet_bytes for n, c in zip(counts, costs, strict=True))),
     }
 

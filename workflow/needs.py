@@ -36,14 +36,16 @@ START = 4000, 15  # MB and minutes beyond the plan: CUDA's context and libraries
 def needs(rule, planned):
     """mem_mb and runtime, as resources of a rule; `--set-resources` or a profile's set-resources go before them.
 
-    planned() gives rule -> (bytes, seconds) of its largest job, as far as they are known (workflow.planning.job_needs):
-    twice as much is asked for, and START.
+    planned() gives rule -> (bytes or None, seconds) of its largest job, as far as they are known
+    (workflow.planning.job_needs): twice as much is asked for, and START.
     """
 
     def first_attempt():
+        memory, minutes = NEEDS[rule]
         if known := planned().get(PLANNED_AS.get(rule, rule)):
-            return START[0] + math.ceil(2 * known[0] / 1e6), START[1] + math.ceil(2 * known[1] / 60)
-        return NEEDS[rule]
+            memory = memory if known[0] is None else START[0] + math.ceil(2 * known[0] / 1e6)
+            minutes = START[1] + math.ceil(2 * known[1] / 60)
+        return memory, minutes
 
     return {
         "mem_mb": lambda wildcards, attempt: attempt * first_attempt()[0],

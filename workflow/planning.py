@@ -11,7 +11,8 @@ import os
 from varc.data.classes import data_set_classes
 from varc.errors import InputError
 from varc.metrics.closed_form import Shape
-from varc.planning import Work, given, job_seconds, measured, memory_bytes, number_of_shards
+from varc.planning import Counted, Work, given, job_seconds, measured, memory_bytes, number_of_shards
+from workflow.families import spell_kept_before, spell_scoring
 from workflow.naming import (
     adaptive_stage,
     architecture,
@@ -56,15 +57,53 @@ def listed_classes(path):
     return len(data_set_classes({"classes": path}))
 
 
-def run_works(config):
-    """All works of a run: of its classifiers, of tables that need more, and of the images that models learn from."""
+def run_works(config, rivals):
+    """All works of a run: of its classifiers, of tables that need more, and of the images that models learn from.
+
+    rivals: (data set, classifier, its config entry) of those that are evaluated; config has the others.
+    """
     pairs = sorted({(d, c) for entry in config["evaluate"] for d in entry["datasets"] for c in entry["classifiers"]})
     found = [work for dataset, name in pairs for work in classifier_works(config, dataset, name)]
     for dataset, model, sigma, samples in table_needs(config, without_shifted(pairs, config)):
         found += full_works(config, dataset, model, sigma, samples)
     for name in used_models(config, {work.model for work in found}):
         found += training_works(config, name)
+    for dataset, name, entry in rivals:
+        found += rival_works(config, dataset, name, entry)
+    for _, _, entry in without_shifted(rivals, config):
+        if "calibrate" in entry:
+            found += rival_works(config, entry["calibrate"], "(tables)", entry)
     return list(dict.fromkeys(found))
+
+
+def rival_works(config, dataset, name, entry):
+    """The works of a rival on a data set, stage by stage. `model` tells its stages apart, since their costs differ."""
+    found, classes = [], class_count(config["datasets"][dataset])
+    for stage in rival_stages(entry, classes):
+        below = f"{spell_kept_before(stage['stages'][:-1])}/{spell_scoring(stage['stages'][-1])}"
+        who = {"dataset": dataset, "classifier": name, "model": stage["name"], "candidates": stage["candidates"]}
+        folder = f"scores/{entry['baseline']}/{dataset}/{below}"
+        found.append(Work(stage=f"stage{len(stage['stages'])}", rule="score_baseline", folder=folder, **who))
+    return found
+
+
+def rival_stages(entry, classes):
+    """Per stage of a rival on data of so many classes: its name, the stages up to it, and its candidates."""
+    found, candidates = [], classes
+    for i, stage in enumerate(entry["stages"]):
+        stages = entry["stages"][: i + 1]
+        name = f"{entry['baseline']} {spell_kept_before(stages[:-1])} {spell_scoring(stage)} of {classes}"
+        found.append(
+            {
+                "name": name,
+                "baseline": entry["baseline"],
+                "stages": stages,
+                "candidates": candidates,
+                "classes": classes,
+            }
+        )
+        candidates = min(candidates, stage.get("keep", 1))
+    return found
 
 
 def classifier_works(config, dataset, name):
@@ -170,11 +209,11 @@ def num_scales(config, model):
     return len(patch_nums(config["models"], model))
 
 
-def known_shards(config, given_images, rates, note):
+def known_shards(config, rivals, given_images, rates, note):
     """The number of shards: as the config says; for auto the one that the run began with, else see auto_shards."""
     if config["shards"] != "auto":
         return config["shards"]
-    return noted_shards(note) or auto_shards(config, given_images, rates)
+    return noted_shards(note) or auto_shards(config, rivals, given_images, rates)
 
 
 def noted_shards(note):
@@ -187,18 +226,20 @@ def noted_shards(note):
         return None
 
 
-def auto_shards(config, given_images, rates):
+def auto_shards(config, rivals, given_images, rates):
     """The number of shards for `shards: auto`; None where no rate is known yet.
 
-    given_images: of each data set, None where none are given. rates: the path of the run's measured rates, which count
-    where the config gives none. Raises PlanError where the
-    config does not tell how many images a data set has, or the shape of a model.
+    rivals: as run_works takes them; they count where rates were measured. given_images: of each data set, None where
+    none are given. rates: the path of the run's measured rates, which count where the config gives none. Raises
+    PlanError where the config does not tell how many images a data set has, or the shape of a model.
     """
     rate = config_rate(config, rates)
     if rate is None:
         return None
-    works = run_works(config)
-    images, shapes = known_images(works, config, given_images), known_shapes(works, config)
+    works = run_works(config, rivals)
+    shapes = known_shapes(works, config, rates)
+    works = [work for work in works if work.rule != "score_baseline" or shapes[work.model]]
+    images, shapes = known_images(works, config, given_images), {work.model: shapes[work.model] for work in works}
     for name, count in images.items():
         if count is None:
             raise PlanError(f"datasets: {name}: images is missing; shards: auto needs it")
@@ -208,8 +249,8 @@ def auto_shards(config, given_images, rates):
     return number_of_shards(works, shapes, images, rate)
 
 
-def job_needs(config, given_images, rates, shards):
-    """rule -> (bytes, seconds) that its largest and its longest job take.
+def job_needs(config, rivals, given_images, rates, shards):
+    """rule -> (bytes, seconds) that its largest and its longest job take; no bytes for rivals.
 
     Only of rules that are planned, and of these only where the config tells images and shapes and a rate is known.
     """
@@ -219,15 +260,16 @@ def job_needs(config, given_images, rates, shards):
         return {}
     if rate is None:
         return {}
-    works, found = run_works(config), {}
-    images, shapes = known_images(works, config, given_images), known_shapes(works, config)
+    works, found = run_works(config, rivals), {}
+    images, shapes = known_images(works, config, given_images), known_shapes(works, config, rates)
     for rule in {work.rule for work in works}:
         own = [work for work in works if work.rule == rule]
         if any(images[work.dataset] is None or shapes[work.model] is None for work in own):
             continue
         jobs = [(work, shapes[work.model], math.ceil(images[work.dataset] / shards)) for work in own]
         try:
-            found[rule] = max(memory_bytes(*job) for job in jobs), max(job_seconds(*job, rate) for job in jobs)
+            memory = None if rule == "score_baseline" else max(memory_bytes(*job) for job in jobs)
+            found[rule] = memory, max(job_seconds(*job, rate) for job in jobs)
         except InputError:  # the config has changed since the rates were measured
             continue
     return found
@@ -239,10 +281,15 @@ def known_images(works, config, given_images):
     return {name: image_count(config["datasets"][name], given_images[name]) for name in names}
 
 
-def known_shapes(works, config):
-    """model -> its shape, None where the config does not tell."""
-    shapes = {name: architecture(config["models"], name) for name in dict.fromkeys(work.model for work in works)}
-    return {name: shape and Shape.of(shape) for name, shape in shapes.items()}
+def known_shapes(works, config, rates):
+    """model -> its shape, None where the config does not tell; of a rival's stage what was counted with the rates."""
+    own = dict.fromkeys(work.model for work in works if work.rule != "score_baseline")
+    shapes = {name: architecture(config["models"], name) for name in own}
+    counted = {} if "gflops_per_second" in config else rates_file(rates).get("counted", {})
+    stages = dict.fromkeys(work.model for work in works if work.rule == "score_baseline")
+    return {name: shape and Shape.of(shape) for name, shape in shapes.items()} | {
+        name: Counted(*counted[name]) if name in counted else None for name in stages
+    }
 
 
 def config_rate(config, rates):
@@ -252,10 +299,19 @@ def config_rate(config, rates):
     """
     if "gflops_per_second" in config:
         return given(config["gflops_per_second"])
-    if os.path.isfile(rates):
-        try:
-            with open(rates, encoding="utf-8") as file:
-                return measured(json.load(file))
-        except (ValueError, KeyError, TypeError):
-            raise PlanError(f"{rates}: damaged; delete it, and plan again") from None
-    return None
+    record = rates_file(rates)
+    try:
+        return measured(record) if record else None
+    except (KeyError, TypeError):
+        raise PlanError(f"{rates}: damaged; delete it, and plan again") from None
+
+
+def rates_file(rates):
+    """What a run's measured rates say; empty where there are none. Raises PlanError where they can't be read."""
+    if not os.path.isfile(rates):
+        return {}
+    try:
+        with open(rates, encoding="utf-8") as file:
+            return dict(json.load(file))
+    except (ValueError, TypeError):
+        raise PlanError(f"{rates}: damaged; delete it, and plan again") from None

@@ -235,5 +235,6 @@ def test_public_weights_with_a_bad_tensor_are_refused(public_folder, part, chang
 
 
 def test_latent_models_are_not_trained_here():
+    latent = replace(DIT_XL_2, image_size=16, width=16, depth=1, heads=1)
     with pytest.raises(InputError, match="latent: true goes with checkpoint"):
-        build(DIT_XL_2, 10)
+        train(build(latent, 10), np.zeros((1, 16, 16, 3), np.uint8), np.zeros(1, np.int64), Steps(1, 1, 0.1), 0, print)

@@ -33,13 +33,15 @@ def planned(project, config):
     return pd.read_csv(project / "results" / config["run"] / "tables" / "plan.csv"), run.output
 
 
-@pytest.mark.parametrize("name", ["config", "digits_adaptive", "imagenet100"])
+SCORING = ("encode", "tokenize", "score", "score_guided", "score_adaptive", "score_baseline")
+
+
+@pytest.mark.parametrize("name", ["config", "digits_adaptive", "imagenet100", "study_quick"])
 def test_the_planned_jobs_are_those_of_the_graph(project, name):
     config = read_config(name)
     table, _ = planned(project, config)
     jobs = plan(project, "--configfile", f"config/{name}.yaml").jobs
-    scoring = sum(jobs[rule] for rule in ("encode", "tokenize", "score", "score_adaptive"))
-    assert table["jobs"].iloc[-1] == scoring
+    assert table["jobs"].iloc[-1] == sum(jobs[rule] for rule in SCORING)
     assert table["passes"].iloc[-1] > 0
 
 
@@ -58,6 +60,41 @@ def test_imagenet_is_planned_at_d16_and_d30_with_nothing_at_hand(project):
     assert hours["var_d16"]["varc", "stage1"] == pytest.approx(expected, rel=1e-6)
     assert hours["var_d16"]["varc", "total"] / hours["var_d16"]["a_varc_plus", "total"] == pytest.approx(6.6, abs=0.1)
     assert hours["var_d30"]["varc", "stage1"] / hours["var_d16"]["varc", "stage1"] == pytest.approx(6.5, abs=0.1)
+
+
+def test_rivals_are_planned_by_their_counted_costs(project):
+    table, _ = planned(project, read_config("rivals_imagenet100"))
+    table = table.set_index(["classifier", "stage"])
+    assert table.loc[("dc", "total"), "passes"] == 5000 * 3625
+    assert table.loc[("dc", "total"), "gflops"] == pytest.approx(5000 * 415056.0, rel=1e-4)  # the published figure
+    assert table.loc[("dc", "stage2"), "device_hours"] == pytest.approx(
+        5000 * 5 * 225 * 114.46 / 20000 / 3600, rel=1e-3
+    )
+    assert table.loc[("vit", "total"), "gflops"] == pytest.approx(5000 * 16.87, rel=1e-3)
+
+
+def test_auto_and_needs_know_measured_rivals(project):
+    config = default_config(project) | {"run": "measured_rivals", "shards": "auto"}
+    config["baselines"] = {"memory": {"family": "knn", "shape": {"image_size": 8, "memory": 50}}}
+    config["baselines"]["memory"]["train"] = {"data": "digits_train"}
+    config["classifiers"] = {"varc": config["classifiers"]["varc"], "knn": {"baseline": "memory", "stages": [{"k": 3}]}}
+    config["evaluate"] = [{"datasets": ["digits"], "classifiers": ["varc", "knn"]}]
+    name = write_config(project, config)
+    run = snakemake(project, "plan", "--configfile", name)
+    assert run.code == 0, run.output
+    table = pd.read_csv(project / "results/measured_rivals/tables/plan.csv").set_index(["classifier", "stage"])
+    assert table.loc[("knn", "stage1"), "gflops"] == pytest.approx(454 * 50 * 3 * 64 / 1e9)
+    assert table.loc[("knn", "stage1"), "device_hours"] > 0
+    assert plan(project, "--configfile", name).jobs["score_baseline"] == 1
+    rates = project / "results/measured_rivals/rates.json"
+    record = json.loads(rates.read_text())
+    for entry in record["rates"]:
+        if entry["kind"][0] == "score_baseline":  # an hour: three jobs of 20 minutes
+            entry["speed"] = [454 * 50 * 3 * 64 / 1e9 / 3599, 0.0]
+    rates.write_text(json.dumps(record))
+    assert plan(project, "--configfile", name).jobs["score_baseline"] == 3
+    ((memory, minutes),) = asked(project, config)["score_baseline"]
+    assert memory == str(NEEDS["score_baseline"][0]) and int(minutes) == START[1] + math.ceil(2 * 3599 * 152 / 454 / 60)
 
 
 def test_auto_takes_the_shards_of_the_plan_and_keeps_them(project):
@@ -150,9 +187,9 @@ def test_auto_names_what_the_config_does_not_tell(tmp_path):
         for stage in entry["funnel"]:
             stage.setdefault("precision", "float32")
     with pytest.raises(PlanError, match="datasets: imagenet100: images is missing"):
-        auto_shards(config, {"imagenet100": None}, "absent")
+        auto_shards(config, [], {"imagenet100": None}, "absent")
     unknown = copy.deepcopy(config)
     for model in unknown["models"].values():
         del model["architecture"]
     with pytest.raises(PlanError, match=r"models: .*: architecture is missing"):
-        auto_shards(unknown, {"imagenet100": 5000}, "absent")
+        auto_shards(unknown, [], {"imagenet100": 5000}, "absent")

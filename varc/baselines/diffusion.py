@@ -100,10 +100,8 @@ def autoencoder() -> AutoencoderKL:
 
 
 def build(shape: Shape, classes: int) -> Diffusion:
-    """A model of random weights; in pixels, since latent ones are public."""
-    if shape.latent:
-        raise InputError("latent: true goes with checkpoint; training here is on pixels")
-    return Diffusion(transformer(shape, shape.depth, classes), None)
+    """A model of random weights."""
+    return Diffusion(transformer(shape, shape.depth, classes), autoencoder() if shape.latent else None)
 
 
 @functools.cache
@@ -126,7 +124,9 @@ def train(
     seed: int,
     report: Callable[[str], None],
 ) -> None:
-    """Mean squared error of the predicted noise, at times drawn evenly."""
+    """Mean squared error of the predicted noise, at times drawn evenly. Raises InputError for a model of latents."""
+    if model.autoencoder is not None:
+        raise InputError("latent: true goes with checkpoint; training here is on pixels")
     device, generator = device_of(model), torch.Generator().manual_seed(seed)
     data = planes(images, model.transformer.config.in_channels)
     of = torch.from_numpy(labels)

@@ -78,10 +78,10 @@ def measure_beside(kind: Kind, vqvae: VQVAEConfig, var: VARConfig, candidates: i
 def speed(gflops: float, work: Callable[[int], object], device: torch.device) -> Speed:
     """The speed of work(images) at so many GFLOPs an image.
 
-    The number of images is doubled from 1 until it takes SECONDS. The first call tells what a job takes beyond its
+    The number of images is doubled from 1 until it takes SECONDS. A call before that tells what a job takes beyond its
     rate: a device's first use, and what is prepared once.
     """
-    first = taken = timed(work, 1, device)
+    first, taken = timed(work, 1, device), timed(work, 1, device)
     images = 1
     while taken < SECONDS:
         images *= 2

@@ -39,7 +39,7 @@ from workflow.naming import (
     vqvae_owner,
 )
 from workflow.needs import needs as first_needs
-from workflow.planning import PlanError, job_needs, known_images, known_shards, run_works
+from workflow.planning import PlanError, class_count, job_needs, known_images, known_shards, rival_stages, run_works
 from workflow.shifts import expand, shift_runs, without_shifted
 from workflow.sources import absent, file_sha256, stamp, unfit_folder, unfit_weights
 
@@ -52,13 +52,14 @@ except ConfigError as error:
     raise WorkflowError(f"{CONFIG_NAME}: {error}") from None
 
 config, RIVALS, RIVAL_PAIRS = apart(in_order(config))
+RIVAL_ENTRIES = [(dataset, name, RIVALS[name]) for dataset, name in RIVAL_PAIRS]
 BASELINES = config.get("baselines", {})
 RUN = f"results/{config['run']}"
 GIVEN_IMAGES = {name: entry.pop("images", None) for name, entry in config["datasets"].items()}  # for plans alone
 RATES, PLAN = f"{RUN}/rates.json", f"{RUN}/tables/plan.csv"
 SHARDS_NOTE = f"{RUN}/shards.json"
 try:
-    KNOWN_SHARDS = known_shards(config, GIVEN_IMAGES, RATES, SHARDS_NOTE)
+    KNOWN_SHARDS = known_shards(config, RIVAL_ENTRIES, GIVEN_IMAGES, RATES, SHARDS_NOTE)
 except (PlanError, InputError) as error:
     raise WorkflowError(f"{CONFIG_NAME}: {error}") from None
 SHARDS = KNOWN_SHARDS or 1

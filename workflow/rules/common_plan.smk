@@ -1,11 +1,11 @@
 @functools.cache
 def planned_works():
     """All that the run's scoring takes; see workflow/planning.py."""
-    return run_works(config)
+    return run_works(config, RIVAL_ENTRIES)
 
 
 def planned_models():
-    return sorted({work.model for work in planned_works()})
+    return sorted({work.model for work in planned_works() if work.rule != "score_baseline"})
 
 
 def planned_images(wildcards=None):
@@ -17,8 +17,27 @@ def planned_kinds(wildcards):
     """The kinds of work whose rates a plan needs, each with the candidates that it is measured with."""
     most = {}
     for work in planned_works():
-        most[kind(work)] = max(work.candidates, most.get(kind(work), 0))
+        if work.rule != "score_baseline":
+            most[kind(work)] = max(work.candidates, most.get(kind(work), 0))
     return [(*each, candidates) for each, candidates in most.items()]
+
+
+def planned_rivals(wildcards):
+    """Name -> a rival's stage, with its baseline and what that is trained on: what its cost is counted from."""
+    found = {}
+    scored = {work.dataset for work in planned_works() if work.rule == "score_baseline"}
+    classes = sorted({class_count(config["datasets"][name]) for name in scored})
+    for entry in rivals_evaluated().values():
+        baseline = BASELINES[entry["baseline"]]
+        training = config["datasets"][baseline["train"]["data"]] if "train" in baseline else None
+        for stage in [stage for count in classes for stage in rival_stages(entry, count)]:
+            found[stage["name"]] = stage | {"baseline": baseline, "training": training}
+    return found
+
+
+def class_lists(datasets):
+    """The class lists of these entries, each once."""
+    return sorted({spec["classes"] for spec in datasets if "classes" in spec})
 
 
 def plan_inputs(wildcards):
@@ -26,17 +45,16 @@ def plan_inputs(wildcards):
     return {
         "rates": [] if "gflops_per_second" in config else RATES,
         "manifests": [f"{RUN}/datasets/{name}.parquet" for name, n in planned_images().items() if n is None],
-        "classes": sorted(
-            {spec["classes"] for name in planned_images() if "classes" in (spec := config["datasets"][name])}
-        ),
+        "classes": class_lists(config["datasets"][name] for name in [*planned_images(), *rival_training()]),
         "checkpoints": shape_files_of(planned_models()),
+        "families": rival_families(),
     }
 
 
 @functools.cache
 def planned_needs():
     """rule -> (bytes, seconds) of its largest job, as far as a plan can tell."""
-    return job_needs(config, GIVEN_IMAGES, RATES, SHARDS)
+    return job_needs(config, RIVAL_ENTRIES, GIVEN_IMAGES, RATES, SHARDS)
 
 
 def needs(rule):

@@ -1,6 +1,8 @@
 rule measure_rates:
     input:
         checkpoints=lambda wildcards: shape_files_of(planned_models()),
+        classes=class_lists(rival_training().values()),
+        families=rival_families(),
         code=code("measure_rates"),
     output:
         rates=RATES,
@@ -14,6 +16,7 @@ rule measure_rates:
         gpu=1,
     params:
         kinds=planned_kinds,
+        rivals=planned_rivals,
         shapes=lambda wildcards: {name: shape_of(name) for name in planned_models()},
     script:
         "../../scripts/measure_rates.py"
@@ -33,6 +36,7 @@ rule plan:
     params:
         works=lambda wildcards: [tuple(work) for work in planned_works()],
         images=planned_images,
+        rivals=planned_rivals,
         shapes=lambda wildcards: {name: shape_of(name) for name in planned_models()},
         shards=config["shards"],
         gflops_per_second=config.get("gflops_per_second"),

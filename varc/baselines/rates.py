@@ -1,0 +1,77 @@
+"""What a rival's stages cost, and how fast a device is at them: on random weights and images, before any training."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from varc.baselines.family import Cost, Earlier, Family, Images, family, settings
+from varc.data.classes import class_ids, data_set_classes
+from varc.planning import Speed
+from varc.scoring.rates import MOST_DEPTH, busy_neighbours, speed
+
+MOST_CANDIDATES = 8  # that are measured: the cost per pass is the same for more
+
+
+def shaped_family(baseline: dict[str, Any], training: dict[str, Any] | None) -> tuple[Family, Any, int]:
+    """The family of a config's baseline, its Shape, and how many classes it knows: those of its training data set, or
+    as the entry of public weights says."""
+    kind = family(baseline["family"])
+    classes = baseline.get("classes") or class_ids(data_set_classes(training))[-1] + 1
+    return kind, settings(kind.Shape, baseline["shape"]), classes
+
+
+def stage_costs(kind: Family, shape: Any, classes: int, stages: list[dict[str, Any]], candidates: int) -> list[Cost]:
+    """What each of a classifier's stages takes per image; the first has so many candidates.
+
+    shape: of a model that knows so many classes. stages: the config's entries, `keep` among their keys.
+    """
+    costs, earlier = [], None
+    for stage in stages:
+        scoring = settings(kind.Scoring, stage, but="keep")
+        costs.append(kind.cost(shape, classes, scoring, candidates, earlier))
+        candidates, earlier = min(candidates, stage.get("keep", 1)), scoring
+    return costs
+
+
+def measure_stage(
+    kind: Family, shape: Any, classes: int, stages: list[dict[str, Any]], candidates: int, device: torch.device
+) -> Speed:
+    """The speed of the last of these stages.
+
+    Of an image's candidates, or of MOST_CANDIDATES where there are more; of a transformer on its first MOST_DEPTH blocks.
+    """
+    if hasattr(shape, "depth"):
+        shape = dataclasses.replace(shape, depth=min(shape.depth, MOST_DEPTH))
+    candidates = min(candidates, MOST_CANDIDATES)
+    scorings = [settings(kind.Scoring, stage, but="keep") for stage in stages]
+    before = scorings[-2] if len(scorings) > 1 else None
+    gflops = kind.cost(shape, classes, scorings[-1], candidates, before).gflops
+    model = untrained(kind, shape, classes).to(device).eval()
+    random = np.random.default_rng(0)
+
+    def score(images: int) -> None:
+        shown = Images(random_images(shape, images), np.array([str(i) for i in range(images)], object), 0)
+        columns = np.tile(np.arange(candidates, dtype=np.int32), (images, 1))
+        earlier = before and Earlier(before, random.standard_normal((images, candidates)))
+        kind.score(model, shown, columns, scorings[-1], earlier)
+
+    with busy_neighbours(device):
+        return speed(gflops, score, device)
+
+
+def untrained(kind: Family, shape: Any, classes: int) -> nn.Module:
+    """A model of random weights; of a family that has no steps of training, one that has learned random images."""
+    torch.manual_seed(0)
+    model = kind.build(shape, classes)
+    if "steps" not in {field.name for field in dataclasses.fields(kind.Training)}:
+        labels = np.arange(max(classes, getattr(shape, "memory", 0))) % classes
+        kind.train(model, random_images(shape, len(labels)), labels, kind.Training(), 0, lambda line: None)
+    return model
+
+
+def random_images(shape: Any, images: int) -> Any:
+    """So many images of noise, uint8 (N, H, W, 3)."""
+    return np.random.default_rng(images).integers(0, 256, (images, shape.image_size, shape.image_size, 3), np.uint8)
