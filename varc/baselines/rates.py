@@ -16,8 +16,10 @@ MOST_CANDIDATES = 8  # that are measured: the cost per pass is the same for more
 
 
 def shaped_family(baseline: dict[str, Any], training: dict[str, Any] | None) -> tuple[Family, Any, int]:
-    """The family of a config's baseline, its Shape, and how many classes it knows: those of its training data set, or
-    as the entry of public weights says."""
+    """The family of a config's baseline, its Shape, and how many classes it knows.
+
+    training: the entry of the data set that it learns from, None for public weights, whose entry says their classes.
+    """
     kind = family(baseline["family"])
     classes = baseline.get("classes") or class_ids(data_set_classes(training))[-1] + 1
     return kind, settings(kind.Shape, baseline["shape"]), classes
@@ -41,7 +43,7 @@ def measure_stage(
 ) -> Speed:
     """The speed of the last of these stages.
 
-    Of an image's candidates, or of MOST_CANDIDATES where there are more; of a transformer on its first MOST_DEPTH blocks.
+    Measured on MOST_CANDIDATES of an image at most, and on the first MOST_DEPTH blocks of a transformer.
     """
     if hasattr(shape, "depth"):
         shape = dataclasses.replace(shape, depth=min(shape.depth, MOST_DEPTH))
