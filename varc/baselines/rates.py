@@ -21,7 +21,7 @@ def shaped_family(baseline: dict[str, Any], training: dict[str, Any] | None) -> 
     training: the entry of the data set that it learns from, None for public weights, whose entry says their classes.
     """
     kind = family(baseline["family"])
-    classes = baseline.get("classes") or class_ids(data_set_classes(training))[-1] + 1
+    classes = baseline["classes"] if training is None else class_ids(data_set_classes(training))[-1] + 1
     return kind, settings(kind.Shape, baseline["shape"]), classes
 
 
