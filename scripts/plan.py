@@ -9,7 +9,7 @@ from shapes import model_shape
 
 from varc.baselines.rates import shaped_family, stage_costs
 from varc.metrics.tables import write_table
-from varc.planning import Counted, Work, given, measured, number_of_shards, plan_rows
+from varc.planning import Counted, Work, given, measured, number_of_shards, of_rival, plan_rows
 from varc.storage import provenance
 
 CAPTION = (
@@ -49,7 +49,7 @@ with job(snakemake) as log:
     images = image_counts()
     shards = params.shards
     if shards == "auto":
-        own = [work for work in works if work.rule != "score_baseline" or device != "given"]
+        own = [work for work in works if not of_rival(work) or device != "given"]
         shards = number_of_shards(own, shapes, images, rate)
     table = pd.DataFrame(plan_rows(works, shapes, images, shards, rate))
     table.insert(3, "device", device)

@@ -86,6 +86,11 @@ def kind(work: Work) -> Kind:
     return Kind(RATED_AS.get(work.rule, work.rule), work.model, scales, work.precision)
 
 
+def of_rival(work: Work) -> bool:
+    """Whether a rival's stage does it: its cost is counted on its module, as there is no closed form."""
+    return work.rule == "score_baseline"
+
+
 def cost(work: Work, shape: Any) -> Cost:
     """What one image costs."""
     if isinstance(shape, Counted):

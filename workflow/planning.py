@@ -11,7 +11,7 @@ import os
 from varc.data.classes import data_set_classes
 from varc.errors import InputError
 from varc.metrics.closed_form import Shape
-from varc.planning import Counted, Work, given, job_seconds, measured, memory_bytes, number_of_shards
+from varc.planning import Counted, Work, given, job_seconds, measured, memory_bytes, number_of_shards, of_rival
 from workflow.families import spell_kept_before, spell_scoring
 from workflow.naming import (
     adaptive_stage,
@@ -237,13 +237,15 @@ def auto_shards(config, rivals, given_images, rates):
     if rate is None:
         return None
     works = run_works(config, rivals)
-    shapes = known_shapes(works, config, rates)
-    works = [work for work in works if work.rule != "score_baseline" or shapes[work.model]]
-    images, shapes = known_images(works, config, given_images), {work.model: shapes[work.model] for work in works}
+    if "gflops_per_second" in config:
+        works = [work for work in works if not of_rival(work)]
+    images, shapes = known_images(works, config, given_images), known_shapes(works, config, rates)
     for name, count in images.items():
         if count is None:
             raise PlanError(f"datasets: {name}: images is missing; shards: auto needs it")
     for name, shape in shapes.items():
+        if shape is None and name not in config["models"]:
+            raise PlanError(f"{rates} has no cost of {name}; delete it, and plan again")
         if shape is None:
             raise PlanError(f"models: {name}: architecture is missing; shards: auto needs it")
     return number_of_shards(works, shapes, images, rate)
@@ -283,10 +285,10 @@ def known_images(works, config, given_images):
 
 def known_shapes(works, config, rates):
     """model -> its shape, None where the config does not tell; of a rival's stage what was counted with the rates."""
-    own = dict.fromkeys(work.model for work in works if work.rule != "score_baseline")
+    own = dict.fromkeys(work.model for work in works if not of_rival(work))
     shapes = {name: architecture(config["models"], name) for name in own}
     counted = {} if "gflops_per_second" in config else rates_file(rates).get("counted", {})
-    stages = dict.fromkeys(work.model for work in works if work.rule == "score_baseline")
+    stages = dict.fromkeys(work.model for work in works if of_rival(work))
     return {name: shape and Shape.of(shape) for name, shape in shapes.items()} | {
         name: Counted(*counted[name]) if name in counted else None for name in stages
     }

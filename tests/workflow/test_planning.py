@@ -94,6 +94,9 @@ def test_auto_and_needs_know_measured_rivals(project):
     rates.write_text(json.dumps(record))
     assert plan(project, "--configfile", name).jobs["score_baseline"] == 3
     ((memory, minutes),) = asked(project, config)["score_baseline"]
+    rates.write_text(json.dumps(record | {"counted": {}}))
+    run = snakemake(project, "--dry-run", "--configfile", name)
+    assert run.code != 0 and "rates.json has no cost of memory all k3 of 10; delete it, and plan again" in run.output
     assert memory == str(NEEDS["score_baseline"][0]) and int(minutes) == START[1] + math.ceil(2 * 3599 * 152 / 454 / 60)
 
 

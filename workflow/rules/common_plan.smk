@@ -5,7 +5,7 @@ def planned_works():
 
 
 def planned_models():
-    return sorted({work.model for work in planned_works() if work.rule != "score_baseline"})
+    return sorted({work.model for work in planned_works() if not of_rival(work)})
 
 
 def planned_images(wildcards=None):
@@ -17,7 +17,7 @@ def planned_kinds(wildcards):
     """The kinds of work whose rates a plan needs, each with the candidates that it is measured with."""
     most = {}
     for work in planned_works():
-        if work.rule != "score_baseline":
+        if not of_rival(work):
             most[kind(work)] = max(work.candidates, most.get(kind(work), 0))
     return [(*each, candidates) for each, candidates in most.items()]
 
@@ -25,7 +25,7 @@ def planned_kinds(wildcards):
 def planned_rivals(wildcards):
     """Name -> a rival's stage, with its baseline and what that is trained on: what its cost is counted from."""
     found = {}
-    scored = {work.dataset for work in planned_works() if work.rule == "score_baseline"}
+    scored = {work.dataset for work in planned_works() if of_rival(work)}
     classes = sorted({class_count(config["datasets"][name]) for name in scored})
     for entry in rivals_evaluated().values():
         baseline = BASELINES[entry["baseline"]]
