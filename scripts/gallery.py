@@ -9,12 +9,14 @@ from varc.data.manifest import load_images, rows
 from varc.explain.picture import Row, draw, scale_panels, whole_panel
 from varc.explain.tmi import explained_order, tmi
 from varc.files import whole
+from varc.freshness import check_fresh
 from varc.scoring.adaptive import read_full_scores
 from varc.storage import column_matrix, image_ids, read_parquet
 
 
 def read_tokens_of(role):
     """image_id -> log p of each token (L,) under the role's class."""
+    check_fresh(snakemake.input[role])
     tables = [read_parquet(path) for path in snakemake.input[role]]
     return {
         image_id: log_prob

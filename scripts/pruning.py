@@ -5,6 +5,7 @@ import pandas as pd
 from job import job
 from shapes import model_configs
 
+from varc.freshness import check_agree, check_fresh
 from varc.metrics.flops import Cost, ModelCosts, model_costs
 from varc.metrics.plots import plot_pruning
 from varc.metrics.tables import pruning_rows, write_table
@@ -20,6 +21,8 @@ CAPTION = (
 
 def recall_rows(manifest, files, costs):
     """The rows of one model on one data set, from the scores of all shards."""
+    check_agree(files)
+    check_fresh(files)
     per_scale = np.concatenate([read_per_scale(path) for path in files])
     class_ids = as_labels(read_scores(files[0]).class_ids[0], read_label_of(manifest))
     return pruning_rows(per_scale, class_ids, read_parquet(manifest)["label"].to_numpy(), costs)

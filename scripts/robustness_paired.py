@@ -1,20 +1,22 @@
-"""Test which classifiers lose more under shifts than the first one, on the same images."""
+"""Test which classifiers lose more under shifts than others, pair by pair, on the same images."""
 
 import pandas as pd
 from job import job
 
+from varc.freshness import check_fresh
 from varc.metrics.plots import plot_robustness
 from varc.metrics.robustness import PAIRED_COLUMNS, paired_rows, read_right_answers, resampled
 from varc.metrics.tables import write_table
 
 CAPTION = (
-    "How much more top-1 each classifier loses under a shift than `against`, on the same images: a mean over "
+    "How much more top-1 a classifier loses under a shift than `against`, on the same images: a mean over "
     "severities, and for `all` over shifts. drop: top-1 without a shift minus that under it; relative_drop: as a share "
     "of top-1 without a shift. Above 0: the classifier is less robust. 95 % intervals resample images 10,000 times, an "
     "image together with all its shifted versions; they are not adjusted for the number of rows."
 )
 
 with job(snakemake) as log:
+    check_fresh(snakemake.input.predictions)
     rights = read_right_answers(snakemake.params.runs, snakemake.input.predictions)
     rows = [row for dataset, found in rights.items() for row in paired_rows(dataset, resampled(found))]
     table = pd.DataFrame(rows, columns=PAIRED_COLUMNS)

@@ -20,12 +20,13 @@ with job(snakemake) as log:
     first, end = shard_bounds(len(listed), int(snakemake.wildcards.shard), snakemake.resources.shards)
     listed = listed[first:end]
     ids = np.array([row.image_id for row in listed], dtype=object)
+    weights = entry.get("checkpoint", files.get("weights"))
     model, card = read_baseline(kind, entry, files.get("weights"), params.public_sha256)
     pixels = load_images(params.dataset, listed, entry["shape"]["image_size"])
     candidates, earlier = all_classes(class_ids(data_set_classes(params.dataset)), len(ids), card), None
     if len(scorings) > 1:
         check_fresh([files.candidates, files.earlier])
-        check_made_with([files.candidates, files.earlier], "weights_sha256", card["sha256"], entry["family"])
+        check_made_with([files.candidates, files.earlier], "weights_sha256", card["sha256"], weights)
         candidates = read_candidates(files.candidates, ids)
         before = read_scores(files.earlier)
         check_images(files.earlier, before.image_ids, files.manifest, ids)

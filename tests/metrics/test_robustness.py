@@ -84,6 +84,12 @@ def test_the_drop_is_each_classifiers_own():
         assert row["relative_drop_difference_low"] < 0 < row["relative_drop_difference_high"]
 
 
+def test_every_pair_is_compared_once():
+    found = resampled({"a": right(1, 1, 1, 1, 1), "b": right(1, 0.9, 0.9, 0.9, 0.9), "c": right(1, 0.7, 0.7, 0.7, 0.7)})
+    rows = pd.DataFrame(paired_rows("d", found)).query("shift == 'all'").set_index(["classifier", "against"])
+    assert rows["drop_difference"].to_dict() == pytest.approx({("b", "a"): 0.1, ("c", "a"): 0.3, ("c", "b"): 0.2})
+
+
 def test_pairing_narrows_the_interval():
     a = right(0.8, 0.6, 0.6, 0.6, 0.6, seed=1)
     b = right(0.8, 0.59, 0.59, 0.59, 0.59, seed=1)  # wrong on the same images as a, and on four more

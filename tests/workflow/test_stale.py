@@ -14,6 +14,8 @@ from varc.seal import seal
 
 FUNNEL = [{"scales": 2, "keep": 3}, {"scales": 4, "keep": 1}]
 CANDIDATES = "candidates/{}/digits/2x1-keep3/0.parquet"
+DIT = {"image_size": 8, "patch_size": 4, "width": 16, "depth": 1, "heads": 2, "channels": 1}
+DIT_TRAINING = {"data": "digits_train", "steps": 2, "batch_size": 8, "lr": 0.001}
 SCORES = "scores/{}/digits/2x1-keep3/scales4/clean/0.parquet"
 
 
@@ -32,13 +34,17 @@ def project(tmp_path_factory):
         "run": "stale",
         "shards": 1,
         "models": {"base": {"train": train}, "other": {"train": other}},
-        "classifiers": {name: {"model": name, "funnel": FUNNEL} for name in ("base", "other")},
-        "evaluate": [{"datasets": ["digits"], "classifiers": ["base", "other"]}],
+        "baselines": {name: {"family": "diffusion", "shape": DIT, "train": DIT_TRAINING} for name in ("dit", "dit2")},
+        "classifiers": {name: {"model": name, "funnel": FUNNEL} for name in ("base", "other")}
+        | {name: {"baseline": name, "stages": [{"draws": 1, "keep": 2}, {"draws": 2}]} for name in ("dit", "dit2")},
+        "evaluate": [{"datasets": ["digits"], "classifiers": ["base", "other", "dit", "dit2"]}],
     }  # fmt: skip
     del config["ablation"]
+    config["baselines"]["dit2"]["train"] = DIT_TRAINING | {"steps": 3}
     write_config(folder, config)
-    targets = [f"results/stale/predictions/{name}/digits.parquet" for name in ("base", "other")]
-    one_thread = ["--set-threads", "train_vqvae=1", "train_var=1"]  # few steps
+    names = ("base", "other", "dit", "dit2")
+    targets = [f"results/stale/predictions/{name}/digits.parquet" for name in names]
+    one_thread = ["--set-threads", "train_vqvae=1", "train_var=1", "train_baseline=1"]  # few steps
     run = snakemake(folder, *targets, "--configfile", "changed.yaml", *one_thread)
     assert run.code == 0, run.output
     return folder
@@ -82,6 +88,7 @@ def test_every_file_says_what_it_is_made_from(project):
         record = json.loads(pq.read_schema(path).metadata[b"varc"])
         made_from = record["made_from"]
         assert made_from["rule"] and made_from["wildcards"] and made_from["code"] and record["version"], path
+        assert made_from["rule"] in ("manifest", "prune", "prune_baseline") or made_from["params"], path
         for name in made_from["inputs"]:
             assert (project / name).is_file() and not name.endswith((".py", ".safetensors")), path
     made = json.loads(pq.read_schema(results(project) / SCORES.format("base")).metadata[b"varc"])["made_from"]
@@ -98,6 +105,27 @@ def test_candidates_of_another_model_are_refused(project):
     )
     assert "candidates/other/digits/2x1-keep3/0.parquet: var_sha256 is" in output
     assert "but that of results/stale/models/other/var.safetensors is" in output
+
+
+def test_scores_of_another_rival_are_refused(project):
+    stage = "scores/{}/digits/all/draws1/0.parquet"
+    theirs = results(project) / stage.format("dit")
+    target = "scores/dit2/digits/draws1-keep2/draws2/0.parquet"
+    output = refusal(project, target, stage.format("dit2"), lambda path: shutil.copy(theirs, path))
+    assert "candidates/dit2/digits/draws1-keep2/0.parquet: weights_sha256 is" in output  # pruned from them, before
+    assert "but that of results/stale/baselines/dit2.safetensors is" in output
+
+
+def test_a_table_refuses_predictions_of_other_scores(project):
+    changed = "scores/dit/digits/draws1-keep2/draws2/0.parquet"
+
+    def change(path):
+        before = os.stat(path)
+        rewrite(path, lambda record: record.update(seed=5))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    output = refusal(project, "tables/accuracy.csv", changed, change)
+    assert f"predictions/dit/digits.parquet: made from results/stale/{changed} with SHA-256" in output
 
 
 def test_tokens_of_another_vqvae_are_refused(project):

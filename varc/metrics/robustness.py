@@ -1,6 +1,7 @@
 """How much accuracy classifiers lose under named shifts, and which loses more, on the same images."""
 
 from collections.abc import Iterable, Sequence
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -152,16 +153,16 @@ def mean_figures(found: Resampled, classifier: str, shift: str) -> dict[str, flo
 
 
 def paired_rows(dataset: str, found: Resampled) -> list[dict[str, Any]]:
-    """Rows of tables/robustness_paired.csv: how much more each classifier loses than the first, per shift and in all.
+    """Rows of tables/robustness_paired.csv: how much more each classifier loses than each one before it, per shift
+    and in all.
 
     The intervals resample images; all versions of an image go together, and both classifiers see the same ones.
     """
-    against, *others = found.rights
     return [
         {"dataset": dataset, "shift": shift, "classifier": classifier, "against": against, "images": found.images}
         | difference("drop_difference", drop, found, (classifier, against, shift))
         | difference("relative_drop_difference", relative_drop, found, (classifier, against, shift))
-        for classifier in others
+        for against, classifier in combinations(found.rights, 2)
         for shift in found.means[against].index.drop(CLEAN)
     ]
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varc.errors import InputError
-from varc.freshness import check_agree
+from varc.freshness import check_agree, check_fresh
 from varc.scoring.funnel import Scores, as_labels, check_images, read_per_scale, read_scores
 from varc.storage import column_matrix, image_ids, provenance, read_parquet
 
@@ -166,10 +166,12 @@ def read_labelled_scores(
     manifest: str | Path, paths: Sequence[str | Path]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.integer]]:
     """per_scale and samples as read_full_scores has them, and the position (N,) of each image's label among the
-    classes. Raises InputError for scores of other images than the manifest's, or of several models."""
+    classes. Raises InputError for scores of other images than the manifest's, of several models, or of files that have
+    changed since."""
     listed = read_parquet(manifest, ["image_id", "label"])
     labels, ids = listed["label"].to_numpy(), image_ids(listed)
     check_agree(paths)
+    check_fresh(paths)
     samples = scores_of_samples(paths, len(ids))
     for sample in samples:
         check_images(paths[0], np.concatenate([shard.image_ids for shard in sample]), manifest, ids)
