@@ -29,6 +29,7 @@ demo: venv
 # Every family of classifiers on the same images: Fashion-MNIST (an hour or two), the digits (minutes).
 study: venv
 	$(RUN) --configfile config/study.yaml
+	$(RUN) --configfile config/incremental.yaml
 	@echo && cat results/study/tables/main.md
 
 study-quick: venv

@@ -1,4 +1,4 @@
-"""What the pipeline takes beyond the computation: python benchmarks/overhead.py [--seconds 10 60].
+"""What the pipeline takes beyond the computation: python benchmarks/overhead.py [--seconds 10 60 600].
 
 For each size one `score` job is run by snakemake on as many images of Fashion-MNIST as make the computation about so
 long; one CPU, random weights of a small model. All figures are CPU seconds of a whole tree of processes, since these do

@@ -42,11 +42,11 @@ def draw(rows: Sequence[Row]) -> Figure:
     panels = figure.subplots(len(rows), columns, squeeze=False)
     for axes, row in zip(panels, rows, strict=True):
         axes[0].imshow(row.image)
-        axes[0].set_title(row.title, fontsize=7)
+        axes[0].set_title(row.title, fontsize=7, parse_math=False)  # a class may be named $a_$
         limit = max(float(np.abs(values).max()) for _, values in row.maps) or 1.0
         for panel, (title, values) in zip(axes[1:], row.maps, strict=False):
             drawn = panel.imshow(values, cmap=COLOURS, vmin=-limit, vmax=limit, interpolation="nearest")
-            panel.set_title(title, fontsize=7)
+            panel.set_title(title, fontsize=7, parse_math=False)
         for panel in axes:
             panel.set_axis_off()
         bar = figure.colorbar(drawn, ax=axes.tolist(), shrink=0.8, pad=0.01)
