@@ -1,7 +1,7 @@
 """The digits study through `--profile slurm` gives the tables of a local run; run by `make test-slurm` alone.
 
 Needs the cluster of tests/slurm/with.sh. With SHORT=1 in the environment the config has few training steps, noisy
-samples and classifiers, instead of being the default one.
+samples and classifiers, instead of being the default one and a rival.
 """
 
 import os
@@ -88,8 +88,17 @@ def on_slurm(project, *arguments, profile="slurm", cancel=None, timeout=TIMEOUT)
 
 
 def study_config(project, short=SHORT):
-    """The default config, or a small one that has the same rules."""
+    """The default config and a rival, or a small one that has the same rules but the rival's."""
     config = default_config(project)
+    if not short:
+        shape = {"image_size": 8, "patch_size": 4, "width": 16, "depth": 1, "heads": 2, "channels": 1}
+        training = {"data": "digits_train", "steps": 20, "batch_size": 32, "lr": 0.003}
+        config["baselines"] = {"dit": {"family": "diffusion", "shape": shape, "train": training}}
+        config["classifiers"] |= {
+            "dc": {"baseline": "dit", "stages": [{"draws": 2, "keep": 5}, {"draws": 4}]},
+            "cfg": {"model": "base", "funnel": [{"scales": 4, "samples": 1, "keep": 1, "guidance": 1}]},
+        }
+        config["evaluate"].append({"datasets": ["digits"], "classifiers": ["dc", "cfg"]})
     if short:
         config["shards"] = 1
         train, cca = config["models"]["base"]["train"], config["models"]["cca"]["cca"]
