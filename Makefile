@@ -26,7 +26,8 @@ demo: venv
 	@echo && cat results/digits/tables/accuracy.md
 	@echo && echo "Tables: results/digits/tables, report: results/digits/report.html"
 
-# Every family of classifiers on the same images: Fashion-MNIST (two hours, with what the digits learn task by task), the digits (minutes).
+# Every family of classifiers on the same images: Fashion-MNIST, and the digits task by task (two hours); the digits
+# alone (minutes).
 study: venv
 	$(RUN) --configfile config/study.yaml
 	$(RUN) --configfile config/incremental.yaml
