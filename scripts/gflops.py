@@ -4,7 +4,7 @@ import pandas as pd
 from job import job
 from shapes import model_configs
 
-from varc.baselines.rates import shaped_family, stage_costs
+from varc.baselines.costs import shaped_family, stage_costs
 from varc.data.classes import data_set_classes
 from varc.metrics.flops import model_costs
 from varc.metrics.tables import adaptive_gflops_rows, baseline_gflops_rows, gflops_rows, with_published, write_table

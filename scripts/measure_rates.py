@@ -8,7 +8,8 @@ from pathlib import Path
 from job import compute_device, job
 from shapes import model_configs
 
-from varc.baselines.rates import measure_stage, shaped_family, stage_costs
+from varc.baselines.costs import shaped_family, stage_costs
+from varc.baselines.rates import measure_stage
 from varc.device import check_precision, device_name
 from varc.files import write_text
 from varc.planning import Kind

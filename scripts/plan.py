@@ -7,7 +7,7 @@ import pandas as pd
 from job import job
 from shapes import model_shape
 
-from varc.baselines.rates import shaped_family, stage_costs
+from varc.baselines.costs import shaped_family, stage_costs
 from varc.metrics.tables import write_table
 from varc.planning import Counted, Work, given, measured, number_of_shards, of_rival, plan_rows
 from varc.storage import provenance

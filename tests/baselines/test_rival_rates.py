@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from varc.baselines import rates
+from varc.baselines.costs import stage_costs
 from varc.baselines.family import family, settings
-from varc.baselines.rates import measure_stage, stage_costs
+from varc.baselines.rates import measure_stage
 from varc.planning import Speed
 
 DIT = {"image_size": 8, "patch_size": 4, "width": 16, "depth": 9, "heads": 2, "channels": 1}

@@ -1,4 +1,4 @@
-"""What a rival's stages cost, and how fast a device is at them: on random weights and images, before any training."""
+"""How fast a device is at a rival's stages: on random weights and images, before any training."""
 
 import dataclasses
 from typing import Any
@@ -7,35 +7,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from varc.baselines.family import Cost, Earlier, Family, Images, family, settings
-from varc.data.classes import class_ids, data_set_classes
+from varc.baselines.family import Earlier, Family, Images, settings
 from varc.planning import Speed
 from varc.scoring.rates import MOST_DEPTH, busy_neighbours, speed
 
 MOST_CANDIDATES = 8  # that are measured: the cost per pass is the same for more
-
-
-def shaped_family(baseline: dict[str, Any], training: dict[str, Any] | None) -> tuple[Family, Any, int]:
-    """The family of a config's baseline, its Shape, and how many classes it knows.
-
-    training: the entry of the data set that it learns from, None for public weights, whose entry says their classes.
-    """
-    kind = family(baseline["family"])
-    classes = baseline["classes"] if training is None else class_ids(data_set_classes(training))[-1] + 1
-    return kind, settings(kind.Shape, baseline["shape"]), classes
-
-
-def stage_costs(kind: Family, shape: Any, classes: int, stages: list[dict[str, Any]], candidates: int) -> list[Cost]:
-    """What each of a classifier's stages takes per image; the first has so many candidates.
-
-    shape: of a model that knows so many classes. stages: the config's entries, `keep` among their keys.
-    """
-    costs, earlier = [], None
-    for stage in stages:
-        scoring = settings(kind.Scoring, stage, but="keep")
-        costs.append(kind.cost(shape, classes, scoring, candidates, earlier))
-        candidates, earlier = min(candidates, stage.get("keep", 1)), scoring
-    return costs
 
 
 def measure_stage(
