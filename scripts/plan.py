@@ -17,8 +17,7 @@ CAPTION = (
     "counted for each, and once for all. Not planned: training, explanations, incremental learning. "
     "gflops: as fvcore counts, without scores that are there already; an adaptive stage at its most. device_hours: "
     "computation alone. minutes_per_job, memory_bytes: of the longest and of the largest job, no memory of rivals. "
-    "images_per_job: that "
-    "make the longest job 20 minutes. parquet_bytes: on disk."
+    "images_per_job: that make the longest job 20 minutes. parquet_bytes: on disk."
 )
 
 

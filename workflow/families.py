@@ -78,6 +78,11 @@ def spell_kept_before(earlier):
     return ".".join(f"{spell_scoring(stage)}-keep{stage['keep']}" for stage in earlier) or "all"
 
 
+def rival_scores(baseline, dataset, stages):
+    """The folder of the scores of the last of these stages."""
+    return f"scores/{baseline}/{dataset}/{spell_kept_before(stages[:-1])}/{spell_scoring(stages[-1])}"
+
+
 def apart(config):
     """(the config without rivals, the rivals: classifier -> its entry, and their pairs of data set and classifier)."""
     rivals = {name: entry for name, entry in config["classifiers"].items() if "baseline" in entry}

@@ -12,7 +12,7 @@ from varc.data.classes import data_set_classes
 from varc.errors import InputError
 from varc.metrics.closed_form import Shape
 from varc.planning import Counted, Work, given, job_seconds, measured, memory_bytes, number_of_shards, of_rival
-from workflow.families import spell_kept_before, spell_scoring
+from workflow.families import rival_scores, spell_kept_before, spell_scoring
 from workflow.naming import (
     adaptive_stage,
     architecture,
@@ -80,9 +80,8 @@ def rival_works(config, dataset, name, entry):
     """The works of a rival on a data set, stage by stage. `model` tells its stages apart, since their costs differ."""
     found, classes = [], class_count(config["datasets"][dataset])
     for stage in rival_stages(entry, classes):
-        below = f"{spell_kept_before(stage['stages'][:-1])}/{spell_scoring(stage['stages'][-1])}"
         who = {"dataset": dataset, "classifier": name, "model": stage["name"], "candidates": stage["candidates"]}
-        folder = f"scores/{entry['baseline']}/{dataset}/{below}"
+        folder = rival_scores(entry["baseline"], dataset, stage["stages"])
         found.append(Work(stage=f"stage{len(stage['stages'])}", rule="score_baseline", folder=folder, **who))
     return found
 

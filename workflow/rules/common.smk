@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 from varc.errors import InputError
 from varc.planning import images_at_once, kind, of_rival
 from workflow.checks import ConfigError, check, in_order
-from workflow.families import KEPT_BEFORE, apart, scoring, spell_kept_before, spell_scoring
+from workflow.families import KEPT_BEFORE, apart, rival_scores, scoring, spell_kept_before, spell_scoring
 from workflow.imports import code_inputs, code_stamp
 from workflow.naming import (
     ADAPTIVE,

@@ -93,11 +93,6 @@ def kept_stages(wildcards):
     return next(stages for stages in kept if spell_kept_before(stages) == wildcards.candidates)
 
 
-def rival_scores(baseline, dataset, stages):
-    """The folder of the scores of the last of these stages."""
-    return f"scores/{baseline}/{dataset}/{spell_kept_before(stages[:-1])}/{spell_scoring(stages[-1])}"
-
-
 def score_baseline_inputs(wildcards):
     """What a stage reads for a shard: weights, the list of images, and what an earlier stage scored and kept."""
     baseline, dataset, shard = wildcards.baseline, wildcards.dataset, wildcards.shard
