@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from varc.baselines.family import Earlier, Family, Images, settings
+from varc.baselines.family import Earlier, Family, Images, seeded, settings
 from varc.planning import Speed
 from varc.scoring.rates import MOST_DEPTH, busy_neighbours, speed
 
@@ -42,8 +42,7 @@ def measure_stage(
 
 def untrained(kind: Family, shape: Any, classes: int) -> nn.Module:
     """A model of random weights; of a family that has no steps of training, one that has learned random images."""
-    torch.manual_seed(0)
-    model = kind.build(shape, classes)
+    model = seeded(kind.build, shape, classes, 0)
     if "steps" not in {field.name for field in dataclasses.fields(kind.Training)}:
         labels = np.arange(max(classes, getattr(shape, "memory", 0))) % classes
         kind.train(model, random_images(shape, len(labels)), labels, kind.Training(), 0, lambda line: None)
