@@ -13,7 +13,6 @@ import torch
 from diffusers import DiTTransformer2DModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.func import jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from varc.baselines.dit import dit, known_draws, mean_errors, pass_cost
@@ -94,7 +93,7 @@ def velocity_and_target(
         return model(z, t, labels, r)
 
     with sdpa_kernel(SDPBackend.MATH):  # the fused kernels know no forward derivative
-        u, change = jvp(along, (z, r, t), (v, torch.zeros_like(r), torch.ones_like(t)))[:2]
+        u, change = torch.func.jvp(along, (z, r, t), (v, torch.zeros_like(r), torch.ones_like(t)))[:2]
     return u, (v - (t - r).view(-1, 1, 1, 1) * change).detach()
 
 

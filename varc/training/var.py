@@ -34,6 +34,7 @@ def train_var(
     torch.manual_seed(seed)
     model = VAR(config).train()
     init_weights(model)
+    model = model.to(tokens.device)  # drawn on the CPU, so that a seed means the same weights on any device
     curve = cross_entropy_steps(
         model, config, quantizer, tokens, labels, steps=steps, batch_size=batch_size, lr=lr, seed=seed, report=report
     )
@@ -59,7 +60,7 @@ def cross_entropy_steps(
     def losses(step: int) -> Iterator[dict[str, Tensor]]:
         image = torch.randint(tokens.shape[1], (batch_size,), generator=generator)
         sample = torch.randint(tokens.shape[0], (batch_size,), generator=generator)
-        dropped = torch.rand(batch_size, generator=generator) < LABEL_DROPOUT
+        dropped = (torch.rand(batch_size, generator=generator) < LABEL_DROPOUT).to(labels.device)
         targets = tokens[sample, image]
         with torch.no_grad():
             teacher_input = quantizer.teacher_input(targets)

@@ -33,9 +33,9 @@ def train_vqvae(
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    model = VQVAE(config).train()
+    model = VQVAE(config).to(images.device).train()
     codebook = model.quantize.embedding.weight.requires_grad_(False)
-    counts, sums = torch.zeros(len(codebook)), torch.zeros_like(codebook)
+    counts, sums = codebook.new_zeros(len(codebook)), torch.zeros_like(codebook)
 
     def losses(step: int) -> Iterator[dict[str, Tensor]]:
         x = images[torch.randint(len(images), (batch_size,), generator=generator)]
