@@ -9,9 +9,10 @@ and counted: what would launch kernels, make the host wait, or copy from the hos
 
 import collections
 import contextlib
+import functools
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -19,8 +20,8 @@ from unittest import mock
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 CUDA = torch.device("cuda:0")
 ROOT = Path(__file__).parents[2]
@@ -135,7 +136,7 @@ class Call(NamedTuple):
             if asked.type == "meta":  # from C++ code, that asks for what an OnCuda says of itself there
                 asked = CUDA
             kwargs = {**kwargs, "device": asked}
-        tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        tensors = list(tensors_in((*args, *kwargs.values())))
         ours = [t for t in tensors if isinstance(t, OnCuda)]
         asked = kwargs["device"].type if kwargs.get("device") is not None else None
         return cls(operator, operator._schema.name.split("::")[1], args, kwargs, tensors, ours, asked)
@@ -152,8 +153,7 @@ class Call(NamedTuple):
     @property
     def writes(self) -> list:
         """The arguments that the operator writes to."""
-        arguments = enumerate(self.operator._schema.arguments)
-        written = [(i, a.name) for i, a in arguments if a.alias_info is not None and a.alias_info.is_write]
+        written = written_arguments(self.operator)
         return [self.args[i] if i < len(self.args) else self.kwargs.get(name) for i, name in written]
 
     def computed(self) -> Any:
@@ -162,8 +162,8 @@ class Call(NamedTuple):
         if self.asked == "cuda":
             kwargs["device"] = "cpu"
             kwargs.pop("pin_memory", None)
-        args, kwargs = tree_map(inner, (self.args, kwargs))
-        return self.operator(*args, **kwargs)
+        kwargs = {name: each(inner, value) for name, value in kwargs.items()}
+        return self.operator(*each(inner, self.args), **kwargs)
 
     def by_mask(self) -> bool:
         """Whether it indexes by a mask, whose number of elements the host must know."""
@@ -175,6 +175,15 @@ class Call(NamedTuple):
         first = next(iter(out), None) if isinstance(out, (tuple, list)) else out
         is_new = isinstance(first, torch.Tensor) and not any(same_memory(t.host, first) for t in self.ours)
         return is_new or self.operator._schema.is_mutable
+
+
+class Numbered(TorchFunctionMode):
+    """Reads "cuda" as "cuda:0", since a torch without CUDA has nobody to ask which is the current device."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is torch.Tensor.cuda:
+            func, args = torch.Tensor.to, (args[0], CUDA)
+        return func(*map(numbered, args), **{name: numbered(value) for name, value in (kwargs or {}).items()})
 
 
 class PretendCuda(TorchDispatchMode):
@@ -259,8 +268,7 @@ class PretendCuda(TorchDispatchMode):
 
         Autograd takes operators apart before they come here; without it, in inference mode, they come whole.
         """
-        name = call.operator.name()
-        if call.name.startswith("upsample") or not is_composite(name):
+        if call.name.startswith("upsample") or not is_composite(call.operator):
             return NotImplemented
         with again(self):
             return call.operator.decompose(*call.args, **call.kwargs)
@@ -272,7 +280,7 @@ class PretendCuda(TorchDispatchMode):
             return written[0]
         if not call.on_cuda:
             return out
-        return tree_map(lambda t: self.wrapped(t, call.ours) if isinstance(t, torch.Tensor) else t, out)
+        return each(lambda t: self.wrapped(t, call.ours) if isinstance(t, torch.Tensor) else t, out)
 
     def wrapped(self, host: torch.Tensor, sources: list) -> OnCuda:
         """A tensor of the GPU: in the memory of the sources that it is a view of, or else in new memory."""
@@ -284,16 +292,16 @@ class PretendCuda(TorchDispatchMode):
 
     def count(self, call: Call, out: Any) -> None:
         """Counts a call as a launch, a wait, or a copy from the host; a view is none."""
-        name, at = call.name, place()
+        name = call.name
         if name == "_to_copy" and call.asked == "cpu" and call.ours:
-            self.syncs[f"to the CPU at {at}"] += 1
+            self.syncs[f"to the CPU at {place()}"] += 1
         elif name == "_to_copy" and call.asked == "cuda" and not call.ours:
-            self.copies[f"from the CPU at {at}"] += 1
+            self.copies[f"from the CPU at {place()}"] += 1
         elif name == "copy_" and 0 < len(call.ours) < len(call.tensors):
-            (self.copies if call.on_cuda else self.syncs)[f"copy_ at {at}"] += 1
+            (self.copies if call.on_cuda else self.syncs)[f"copy_ at {place()}"] += 1
         elif call.ours or call.asked == "cuda":
             if name in WAITS or call.by_mask():
-                self.syncs[f"{name} at {at}"] += 1
+                self.syncs[f"{name} at {place()}"] += 1
             if name not in NO_KERNEL and call.makes(out):
                 self.launches[name] += 1
 
@@ -317,12 +325,16 @@ class PretendCuda(TorchDispatchMode):
         }
 
     def __enter__(self):
-        torch._C._ensureCUDADeviceGuardSet()  # or a torch without CUDA refuses its devices in C++
+        torch._C._ensureCUDADeviceGuardSet()  # or a torch with CUDA would ask the driver for its devices
+        self.patches.enter_context(Numbered())
         for name, function in self.faked().items():
             self.patches.enter_context(mock.patch.object(torch.cuda, name, function))
-        attention = attention_for(self, F.scaled_dot_product_attention)
-        self.patches.enter_context(mock.patch.object(F, "scaled_dot_product_attention", attention))
-        self.patches.enter_context(mock.patch.object(torch.func, "jvp", jvp_for(torch.func.jvp)))
+        for owner, name, made in (
+            (F, "scaled_dot_product_attention", functools.partial(attention_for, self)),
+            (F, "conv2d", traced_conv2d_for),
+            (torch.func, "jvp", jvp_for),
+        ):
+            self.patches.enter_context(mock.patch.object(owner, name, made(getattr(owner, name))))
         self.patches.callback(torch._C._set_only_lift_cpu_tensors, torch._C._only_lift_cpu_tensors())
         torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(x, device="cuda") is a copy from the CPU
         PretendCuda.current = self
@@ -375,6 +387,19 @@ def attention_for(gpu: PretendCuda, original: Callable[..., Any]) -> Callable[..
     return attention
 
 
+def traced_conv2d_for(original: Callable[..., Any]) -> Callable[..., Any]:
+    """F.conv2d, which torch.jit's tracer (fvcore counts by it) does not see where a mode computes it; its inner
+    operator it does."""
+
+    def conv2d(images, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+        if torch._C._get_tracing_state() is None:
+            return original(images, weight, bias, stride, padding, dilation, groups)
+        sizes = [(size, size) if isinstance(size, int) else size for size in (stride, padding, dilation)]
+        return torch._convolution(images, weight, bias, *sizes, False, (0, 0), groups, False, False, False, False)
+
+    return conv2d
+
+
 def jvp_for(original: Callable[..., Any]) -> Callable[..., Any]:
     """torch.func.jvp, which takes no wrapped tensors: for those by two derivatives in reverse.
 
@@ -395,9 +420,17 @@ def jvp_for(original: Callable[..., Any]) -> Callable[..., Any]:
     return jvp
 
 
-def is_composite(name: str) -> bool:
+@functools.cache
+def is_composite(operator: Any) -> bool:
     """Whether an operator is made of others, and has no kernel of its own."""
-    return torch._C._dispatch_has_kernel_for_dispatch_key(name, "CompositeImplicitAutograd")
+    return torch._C._dispatch_has_kernel_for_dispatch_key(operator.name(), "CompositeImplicitAutograd")
+
+
+@functools.cache
+def written_arguments(operator: Any) -> list[tuple[int, str]]:
+    """Position and name of the arguments that an operator writes to."""
+    arguments = enumerate(operator._schema.arguments)
+    return [(i, a.name) for i, a in arguments if a.alias_info is not None and a.alias_info.is_write]
 
 
 @contextlib.contextmanager
@@ -410,11 +443,34 @@ def again(mode: TorchDispatchMode) -> Iterator[None]:
         TorchDispatchMode.__exit__(mode, None, None, None)
 
 
+def numbered(value: Any) -> Any:
+    """A device as it is, but with its number; anything else as it is."""
+    if isinstance(value, (str, torch.device)) and str(value) == "cuda":
+        return CUDA
+    return value
+
+
 def without_lists(key: Any) -> Any:
     """An index whose lists and arrays are host tensors, as torch makes them."""
     if isinstance(key, tuple):
         return tuple(without_lists(part) for part in key)
     return torch.as_tensor(key) if isinstance(key, (list, np.ndarray)) else key
+
+
+def each(function: Callable[[Any], Any], value: Any) -> Any:
+    """The function of a value, or of each within a tuple or list, as operators take and give them."""
+    if isinstance(value, (tuple, list)):
+        return type(value)(each(function, part) for part in value)
+    return function(value)
+
+
+def tensors_in(values: Iterable[Any]) -> Iterator[torch.Tensor]:
+    """The tensors among values, and within tuples and lists."""
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, (tuple, list)):
+            yield from tensors_in(value)
 
 
 def inner(value: Any) -> Any:

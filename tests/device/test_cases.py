@@ -1,0 +1,24 @@
+"""Library functions that take a device give on a GPU what they give on the CPU; the GPU is pretended."""
+
+import numpy as np
+import pytest
+import torch
+from device.cases import CASES
+from device.pretend import CUDA, PretendCuda
+
+CLOSE = 1e-5  # absolute, and relative beyond 1: log-likelihoods are hundreds of nats
+LOOSE = {  # bfloat16 has 8 bits, rounded here and there in another order; autocast is not pretended, so float32 there
+    "score_bf16": 5e-3,
+    "finetune_cca_bf16": 5e-3,
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_gpu_computes_what_the_cpu_does(name):
+    expected = CASES[name](torch.device("cpu"))
+    with PretendCuda() as gpu:
+        found = CASES[name](CUDA)
+    assert gpu.launches
+    assert np.isfinite(expected).mean() > 0.5  # scales at which no candidate was left have none
+    close = LOOSE.get(name, CLOSE)
+    np.testing.assert_allclose(found, expected, rtol=close, atol=close)
