@@ -329,7 +329,6 @@ def networks_explained(device):
 
     net, images = convnet(ConvNetConfig(SIDE, 3), 0).to(device), to_input(IMAGES).to(device)
     train_convnet(net, list(net.parameters()), images, LABELS, [0, 1, 2], 2, 1e-3, 0)
-    np.random.seed(0)  # GradientSHAP's draws are captum's
     maps = gradient_shap(net, IMAGES[0], 1, 4, 5, 0), saliency(net, IMAGES[0], 1, 4)
     cam, judge = grad_cam(net, cam_layer(net), IMAGES[0], 1, 4), network_judge(net, FEW[0], device)
     return flat(*maps, cam, judge(IMAGES), count(net, images[:1]).gflops)

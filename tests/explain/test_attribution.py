@@ -98,6 +98,19 @@ def test_expected_gradients_add_up_to_the_change_of_the_log_probability():
     assert abs(float(ends[0] - ends[1])) > 0.1
 
 
+def test_gradient_shap_draws_by_the_seed_and_leaves_numpys_generator_alone():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 4)).eval()
+    net[1].weight.data *= 10
+    np.random.seed(5)
+    expected = np.random.rand(4)
+    np.random.seed(5)
+    first = gradient_shap(net, image(), 2, GRID, 5, 0)
+    assert np.array_equal(np.random.rand(4), expected)
+    assert np.array_equal(first, gradient_shap(net, image(), 2, GRID, 5, 0))
+    assert not np.array_equal(first, gradient_shap(net, image(), 2, GRID, 5, 1))
+
+
 def test_controls():
     stripe = np.zeros((SIDE, SIDE, 3), np.uint8)
     stripe[:, SIDE // 2 - 1 :] = 255  # an edge in the middle column of patches

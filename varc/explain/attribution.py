@@ -4,7 +4,8 @@ Each explains the images by the square patches of a grid, on which the map has o
 blurred image.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -44,14 +45,29 @@ def attribute(method: str, image: Pixels, score: Score, grid: int, budget: int, 
     pixels, ground = (torch.tensor(x).permute(2, 0, 1)[None].float() for x in (image, substrate(image, "blur")))
     patches = patch_numbers(grid, len(image))[None, None]
     options = {"baselines": ground, "feature_mask": patches, "perturbations_per_eval": BATCH}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(image_generator(seed, method, image_id).integers(2**63)))
+    with draws(int(image_generator(seed, method, image_id).integers(2**63))):
         if method in PERTURBED:
             found = PERTURBED[method](forward).attribute(pixels, n_samples=budget, **options)
         else:
             found = FeatureAblation(forward).attribute(pixels, **options)
     step = len(image) // grid
     return found[0, 0, ::step, ::step][:grid, :grid].numpy().astype(np.float32)
+
+
+@contextmanager
+def draws(seed: int) -> Iterator[None]:
+    """For a block whose random numbers, torch's and NumPy's, depend on the seed alone; both go on as before after it.
+
+    captum draws from NumPy's where GradientSHAP looks between the two images.
+    """
+    before = np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            np.random.set_state(before)
 
 
 def patch_numbers(grid: int, side: int) -> Tensor:
@@ -69,8 +85,7 @@ def gradient_shap(net: nn.Module, image: Pixels, class_id: int, grid: int, budge
 
     device = next(net.parameters()).device
     pixels, ground = (to_input(x[None]).to(device) for x in (image, substrate(image, "blur")))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with draws(seed):
         found = GradientShap(forward).attribute(pixels, baselines=ground, n_samples=budget)
     step = len(image) // grid
     return (F.avg_pool2d(found.sum(1, keepdim=True), step)[0, 0] * step**2).detach().cpu().numpy().astype(np.float32)

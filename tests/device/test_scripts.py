@@ -1,0 +1,188 @@
+"""A whole short run (demo.yaml), job by job, by the rules' own inputs and params: on the CPU, and on a pretended GPU.
+
+Snakemake makes the graph; the scripts of its jobs then run in this process.
+"""
+
+import contextlib
+import contextvars
+import gc
+import logging
+import os
+import re
+import runpy
+import shutil
+import sys
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from device.cases import small_models
+from device.pretend import PretendCuda
+from PIL import Image
+from safetensors.numpy import load_file
+from snakemake.api import SnakemakeApi
+from snakemake.script import Snakemake
+from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
+from snakemake_runs import ROOT
+
+CLOSE = 1e-5  # absolute, and relative beyond 1; of trainings too, where the order of sums differs alone
+SPEEDS = {"measure_rates"}  # rules whose outputs differ from machine to machine
+
+
+class Demo(NamedTuple):
+    """What was run where, and what of it ran on the GPU."""
+
+    cpu: Path
+    gpu: Path
+    outputs: dict[str, list[str]]  # of each rule whose jobs may have a GPU
+    scripts: set[str]  # names of the scripts that were run
+    launches: dict[str, list[int]]  # kernels of each job of a rule
+    takers: set[str]  # scripts of all rules that have the resource gpu, or device
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    cpu = tmp_path_factory.mktemp("cpu")
+    for name, model in zip(("vae.pth", "var.pth"), small_models(torch.device("cpu")), strict=True):
+        torch.save(model.state_dict(), cpu / name)
+    with as_it_was(), graph(cpu) as workflow:
+        gpu = shutil.copytree(cpu, tmp_path_factory.mktemp("gpu"), dirs_exist_ok=True)
+        jobs = [job for level in workflow.dag.toposorted() for job in level if job.rule.script]
+        run_all(jobs, cpu, contextlib.nullcontext)
+        launches = run_all(jobs, gpu, PretendCuda)
+        outputs = {job.rule.name: [] for job in jobs if "gpu" in job.rule.resources}
+        for job in jobs:
+            outputs.get(job.rule.name, []).extend(job.output)
+        scripts, takers = {script_of(job.rule).stem for job in jobs}, scripts_of_devices(workflow)
+        yield Demo(cpu, gpu, outputs, scripts, launches, takers)
+
+
+@contextlib.contextmanager
+def as_it_was():
+    """Leaves folder, paths, threads, collector and loggers as they were: jobs change them, each in its own process."""
+    folder, paths, threads, collector = os.getcwd(), sys.path[:], torch.get_num_threads(), gc.get_threshold()
+    loggers = {name: logging.getLogger(name).handlers[:] for name in ("varc", "py.warnings")}
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        yield
+    finally:
+        os.chdir(folder)
+        sys.path[:] = paths
+        torch.set_num_threads(threads)
+        gc.set_threshold(*collector)
+        logging.captureWarnings(False)
+        for name, handlers in loggers.items():
+            logging.getLogger(name).handlers[:] = handlers
+
+
+@contextlib.contextmanager
+def graph(folder):
+    """Snakemake's workflow for demo.yaml in a folder, with the graph of its jobs; nothing is run."""
+    config = ConfigSettings(configfiles=[Path(__file__).with_name("demo.yaml")])
+    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+        made = api.workflow(
+            ResourceSettings(cores=1), config_settings=config, snakefile=ROOT / "Snakefile", workdir=folder
+        )
+        made.dag(DAGSettings(targets={"all", "plan"}))
+        workflow = made._workflow
+        workflow._prepare_dag(forceall=True, ignore_incomplete=True, lock_warn_only=True)
+        workflow._build_dag()
+        yield workflow
+
+
+def run_all(jobs, folder, device):
+    """Runs jobs in a folder, each with the device there; how many kernels were launched, by rule."""
+    os.chdir(folder)
+    launches = {}
+    for job in jobs:
+        with device() as gpu, mock.patch("varc.scoring.rates.SECONDS", 0.0):
+            contextvars.copy_context().run(run, job)
+        launches.setdefault(job.rule.name, []).append(gpu and sum(gpu.launches.values()))
+    return launches
+
+
+def run(job):
+    """Runs a job's script as Snakemake does, but in this process."""
+    given = ("output", "params", "wildcards", "threads", "resources", "log")
+    known = {name: getattr(job, name) for name in given}
+    script = Snakemake(input_=job.input, **known, config={}, rulename=job.rule.name, bench_iteration=None)
+    for path in (*job.output, *job.log):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        runpy.run_path(str(script_of(job.rule)), {"snakemake": script})
+    except (Exception, SystemExit) as error:
+        raise AssertionError(f"{job.rule.name} {job.wildcards}: {Path(job.log[0]).read_text()}") from error
+
+
+def script_of(rule):
+    return (Path(rule.basedir) / rule.script).resolve()
+
+
+def scripts_of_devices(workflow):
+    """The scripts of all rules whose jobs may have a GPU."""
+    return {script_of(rule).stem for rule in workflow.rules if {"gpu", "device"} & set(rule.resources)}
+
+
+def numbers(path):
+    """All numbers in a file that a job wrote, in named arrays; None for files that only say how a job went."""
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    if path.suffix == ".png":
+        return {"pixels": np.asarray(Image.open(path)).astype(int)}
+    if path.suffix == ".parquet":
+        table = pd.read_parquet(path)
+    elif path.name.endswith("_curve.csv"):
+        table = pd.read_csv(path)
+    else:
+        return None
+    return {name: np.array(column.tolist()) for name, column in table.items()}
+
+
+def differences(one, other):
+    """What of two files is not the same, as names of arrays."""
+    found, expected = numbers(one), numbers(other)
+    assert found.keys() == expected.keys()
+    return [name for name in found if not close(found[name], expected[name])]
+
+
+def close(found, expected):
+    if not np.issubdtype(expected.dtype, np.number):
+        return np.array_equal(found, expected)
+    return found.shape == expected.shape and np.allclose(found, expected, rtol=CLOSE, atol=CLOSE, equal_nan=True)
+
+
+def test_every_job_gives_on_a_gpu_what_it_gives_on_the_cpu(demo):
+    different, compared = {}, set()
+    for rule, files in demo.outputs.items():
+        for file in files:
+            if numbers(demo.cpu / file) is not None:
+                compared.add(rule)
+                different[file] = differences(demo.gpu / file, demo.cpu / file)
+    assert not {file: names for file, names in different.items() if names}
+    assert compared == demo.outputs.keys() - SPEEDS
+
+
+def test_every_job_that_was_given_the_gpu_used_it(demo):
+    idle = [rule for rule in demo.outputs if not all(demo.launches[rule])]
+    assert not idle
+
+
+def test_the_demo_ends_with_its_tables_on_a_gpu(demo):
+    tables, on_cpu = (pd.read_csv(folder / "results/demo/tables/accuracy.csv") for folder in (demo.gpu, demo.cpu))
+    measured = [name for name in tables if "seconds" in name]
+    assert len(tables) == 7
+    pd.testing.assert_frame_equal(tables.drop(columns=measured), on_cpu.drop(columns=measured))
+
+
+def test_every_script_that_can_use_a_gpu_is_run(demo):
+    """One that is not: give demo.yaml what takes it."""
+    calling = {
+        path.stem for path in (ROOT / "scripts").glob("*.py") if re.search(r"compute_device\(", path.read_text())
+    }
+    takers = (calling - {"job"}) | demo.takers
+    assert len(takers) > 20
+    assert not takers - demo.scripts
