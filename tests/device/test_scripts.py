@@ -29,7 +29,13 @@ from snakemake.script import Snakemake
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
 from snakemake_runs import ROOT
 
-CLOSE = 1e-5  # absolute, and relative beyond 1; of trainings too, where the order of sums differs alone
+CLOSE = {  # absolute, and relative beyond 1
+    ".parquet": 1e-5,
+    ".csv": 1e-5,
+    ".safetensors": 1e-4,  # AdamW divides a gradient by its size: where it is near 0, rounding counts; lr is 3e-3
+    ".png": 1,  # a level of grey, where a number is half way between two
+}
+NO_GRADIENT = re.compile(r"(qkv|k_proj)\.bias$")  # a bias of all keys changes no softmax: its steps are rounding alone
 SPEEDS = {"measure_rates"}  # rules whose outputs differ from machine to machine
 
 
@@ -130,7 +136,7 @@ def scripts_of_devices(workflow):
 def numbers(path):
     """All numbers in a file that a job wrote, in named arrays; None for files that only say how a job went."""
     if path.suffix == ".safetensors":
-        return load_file(path)
+        return {name: value for name, value in load_file(path).items() if not NO_GRADIENT.search(name)}
     if path.suffix == ".png":
         return {"pixels": np.asarray(Image.open(path)).astype(int)}
     if path.suffix == ".parquet":
@@ -146,13 +152,14 @@ def differences(one, other):
     """What of two files is not the same, as names of arrays."""
     found, expected = numbers(one), numbers(other)
     assert found.keys() == expected.keys()
-    return [name for name in found if not close(found[name], expected[name])]
+    return [name for name in found if not close(found[name], expected[name], CLOSE[one.suffix])]
 
 
-def close(found, expected):
+def close(found, expected, tolerance):
     if not np.issubdtype(expected.dtype, np.number):
         return np.array_equal(found, expected)
-    return found.shape == expected.shape and np.allclose(found, expected, rtol=CLOSE, atol=CLOSE, equal_nan=True)
+    same_shape = found.shape == expected.shape
+    return same_shape and np.allclose(found, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
 
 
 def test_every_job_gives_on_a_gpu_what_it_gives_on_the_cpu(demo):
@@ -180,9 +187,7 @@ def test_the_demo_ends_with_its_tables_on_a_gpu(demo):
 
 def test_every_script_that_can_use_a_gpu_is_run(demo):
     """One that is not: give demo.yaml what takes it."""
-    calling = {
-        path.stem for path in (ROOT / "scripts").glob("*.py") if re.search(r"compute_device\(", path.read_text())
-    }
+    calling = {path.stem for path in (ROOT / "scripts").glob("*.py") if "compute_device(" in path.read_text()}
     takers = (calling - {"job"}) | demo.takers
     assert len(takers) > 20
     assert not takers - demo.scripts
