@@ -4,7 +4,7 @@ No weights are at hand here, so the rates are assumptions, not measurements: `pa
 the paper's fixed funnel keeps; `cautious` keeps twice as many after every scale; `half` drops nothing before scale 5.
 """
 
-from varc.metrics.flops import pass_cost
+from varc.metrics.closed_form import pass_gflops
 from varc.models.architectures import PATCH_NUMS_256
 from varc.models.var import VARConfig
 
@@ -20,7 +20,7 @@ FIXED = {100: 4649.4 - 107.9, 1000: 21587.7 - 107.9}  # A-VARC+ without its enco
 
 
 def main() -> None:
-    passes = [0.0, *(pass_cost(D16, k).gflops for k in range(1, 11))]
+    passes = [0.0, *(pass_gflops(D16, k) for k in range(1, 11))]
     print("| classes | rates | scoring GFLOPs | of VARC | of A-VARC+ |")
     print("| --- | --- | --- | --- | --- |")
     for classes in (100, 1000):

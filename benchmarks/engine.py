@@ -9,15 +9,16 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
 from plain import plain_scores
+from random_models import public_shape, random_quantizer, random_var
 from torch import Tensor
 
 from varc.metrics.flops import pass_cost
-from varc.models.architectures import PATCH_NUMS_256
-from varc.models.var import VAR, VARConfig
+from varc.models.var import VAR
 from varc.models.vqvae import MultiScaleQuantizer
 from varc.scoring.likelihood import score
 
@@ -27,14 +28,8 @@ PLAIN_BATCHES = (1, 2, 4, 10)
 
 def random_model(depth: int) -> tuple[VAR, MultiScaleQuantizer]:
     """A VAR of the public shape at a depth, and a quantiser, with random weights."""
-    torch.manual_seed(0)
-    var = VAR(VARConfig(depth, 64 * depth, depth, 1000, 4096, 32, PATCH_NUMS_256)).eval()
-    for p in var.parameters():
-        if p.ndim >= 2:
-            p.data = torch.randn(p.shape) * p.shape[-1] ** -0.5
-    quantizer = MultiScaleQuantizer(4096, 32, PATCH_NUMS_256).eval()
-    quantizer.embedding.weight.data = torch.randn(4096, 32)
-    return var.requires_grad_(False), quantizer.requires_grad_(False)
+    vqvae, config = public_shape("var_d16")
+    return random_var(replace(config, depth=depth, width=64 * depth, heads=depth)), random_quantizer(vqvae)
 
 
 def seconds(run: Callable[[], object], device: torch.device) -> float:
