@@ -10,14 +10,16 @@ TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' requirements.lock)
 
 # Where pip gets torch, if no local wheel is at hand. PyPI's build for Linux brings CUDA, gigabytes of it, so machines
 # without an NVIDIA driver take the CPU build. Set TORCH_INDEX to choose another, e.g.
-# make venv TORCH_INDEX=https://download.pytorch.org/whl/cu130
+# make venv TORCH_INDEX=https://download.pytorch.org/whl/cu130; docs/gpu.md says which fits a driver.
 ifeq ($(shell uname -s)$(shell command -v nvidia-smi),Linux)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 else
 TORCH_INDEX ?= https://pypi.org/simple
 endif
 
-.PHONY: demo test study study-quick test-slurm test-faults bench venv lint format lock rerun-table
+OTHER_TORCH := for an NVIDIA GPU: rm -r .venv; make venv TORCH_INDEX=https://download.pytorch.org/whl/cu130 (docs/gpu.md)
+
+.PHONY: demo test study study-quick test-slurm test-faults test-gpu bench bench-gpu venv lint format lock rerun-table
 .DEFAULT_GOAL := demo
 
 demo: venv
@@ -50,6 +52,13 @@ test-slurm: venv
 test-faults: venv
 	$(BIN)/python tests/faults/faults.py
 
+# Whether a card computes rightly, ten minutes; how fast it is, ten minutes: docs/gpu.md. Neither is part of `make test`.
+test-gpu: venv
+	$(BIN)/python tests/gpu/check.py
+
+bench-gpu: venv
+	$(BIN)/python benchmarks/gpu.py
+
 bench: venv
 	$(BIN)/python benchmarks/engine.py
 
@@ -63,6 +72,8 @@ venv: .venv/installed
 	    || $(BIN)/python -m pip install --quiet --extra-index-url "$(TORCH_INDEX)" "$(TORCH)"
 	$(BIN)/python -m pip install --quiet -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@$(BIN)/python -c 'import torch; cuda = torch.version.cuda; print("torch", torch.__version__, \
+	    f"for CUDA {cuda}" if cuda else "for the CPU alone; $(OTHER_TORCH)")'
 	touch $@
 
 lint: venv

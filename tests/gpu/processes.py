@@ -74,7 +74,7 @@ def score_beside(device: str, quick: str, folder: str, number: str) -> None:
         if time.monotonic() > deadline:
             sys.exit("the other process did not come")
         time.sleep(0.01)
-    np.save(Path(folder, f"{number}.npy"), score(var, quantizer, *inputs, device=setup.device))
+    np.save(Path(folder, f"{number}.npy"), score(var, quantizer, *inputs, device=setup.device).sum(-1))
 
 
 def environment(*first: Path) -> dict[str, str]:
