@@ -1,8 +1,4 @@
-from snakemake.exceptions import WorkflowError
-from snakemake.utils import min_version, validate
-
-from workflow.checks import schema_mistake
-from workflow.config_files import config_mistake
+from snakemake.utils import min_version
 
 min_version("9.14.8")
 
@@ -14,22 +10,9 @@ if not workflow.overwrite_configfiles:
 
 CONFIG_FILES = list(map(str, workflow.overwrite_configfiles)) or ["config/config.yaml"]
 CONFIG_NAME = ", ".join(CONFIG_FILES)
-SCHEMA = f"{workflow.basedir}/workflow/schemas/config.schema.yaml"
-
-if mistake := config_mistake(CONFIG_FILES, config) or schema_mistake(config, SCHEMA):
-    raise WorkflowError(f"{CONFIG_NAME}: {mistake}")  # in one line; validate() would print the schema
-
-validate(config, SCHEMA)  # sets the defaults
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/common_models.smk"
-include: "workflow/rules/common_adaptive.smk"
-include: "workflow/rules/common_ablation.smk"
-include: "workflow/rules/common_incremental.smk"
-include: "workflow/rules/common_explain.smk"
-include: "workflow/rules/common_plan.smk"
-include: "workflow/rules/common_baselines.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/scores.smk"
@@ -42,6 +25,9 @@ include: "workflow/rules/explain.smk"
 include: "workflow/rules/plan.smk"
 
 
+workflow.localrules(*(rule.name for rule in workflow.rules if rule.name not in ON_GPU))
+
+
 onstart:
     check_sources()
 
@@ -49,4 +35,4 @@ onstart:
 rule all:
     default_target: True
     input:
-        tables(),
+        [*TABLES.targets(), *EXPLAINING.targets()],

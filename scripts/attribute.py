@@ -22,7 +22,7 @@ def log_ratio(classes):
 
 with job(snakemake) as log:
     device = compute_device(snakemake)
-    files, params, method = snakemake.input, snakemake.params, snakemake.wildcards.method
+    files, params, method = snakemake.input, snakemake.params, snakemake.params.method
     vqvae, vqvae_card = read_vqvae(files.vqvae, params.vqvae_checkpoint)
     var, card = read_var(files.var, params.var_checkpoint)
     check_models(files.var, card, files.vqvae, vqvae_card["sha256"])

@@ -31,7 +31,7 @@ with job(snakemake) as log:
     images = load_images(params.dataset, found.rows, vqvae.image_size)
     grid = var.patch_nums[-1]
     maps = np.empty((len(images), grid * grid), np.float32)
-    method = snakemake.wildcards.method
+    method = params.method
     with measured(device, len(images), log) as record:
         for i, class_id in enumerate(found.classes[0]):
             maps[i] = attribute(method, net, layer, images[i], int(class_id), grid).ravel()

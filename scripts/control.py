@@ -18,6 +18,6 @@ with job(snakemake) as log:
     maps = np.empty((len(images), grid * grid), np.float32)
     with measured(compute_device(snakemake), len(images), log) as record:
         for i, image in enumerate(images):
-            maps[i] = control(snakemake.wildcards.method, image, grid, found.ids[i], params.seed).ravel()
+            maps[i] = control(params.method, image, grid, found.ids[i], params.seed).ravel()
     record |= {"passes_per_image": 0, "gflops_per_image": 0.0}
     write_maps(snakemake.output.maps, found.ids, *found.classes, maps, var.num_tokens, record)

@@ -10,7 +10,7 @@ from varc.storage import features_schema, fixed_size_list, read_parquet, shard_b
 with job(snakemake) as log:
     device = compute_device(snakemake)
     listed = rows(read_parquet(snakemake.input.manifest))
-    first, end = shard_bounds(len(listed), int(snakemake.wildcards.shard), snakemake.resources.shards)
+    first, end = shard_bounds(len(listed), snakemake.params.shard, snakemake.resources.shards)
     listed = listed[first:end]
     vqvae, card = read_vqvae(snakemake.input.vqvae, snakemake.params.checkpoint)
     images = load_images(snakemake.params.dataset, listed, vqvae.config.image_size)

@@ -23,7 +23,7 @@ class Explained(NamedTuple):
 def explained(snakemake: Any) -> Explained:
     """The images of the job's shard that its params `images` and `seed` choose, and the classes of `roles`."""
     manifest, params = read_parquet(snakemake.input.manifest), snakemake.params
-    first, end = shard_bounds(len(manifest), int(snakemake.wildcards.shard), snakemake.resources.shards)
+    first, end = shard_bounds(len(manifest), snakemake.params.shard, snakemake.resources.shards)
     chosen = explained_images(image_ids(manifest), params.images, params.seed)
     listed = rows(manifest)
     found = [i for i in range(first, end) if chosen[i]]

@@ -15,9 +15,9 @@ from varc.storage import column_matrix, curves_schema, fixed_size_list, image_id
 
 with job(snakemake) as log:
     device = compute_device(snakemake)
-    files, params, wildcards = snakemake.input, snakemake.params, snakemake.wildcards
+    files, params = snakemake.input, snakemake.params
     classes = np.array(class_ids(data_set_classes(params.dataset)), np.int32)
-    if wildcards.judge == "varc":
+    if params.judge == "varc":
         vqvae, vqvae_card = read_vqvae(files.vqvae, params.vqvae_checkpoint)
         var, card = read_var(files.var, params.var_checkpoint)
         judge = varc_judge(vqvae.to(device), var.to(device), classes, device)

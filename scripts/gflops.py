@@ -36,7 +36,7 @@ with job(snakemake) as log:
         patch_nums = configs[entry["model"]][0].patch_nums
         if "adaptive" in entry["funnel"][0]:
             files, adaptive_files = adaptive_files[: params.shards], adaptive_files[params.shards :]
-            result, _ = read_adaptive(files)
+            result, _, _ = read_adaptive(*files)
             rows += adaptive_gflops_rows(dataset, classifier, result, costs[entry["model"]])
         else:
             rows += gflops_rows(dataset, classes, classifier, entry["funnel"], patch_nums, costs[entry["model"]])

@@ -21,20 +21,20 @@ def images_of(part):
 
 with job(snakemake) as log:
     device = compute_device(snakemake)
-    params, entry, seed = snakemake.params, snakemake.params.baseline, int(snakemake.wildcards.seed)
+    params, entry, seed = snakemake.params, snakemake.params.baseline, snakemake.params.seed
     kind = family(entry["family"])
     training = settings(kind.Training, entry["train"], but="data")
     scorings = [settings(kind.Scoring, stage, but="keep") for stage in params.stages]
     keep = [stage.get("keep", 1) for stage in params.stages]
     (images, labels, _), (pixels, test_labels, ids) = images_of("train"), images_of("test")
-    tasks = class_order(class_ids(data_set_classes(params.train_dataset)), int(snakemake.wildcards.tasks), seed)
+    tasks = class_order(class_ids(data_set_classes(params.train_dataset)), params.tasks, seed)
 
     def predict(model, which, classes):
         tested = Images(pixels[which], ids[which], seed)
         return staged_predictions(kind, model, tested, classes, scorings, keep)
 
     with measured(device, len(test_labels), log) as record:
-        shape, strategy = settings(kind.Shape, entry["shape"]), snakemake.wildcards.strategy
+        shape, strategy = settings(kind.Shape, entry["shape"]), params.strategy
         states = learn_family(strategy, kind, tasks, shape, training, images, labels, seed, device)
         found = accuracies(states, tasks, test_labels, predict, log.info)
     made_from = {"classes": tasks, "seed": seed, "baseline": entry, "stages": params.stages}

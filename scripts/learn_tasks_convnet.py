@@ -18,18 +18,18 @@ def images_of(kind):
 
 with job(snakemake) as log:
     device = compute_device(snakemake)
-    params, seed = snakemake.params, int(snakemake.wildcards.seed)
+    params, seed = snakemake.params, snakemake.params.seed
     labels, test_labels = read_labels(snakemake.input.train_manifest), read_labels(snakemake.input.test_manifest)
     images, test_images = images_of("train"), images_of("test")
     ids = class_ids(data_set_classes(params.train_dataset))
-    tasks = class_order(ids, int(snakemake.wildcards.tasks), seed)
+    tasks = class_order(ids, params.tasks, seed)
 
     def predict(net, which, classes):
         return convnet_predictions(net, test_images[torch.from_numpy(which)], classes)
 
     with measured(device, len(test_labels), log) as record:
         states = learn_convnet(
-            snakemake.wildcards.strategy,
+            params.strategy,
             tasks,
             images,
             labels,

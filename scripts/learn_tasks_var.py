@@ -29,7 +29,7 @@ def untrained(vqvae, class_ids):
 
 with job(snakemake) as log:
     device = compute_device(snakemake)
-    params, seed = snakemake.params, int(snakemake.wildcards.seed)
+    params, seed = snakemake.params, snakemake.params.seed
     train, cca = params.train, params.cca
     vqvae, card = read_vqvae(snakemake.input.vqvae, params.vqvae_checkpoint)
     tokens_read = [*snakemake.input.train_tokens, *snakemake.input.test_tokens]
@@ -37,7 +37,7 @@ with job(snakemake) as log:
     quantizer = vqvae.quantize.to(device)
     labels, test_labels = read_labels(snakemake.input.train_manifest), read_labels(snakemake.input.test_manifest)
     ids = class_ids(data_set_classes(params.train_dataset))
-    tasks = class_order(ids, int(snakemake.wildcards.tasks), seed)
+    tasks = class_order(ids, params.tasks, seed)
     tokens = np.stack(read_samples(list(snakemake.input.train_tokens), train["samples"]))
     samples = read_samples(list(snakemake.input.test_tokens), params.samples)
 
@@ -46,7 +46,7 @@ with job(snakemake) as log:
 
     with measured(device, len(test_labels), log) as record:
         states = learn_var(
-            snakemake.wildcards.strategy,
+            params.strategy,
             tasks,
             untrained(vqvae, ids).to(device),
             quantizer,

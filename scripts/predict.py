@@ -4,6 +4,7 @@ import pyarrow as pa
 from job import job
 
 from varc.freshness import check_agree, check_fresh, models_of
+from varc.scoring.adaptive import predict_adaptive, read_adaptive
 from varc.scoring.funnel import check_images, mean_over_samples, predict, read_label_of, read_scores
 from varc.storage import (
     devices,
@@ -15,6 +16,17 @@ from varc.storage import (
     write_parquet,
 )
 
+
+def predict_shard(shard, labels):
+    """The predictions of a shard's images, and their image_ids."""
+    paths = [files[shard::shards] for files in stage_files]
+    if snakemake.params.adaptive:
+        result, class_ids, ids = read_adaptive(*paths[0])
+        return predict_adaptive(result, class_ids, ids, labels, label_of), ids
+    stages = [mean_over_samples([read_scores(path) for path in stage]) for stage in paths]
+    return predict(stages, labels, label_of), stages[-1].image_ids
+
+
 with job(snakemake) as log:
     listed = read_parquet(snakemake.input.manifest)
     labels, listed_ids = listed["label"].to_numpy(), image_ids(listed)
@@ -23,18 +35,18 @@ with job(snakemake) as log:
     stage_files = [snakemake.input[f"stage{i + 1}"] for i in range(len(samples))]
     shards = len(stage_files[0]) // samples[0]
     scores = [path for files in stage_files for path in files]
+    encoder = [*snakemake.input.features, *snakemake.input.tokens]
     check_agree(scores)
-    check_agree([scores[0], *snakemake.input.features, *snakemake.input.tokens], ["vqvae_sha256"])
-    check_fresh([*snakemake.input.features, *snakemake.input.tokens, *dict.fromkeys(scores)])
+    check_agree([scores[0], *encoder], ["vqvae_sha256"])
+    check_fresh([*encoder, *dict.fromkeys(scores)])
     schema = predictions_schema(len(samples))
     tables = []
     for shard in range(shards):
-        stages = [mean_over_samples([read_scores(path) for path in files[shard::shards]]) for files in stage_files]
         first, end = shard_bounds(len(labels), shard, shards)
-        check_images(stage_files[-1][shard], stages[-1].image_ids, snakemake.input.manifest, listed_ids[first:end])
-        tables.append(pa.table(predict(stages, labels[first:end], label_of), schema=schema))
+        found, ids = predict_shard(shard, labels[first:end])
+        check_images(stage_files[-1][shard], ids, snakemake.input.manifest, listed_ids[first:end])
+        tables.append(pa.table(found, schema=schema))
     predictions = pa.concat_tables(tables)
-    encoder = [*snakemake.input.features, *snakemake.input.tokens]
     seconds = {"encoder": total_seconds(encoder)} if encoder else {}
     for i, files in enumerate(stage_files):
         before = {path for earlier in stage_files[:i] for path in earlier}  # clean scores that this stage reads again

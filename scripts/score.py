@@ -9,13 +9,14 @@ from varc.metrics.closed_form import pass_gflops
 from varc.models.scales import tokens_at
 from varc.models.weights import read_var, read_vqvae
 from varc.scoring.funnel import all_classes, read_candidates
+from varc.scoring.guidance import score_guided
 from varc.scoring.likelihood import score
 from varc.storage import column_matrix, image_ids, read_parquet, write_scores
 
 with job(snakemake) as log:
     device = compute_device(snakemake)
-    scales = int(snakemake.wildcards.scales)
-    precision = snakemake.wildcards.precision.removeprefix("-") or "float32"
+    stage = snakemake.params.stage
+    scales, precision, guidance = stage["scales"], stage["precision"], stage["guidance"]
     check_precision(precision, device)
     table = read_parquet(snakemake.input.tokens)
     vqvae, vqvae_card = read_vqvae(snakemake.input.vqvae, snakemake.params.vqvae_checkpoint)
@@ -31,17 +32,13 @@ with job(snakemake) as log:
     else:
         candidates = all_classes(class_ids(data_set_classes(snakemake.params.dataset)), len(ids), card)
     tokens = column_matrix(table, "tokens")[:, : tokens_at(var.config.patch_nums, scales)]
-    gflops = candidates.size * pass_gflops(var.config, scales)
-    with measured(device, len(ids), log, gflops) as record:
-        per_scale = score(
-            var.to(device),
-            vqvae.quantize.to(device),
-            tokens,
-            candidates,
-            device=device,
-            batch_size=None if snakemake.resources.batch_size == "auto" else snakemake.resources.batch_size,
-            precision=precision,
-            report=progress(log),
-        )
+    models, what = (var.to(device), vqvae.quantize.to(device)), {"device": device, "report": progress(log)}
+    passes = candidates.size + (len(ids) if guidance else 0)  # the unconditional class too
+    with measured(device, len(ids), log, passes * pass_gflops(var.config, scales)) as record:
+        if guidance:
+            per_scale = score_guided(*models, tokens, candidates, guidance, **what)
+        else:
+            size = None if snakemake.resources.batch_size == "auto" else snakemake.resources.batch_size
+            per_scale = score(*models, tokens, candidates, batch_size=size, precision=precision, **what)
     made_with = {"dtype": precision, "var_sha256": card["sha256"], "vqvae_sha256": vqvae_card["sha256"]}
     write_scores(snakemake.output.scores, ids, candidates, per_scale, {**record, **made_with})

@@ -17,7 +17,7 @@ with job(snakemake) as log:
     kind = family(entry["family"])
     scorings = [settings(kind.Scoring, scoring) for scoring in params.scorings]
     listed = rows(read_parquet(files.manifest))
-    first, end = shard_bounds(len(listed), int(snakemake.wildcards.shard), snakemake.resources.shards)
+    first, end = shard_bounds(len(listed), snakemake.params.shard, snakemake.resources.shards)
     listed = listed[first:end]
     ids = np.array([row.image_id for row in listed], dtype=object)
     weights = entry.get("checkpoint", files.get("weights"))

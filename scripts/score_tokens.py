@@ -20,7 +20,7 @@ with job(snakemake) as log:
     check_models(files.var, card, files.vqvae, vqvae_card["sha256"])
     check_made_with([files.tokens], "vqvae_sha256", vqvae_card["sha256"], files.vqvae)
     check_fresh([files.tokens])
-    if snakemake.wildcards.randomised:
+    if params.randomised:
         var = randomised(var, params.seed)
     class_ids = images.classes[0]
     candidates = np.where(class_ids == UNCONDITIONAL, var.config.num_classes, class_ids)[:, None]

@@ -4,18 +4,20 @@ import ast
 import functools
 import hashlib
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 STAMPS = Path(".snakemake/varc_code")
 
 
-def code_inputs(script, root):
+def code_inputs(script: str, root: str) -> list[str]:
     """The project's own files that a script imports, directly or not, relative to the working folder.
 
     script: its path relative to root, the folder that holds scripts/ and varc/. Rules take the stamp of these files as
     an input, so an edit reruns what depends on it, and nothing else.
     """
-    found, queue = set(), [Path(root) / script]
+    found: set[Path] = set()
+    queue = [Path(root) / script]
     while queue:
         for path in imported(queue.pop(), Path(root)):
             if path not in found:
@@ -24,7 +26,7 @@ def code_inputs(script, root):
     return sorted(Path(os.path.relpath(path)).as_posix() for path in found)
 
 
-def code_stamp(name, files):
+def code_stamp(name: str, files: Iterable[str]) -> str:
     """The path of a small file that stands for some of the project's files: their digests, and the time of the latest.
 
     Each input costs every job of a large graph time, so a rule takes this one in place of dozens. It is written where
@@ -42,15 +44,15 @@ def code_stamp(name, files):
 
 
 @functools.cache
-def digest(file):
+def digest(file: str) -> str:
     """The SHA-256 of a file, in hex."""
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 @functools.cache
-def imported(file, root):
+def imported(file: Path, root: Path) -> set[Path]:
     """The project's files that one file imports by itself, with the packages that they lie in."""
-    names = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
@@ -59,7 +61,7 @@ def imported(file, root):
     return {path for name in names for path in module_files(name, file, root)}
 
 
-def module_files(name, file, root):
+def module_files(name: str, file: Path, root: Path) -> Iterator[Path]:
     """The files of a dotted module name below root (or beside the script), packages included; empty for others."""
     parts = name.split(".")
     folder = file.parent if parts[0] != "varc" else root

@@ -4,12 +4,15 @@ import functools
 import hashlib
 import json
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 DIGESTS = Path(".snakemake/varc_sha256.json")
+Params = Mapping[str, Any]
 
 
-def stamp(dataset):
+def stamp(dataset: Params) -> str:
     """A digest over name, size and modification time of every file below a data set's root; "" where there is none.
 
     A parameter of the rule that lists the images: a file that changed behind the same name makes it run again.
@@ -19,7 +22,7 @@ def stamp(dataset):
 
 
 @functools.cache
-def stamp_below(root):
+def stamp_below(root: str) -> str:
     """The digest of a folder, made once: data sets may share it."""
     hashed = hashlib.sha256()
     for parent, folders, files in os.walk(root):
@@ -31,18 +34,39 @@ def stamp_below(root):
     return hashed.hexdigest()
 
 
-def absent(datasets):
-    """A message for the first data root or class list that is not there, or None."""
-    for name, dataset in datasets.items():
-        for key in ("root", "classes", "labels", "ids"):
-            if key in dataset and not Path(dataset[key]).exists():
-                return (
-                    f"datasets: {name}: {key}: {dataset[key]}: no such file or folder; set {key} to where the data is"
-                )
+def unfit(run: Any, reading: Iterable[Params], jobs: Iterable[Params]) -> str | None:
+    """A message for the first source of a run's jobs that is not there, or is not the one that the config names; or None.
+
+    reading: the parameters of the jobs that read images; jobs: those of all jobs.
+    """
+    specs = [value for params in reading for value in params.values()]
+    known = [value for params in jobs for value in params.values() if isinstance(value, dict)]
+    for name in run.config.datasets:
+        if run.dataset(name) in specs and (message := absent(name, run.dataset(name))):
+            return message
+    for name, entry in run.config.models.items():
+        checkpoints = [run.checkpoints.checkpoint(name, part) for part in ("vqvae", "var")]
+        if any(found in known for found in checkpoints if found) and (message := unfit_weights(name, entry)):
+            return message
+    baselines = [value.get("baseline", value) for value in known]
+    for name, entry in run.config.baselines.items():
+        weights = [file for file in run.checkpoints.public_files(name) if file.endswith(".safetensors")]
+        if entry.checkpoint and run.checkpoints.baseline(name) in baselines and not weights:
+            return (
+                f"baselines: {name}: checkpoint: {entry.checkpoint}: no safetensors there; put the public folder there"
+            )
     return None
 
 
-def file_sha256(path):
+def absent(name: str, dataset: Params) -> str | None:
+    """A message for a data root or list that is not there, or None."""
+    for key in ("root", "classes", "labels", "ids"):
+        if key in dataset and not Path(dataset[key]).exists():
+            return f"datasets: {name}: {key}: {dataset[key]}: no such file or folder; set {key} to where the data is"
+    return None
+
+
+def file_sha256(path: str) -> str | None:
     """The SHA-256 of a file, None where there is none. Kept in .snakemake until the file's size or time changes."""
     if not os.path.isfile(path):
         return None
@@ -57,21 +81,19 @@ def file_sha256(path):
     return known[key]
 
 
-def unfit_weights(models):
-    """A message for the first checkpoint that is not there, or is not the one that the config names; or None."""
-    for name, model in models.items():
-        for part in ("vqvae", "var"):
-            if part not in model:
-                continue
-            found, expected = file_sha256(model[part]), model.get("sha256", {}).get(part)
-            if found is None and "hub" not in model:
-                return f"models: {name}: {part}: {model[part]}: no such file; put the checkpoint there, or set hub"
-            if found and expected and found != expected:
-                return f"models: {name}: {part}: {model[part]} has SHA-256 {found}, but the config says {expected}"
+def unfit_weights(name: str, model: Any) -> str | None:
+    """A message for the first file of a model that is not there, or is not the one that the config names; or None."""
+    for part in ("vqvae", "var") if hasattr(model, "digest") else ():
+        file, expected = model.file(part), model.digest(part)
+        found = file_sha256(file)
+        if found is None and not model.hub:
+            return f"models: {name}: {part}: {file}: no such file; put the checkpoint there, or set hub"
+        if found and expected and found != expected:
+            return f"models: {name}: {part}: {file} has SHA-256 {found}, but the config says {expected}"
     return None
 
 
-def unfit_folder(folder, shards):
+def unfit_folder(folder: str, shards: int) -> str | None:
     """A message for a run's folder that was made with another number of shards, or cannot be written; or None.
 
     The number is noted in it, in shards.json.
@@ -96,7 +118,7 @@ def unfit_folder(folder, shards):
     return None
 
 
-def write_whole(path, text):
+def write_whole(path: Path, text: str) -> None:
     """Writes a small file whole or not at all."""
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(text)

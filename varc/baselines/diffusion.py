@@ -5,9 +5,8 @@ Two stages of a classifier, {draws: n1, keep: 5} and {draws: n2}, are DC(n1, n2)
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from varc.baselines.dit import dit, known_draws, mean_errors, pass_cost
 from varc.baselines.family import Cost, Earlier, Images, device_of
 from varc.baselines.pixels import planes
+from varc.baselines.settings.diffusion import Scoring, Shape, Training
 from varc.baselines.weights import read_pretrained
 from varc.data.preprocess import to_input
 from varc.errors import InputError
@@ -29,36 +29,6 @@ STEPS = 1000  # of the noise schedule
 LATENT_STRIDE, LATENT_CHANNELS = 8, 4  # of Stable Diffusion's autoencoder
 ENCODER_BATCH = 16
 LOSSES = {"l2": torch.square, "l1": torch.abs}
-
-
-@dataclass(frozen=True)
-class Shape:
-    """latent: in the latent space of Stable Diffusion's autoencoder, as DiT-XL/2 is; else on `channels` of pixels."""
-
-    image_size: int
-    patch_size: int
-    width: int
-    depth: int
-    heads: int
-    channels: int = 3
-    latent: bool = False
-
-
-@dataclass(frozen=True)
-class Training:
-    """Steps of so many images, and the peak learning rate."""
-
-    steps: int
-    batch_size: int
-    lr: float
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """draws: pairs of a time and a noise in all, those of an earlier stage included. loss: l2 or l1."""
-
-    draws: int
-    loss: Literal["l2", "l1"] = "l2"
 
 
 class Diffusion(nn.Module):

@@ -6,7 +6,6 @@ log p(x|y) = log N(z; mu_y, 1) + log |det dz/dx| is exact, and one pass gives it
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from varc.baselines.family import Cost, Earlier, Images, columns, device_of
 from varc.baselines.pixels import planes
+from varc.baselines.settings.ibinn import Scoring, Shape, Training
 from varc.errors import InputError
 from varc.metrics.flops import count
 from varc.training.loop import optimise
@@ -27,36 +27,6 @@ CLAMP = 0.7  # a coupling block scales by exp(+-0.7) at most
 SEPARATION = 5.0  # between two class means at the start, in standard deviations
 BIN = 2 / 255  # between two grey levels in [-1, 1]
 BATCH = 256
-
-
-@dataclass(frozen=True)
-class Shape:
-    """channels: 1 for grey images; blocks: coupling blocks after each halving of the image; width: of their subnets;
-
-    dense: width of the subnets of the fully connected block at the end.
-    """
-
-    image_size: int
-    blocks: tuple[int, ...]
-    width: int
-    dense: int
-    channels: int = 1
-
-
-@dataclass(frozen=True)
-class Training:
-    """beta: weight of the classes against the images; sigma: noise on the pixels, in units of [-1, 1]."""
-
-    steps: int
-    batch_size: int
-    lr: float
-    beta: float
-    sigma: float
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """Nothing to set."""
 
 
 def convolutions(width: int) -> Callable[[int, int], nn.Module]:

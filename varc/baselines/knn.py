@@ -1,7 +1,6 @@
 """k nearest neighbours, the example of a family: it shows what a file here needs, and nothing else."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,27 +9,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from varc.baselines.family import Cost, Earlier, Images, columns
+from varc.baselines.settings.knn import Scoring, Shape, Training
 from varc.errors import InputError
-
-
-@dataclass(frozen=True)
-class Shape:
-    """memory: how many training images it remembers, at most."""
-
-    image_size: int
-    memory: int
-
-
-@dataclass(frozen=True)
-class Training:
-    """Nothing to set."""
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """k: how many neighbours vote, each by one over its distance."""
-
-    k: int
 
 
 class KNN(nn.Module):

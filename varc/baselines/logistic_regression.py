@@ -1,7 +1,6 @@
 """Logistic regression on pixels, a sanity row (scikit-learn)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,29 +10,9 @@ from torch import Tensor, nn
 
 from varc.baselines.discriminative import logits, one_pass
 from varc.baselines.family import Cost, Earlier, Images
+from varc.baselines.settings.logistic_regression import Scoring, Shape, Training
 from varc.data.preprocess import to_input
 from varc.errors import InputError
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Images of image_size x image_size."""
-
-    image_size: int
-
-
-@dataclass(frozen=True)
-class Training:
-    """images: of how many it learns at most; steps: iterations at most; c: inverse regularisation."""
-
-    images: int
-    steps: int
-    c: float = 1.0
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """Nothing to set."""
 
 
 class Linear(nn.Module):

@@ -5,8 +5,6 @@ u(z, r, t) between the times r and t; for r = t it is the flow-matching model of
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,41 +16,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from varc.baselines.dit import dit, known_draws, mean_errors, pass_cost
 from varc.baselines.family import Cost, Earlier, Images, device_of
 from varc.baselines.pixels import planes
+from varc.baselines.settings.meanflow import Scoring, Shape, Training
 from varc.training.loop import optimise
 
 TIME_SCALE = 10.0  # of times in [0, 1], for the transformer's sinusoids: with 1000, du/dt is mostly their noise
 EVEN = 1e-3  # keeps the weight of a small error finite
 AVERAGED = 0.25  # of the training pairs have r < t, as in the paper
 STARTS = {"instant": 1.0, "average": 0.5}  # r / t
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A transformer on `channels` of pixels."""
-
-    image_size: int
-    patch_size: int
-    width: int
-    depth: int
-    heads: int
-    channels: int = 3
-
-
-@dataclass(frozen=True)
-class Training:
-    """Steps of so many images, and the peak learning rate."""
-
-    steps: int
-    batch_size: int
-    lr: float
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """draws: pairs of a time and a noise in all. interval: instant, r = t; or average, r = t / 2."""
-
-    draws: int
-    interval: Literal["instant", "average"] = "instant"
 
 
 class MeanFlow(nn.Module):

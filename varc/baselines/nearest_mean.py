@@ -1,7 +1,6 @@
 """The nearest class mean, a sanity row: how far does the average picture of each class go?"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,26 +9,10 @@ from torch import Tensor, nn
 
 from varc.baselines.discriminative import logits, one_pass
 from varc.baselines.family import Cost, Earlier, Images
+from varc.baselines.settings.nearest_mean import Scoring, Shape, Training
 from varc.data.preprocess import to_input
 
 FAR = 1e4  # a mean that no image is near
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Images of image_size x image_size."""
-
-    image_size: int
-
-
-@dataclass(frozen=True)
-class Training:
-    """Nothing to set."""
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """Nothing to set."""
 
 
 class NearestMean(nn.Module):

@@ -1,7 +1,7 @@
 """A residual network (He et al. 2015), the discriminative reference with convolutions, by transformers."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from transformers import ResNetConfig, ResNetForImageClassification
 
 from varc.baselines.discriminative import fit, logits, one_pass, public_network
 from varc.baselines.family import Cost, Earlier, Images
+from varc.baselines.settings.resnet import Scoring, Shape, Training
 from varc.errors import InputError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels in [0, 1]
@@ -20,36 +21,6 @@ CONFIG_KEYS = (
     *("embedding_size", "hidden_sizes", "depths", "layer_type", "hidden_act", "num_channels"),
     *("downsample_in_first_stage", "downsample_in_bottleneck"),
 )
-
-
-@dataclass(frozen=True)
-class Shape:
-    """widths, depths: of the stages, each of which but the first halves the picture.
-
-    bottleneck: blocks of three convolutions, not two. large_stem: 7x7 of stride 2 and pooling, as on ImageNet; small
-    images keep their resolution in a 3x3 stem. ResNet-50 is image_size 224, widths [256, 512, 1024, 2048], depths
-    [3, 4, 6, 3], with both.
-    """
-
-    image_size: int
-    widths: tuple[int, ...]
-    depths: tuple[int, ...]
-    bottleneck: bool = False
-    large_stem: bool = False
-
-
-@dataclass(frozen=True)
-class Training:
-    """lr: the highest of the one-cycle schedule."""
-
-    steps: int
-    batch_size: int
-    lr: float
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """Nothing to set."""
 
 
 class ResNet(nn.Module):

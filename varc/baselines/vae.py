@@ -7,7 +7,6 @@ of all classes lie in common tensors (classes, in, out), and all are trained at 
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from varc.baselines.family import Cost, Earlier, Images, columns, device_of
 from varc.baselines.pixels import planes
+from varc.baselines.settings.vae import Scoring, Shape, Training
 from varc.metrics.flops import count
 from varc.seeded import image_generator
 from varc.training.loop import optimise
@@ -27,33 +27,6 @@ PURPOSE = "vae"  # of an image's noise
 WEIGHTS, TRAINING = 0, 1  # what else a class's random numbers are for
 LAYERS = 3  # of the encoder, and as many of the decoder
 APART = True
-
-
-@dataclass(frozen=True)
-class Shape:
-    """hidden: units of the hidden layers; sigma: the standard deviation of p(x|z) per pixel, in units of [-1, 1]."""
-
-    image_size: int
-    hidden: int
-    latent: int
-    sigma: float
-    channels: int = 1
-
-
-@dataclass(frozen=True)
-class Training:
-    """batch_size: images of each class in a step."""
-
-    steps: int
-    batch_size: int
-    lr: float
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """samples: how many z an image's likelihood is averaged over."""
-
-    samples: int
 
 
 class VAEs(nn.Module):

@@ -1,7 +1,7 @@
 """A vision transformer (Dosovitskiy et al. 2020), the discriminative reference, by transformers."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,37 +11,13 @@ from transformers import ViTConfig, ViTForImageClassification
 
 from varc.baselines.discriminative import fit, logits, one_pass, public_network
 from varc.baselines.family import Cost, Earlier, Images
+from varc.baselines.settings.vit import Scoring, Shape, Training
 
 MLP_RATIO = 4
 CONFIG_KEYS = (
     *("image_size", "patch_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
     *("hidden_act", "layer_norm_eps", "qkv_bias", "num_channels"),
 )
-
-
-@dataclass(frozen=True)
-class Shape:
-    """ViT-B/16 is image_size 224, patch_size 16, width 768, depth 12, heads 12."""
-
-    image_size: int
-    patch_size: int
-    width: int
-    depth: int
-    heads: int
-
-
-@dataclass(frozen=True)
-class Training:
-    """lr: the highest of the one-cycle schedule."""
-
-    steps: int
-    batch_size: int
-    lr: float
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """Nothing to set."""
 
 
 class ViT(nn.Module):

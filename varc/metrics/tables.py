@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from varc.metrics.flops import ModelCosts
     from varc.scoring.adaptive import AdaptiveScores
 
-Funnel = list[dict[str, Any]]  # stages with scales, samples, keep
+Funnel = list[dict[str, Any]]  # stages with scales, samples, keep, and reused: samples that are scored already
 
 
 def write_table(table: pd.DataFrame, csv: str | Path, markdown: str | Path, caption: str) -> None:
@@ -46,9 +46,9 @@ def gflops_rows(
 ) -> list[dict[str, Any]]:
     """Costs per image of a classifier's stages, rows of tables/gflops.csv.
 
-    gflops is nominal: every pass of every sample, on the plain forward. gflops_computed leaves out a smoothed stage's
-    clean passes where an earlier stage has the same scales: their scores are read, not computed. attention_gflops
-    are the nominal attention products, which are part of neither.
+    gflops is nominal: every pass of every sample, on the plain forward. gflops_computed leaves out the passes of samples
+    that an earlier stage has scored (`reused`): these scores are read, not computed. attention_gflops are the nominal
+    attention products, which are part of neither.
     """
     encoder, passes = costs
     rows = [stage_row("encoder", 1, None, 1, encoder.gflops, encoder.gflops, encoder.attention_gflops)]
@@ -56,9 +56,8 @@ def gflops_rows(
     for i, stage in enumerate(funnel):
         scales, samples = stage["scales"], stage["samples"]
         cost = passes[scales]
-        reused = samples > 1 and any(earlier["scales"] == scales for earlier in funnel[:i])
         scored = candidates + ("guidance" in stage)  # the unconditional class too
-        nominal, computed = scored * samples, scored * (samples - reused)
+        nominal, computed = scored * samples, scored * (samples - stage["reused"])
         rows.append(
             stage_row(
                 f"stage{i + 1}",

@@ -179,8 +179,8 @@ def read_labelled_scores(
     return per_scale, log_likelihood, np.searchsorted(class_ids, labels)
 
 
-def read_adaptive(paths: Sequence[str | Path]) -> tuple[AdaptiveScores, NDArray[np.integer]]:
-    """The scores of an adaptive funnel, of all shards, and the class_ids (M,)."""
+def read_adaptive(*paths: str | Path) -> tuple[AdaptiveScores, NDArray[np.integer], NDArray[np.object_]]:
+    """The scores of an adaptive funnel, of all shards given, the class_ids (M,), and the image_ids (N,)."""
     parts: list[list[NDArray[Any]]] = []
     for path in paths:
         table = read_parquet(path)
@@ -188,9 +188,9 @@ def read_adaptive(paths: Sequence[str | Path]) -> tuple[AdaptiveScores, NDArray[
         names = ("scales", "samples", "log_likelihood", "class_id")
         scales, samples, log_likelihood, class_ids = (table[name].to_numpy().reshape(images, -1) for name in names)
         per_scale = column_matrix(table, "per_scale").reshape(*scales.shape, -1)
-        parts.append([scales, samples, per_scale, log_likelihood, class_ids])
-    whole = [np.concatenate([part[i] for part in parts]) for i in range(5)]
-    return AdaptiveScores(*whole[:4]), whole[4][0]
+        parts.append([scales, samples, per_scale, log_likelihood, class_ids, image_ids(table).reshape(images, -1)[:, 0]])
+    whole = [np.concatenate([part[i] for part in parts]) for i in range(6)]
+    return AdaptiveScores(*whole[:4]), whole[4][0], whole[5]
 
 
 def predict_adaptive(

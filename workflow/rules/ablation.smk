@@ -1,8 +1,8 @@
 rule ablation:
     input:
-        unpack(ablation_files),
+        **TABLES.ablation_inputs(),
         gflops=rules.gflops.output.csv,
-        published=published_file,
+        published=TABLES.published(),
         code=code("ablation"),
     output:
         csv=report("results/{run}/tables/ablation.csv", category="Tables", caption="../report/ablation.rst"),
@@ -12,16 +12,16 @@ rule ablation:
     conda:
         "../envs/varc.yaml"
     params:
-        rows=ablation_rows(),
-        plain=lambda wildcards: config.get("ablation"),
-        tokens={name: sum(p * p for p in patch_nums(config["models"], name)) for name in MODELS},
+        rows=TABLES.ablation_rows(),
+        plain=RUN.config.ablation,
+        tokens=TABLES.tokens_of_models(),
     script:
         "../../scripts/ablation.py"
 
 
 rule smoothing:
     input:
-        unpack(smoothing_files),
+        **TABLES.smoothing_inputs(),
         code=code("smoothing"),
     output:
         csv=report("results/{run}/tables/smoothing.csv", category="Tables", caption="../report/smoothing.rst"),
@@ -32,16 +32,14 @@ rule smoothing:
     conda:
         "../envs/varc.yaml"
     params:
-        grid=smoothing_grid(),
+        grid=RUN.smoothing_grid(),
     script:
         "../../scripts/smoothing.py"
 
 
 rule sample:
     input:
-        vqvae=lambda wildcards: weights(wildcards.model, "vqvae"),
-        var=lambda wildcards: weights(wildcards.model, "var"),
-        classes=lambda wildcards: config["datasets"][sampled_classes(wildcards)].get("classes", []),
+        unpack(ask(JOBS.sample_inputs)),
         code=code("sample"),
     output:
         picture=report(
@@ -54,13 +52,11 @@ rule sample:
     conda:
         "../envs/varc.yaml"
     resources:
-        **needs("sample"),
-        device="auto",
-        gpu=1,
+        **gpu_job("sample", mem_mb=16_000, runtime=30),
     params:
-        dataset=lambda wildcards: config["datasets"][sampled_classes(wildcards)],
-        vqvae_checkpoint=lambda wildcards: checkpoint(wildcards.model, "vqvae"),
-        var_checkpoint=lambda wildcards: checkpoint(wildcards.model, "var"),
-        seed=config["seed"],
+        dataset=ask(JOBS.sample_dataset),
+        vqvae_checkpoint=ask(CHECKPOINTS.checkpoint, part="vqvae"),
+        var_checkpoint=ask(CHECKPOINTS.checkpoint, part="var"),
+        seed=SEED,
     script:
         "../../scripts/sample.py"

@@ -1,61 +1,42 @@
 rule calibrate:
     input:
-        unpack(calibration_files),
+        unpack(ask(JOBS.calibrate_inputs)),
         code=code("calibrate"),
     output:
-        thresholds="results/{run}/thresholds/{model}/{dataset}/{adaptive}.json",
+        thresholds="results/{run}/thresholds/{model}/{dataset}/{stage}.json",
     log:
-        "results/{run}/logs/calibrate/{model}/{dataset}/{adaptive}.log",
+        "results/{run}/logs/calibrate/{model}/{dataset}/{stage}.log",
     conda:
         "../envs/varc.yaml"
     params:
-        alpha=lambda wildcards: adaptive_stage(adaptive_classifier(wildcards))["alpha"],
+        alpha=ask(JOBS.alpha),
     script:
         "../../scripts/calibrate.py"
 
 
 rule score_adaptive:
     input:
-        unpack(adaptive_inputs),
-        classes=class_list,
+        unpack(ask(JOBS.score_adaptive_inputs)),
         code=code("score_adaptive"),
     output:
-        scores="results/{run}/scores/{model}/{dataset}/all/{adaptive}/{shard}.parquet",
+        scores="results/{run}/scores/{model}/{dataset}/all/{stage}/{shard}.parquet",
     log:
-        "results/{run}/logs/score_adaptive/{model}/{dataset}/{adaptive}/{shard}.log",
+        "results/{run}/logs/score_adaptive/{model}/{dataset}/{stage}/{shard}.log",
     conda:
         "../envs/varc.yaml"
     resources:
-        **needs("score_adaptive"),
-        device="auto",
-        gpu=1,
+        **gpu_job("score_adaptive", mem_mb=16_000, runtime=120),
     params:
-        dataset=dataset_spec,
-        vqvae_checkpoint=lambda wildcards: checkpoint(wildcards.model, "vqvae"),
-        var_checkpoint=lambda wildcards: checkpoint(wildcards.model, "var"),
+        dataset=ask(RUN.dataset),
+        vqvae_checkpoint=ask(CHECKPOINTS.checkpoint, part="vqvae"),
+        var_checkpoint=ask(CHECKPOINTS.checkpoint, part="var"),
     script:
         "../../scripts/score_adaptive.py"
 
 
-rule predict_adaptive:
-    input:
-        unpack(adaptive_files),
-        code=code("predict_adaptive"),
-    output:
-        predictions="results/{run}/predictions/{classifier}/{dataset}.parquet",
-    log:
-        "results/{run}/logs/predict_adaptive/{classifier}/{dataset}.log",
-    wildcard_constraints:
-        classifier=one_of(ADAPTIVES),
-    conda:
-        "../envs/varc.yaml"
-    script:
-        "../../scripts/predict_adaptive.py"
-
-
 rule adaptive:
     input:
-        unpack(adaptive_table_files),
+        **TABLES.adaptive_inputs(),
         code=code("adaptive"),
     output:
         csv=report("results/{run}/tables/adaptive.csv", category="Tables", caption="../report/adaptive.rst"),
@@ -66,15 +47,15 @@ rule adaptive:
     conda:
         "../envs/varc.yaml"
     params:
-        rows=adaptive_table_rows(),
-        shapes=shapes(),
+        rows=TABLES.adaptive_rows(),
+        shapes=TABLES.shapes(),
     script:
         "../../scripts/adaptive.py"
 
 
 rule calibration:
     input:
-        unpack(calibration_table_files),
+        **TABLES.calibration_inputs(),
         code=code("calibration"),
     output:
         csv=report("results/{run}/tables/calibration.csv", category="Tables", caption="../report/calibration.rst"),
@@ -85,6 +66,6 @@ rule calibration:
     conda:
         "../envs/varc.yaml"
     params:
-        pairs=CALIBRATED,
+        pairs=TABLES.calibrated(),
     script:
         "../../scripts/calibration.py"

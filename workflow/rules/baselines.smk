@@ -1,8 +1,7 @@
 rule train_baseline:
     input:
-        manifest=lambda wildcards: f"{RUN}/datasets/{baseline_training(wildcards)}.parquet",
-        classes=lambda wildcards: config["datasets"][baseline_training(wildcards)].get("classes", []),
-        code=baseline_code("train_baseline"),
+        unpack(ask(JOBS.train_baseline_inputs)),
+        code=code("train_baseline", ask(CHECKPOINTS.family)),
     output:
         weights="results/{run}/baselines/{baseline}.safetensors",
         card="results/{run}/baselines/{baseline}.json",
@@ -12,86 +11,44 @@ rule train_baseline:
         "../envs/varc.yaml"
     threads: 2
     resources:
-        **needs("train_baseline"),
-        device="auto",
-        gpu=1,
+        **gpu_job("train_baseline", mem_mb=16_000, runtime=480),
     params:
-        baseline=lambda wildcards: BASELINES[wildcards.baseline],
-        dataset=lambda wildcards: config["datasets"][baseline_training(wildcards)],
-        seed=config["seed"],
+        baseline=ask(CHECKPOINTS.baseline),
+        dataset=ask(JOBS.baseline_dataset),
+        seed=SEED,
     script:
         "../../scripts/train_baseline.py"
 
 
 rule score_baseline:
     input:
-        unpack(score_baseline_inputs),
-        classes=class_list,
-        code=baseline_code("score_baseline"),
+        unpack(ask(JOBS.score_baseline_inputs)),
+        code=code("score_baseline", ask(CHECKPOINTS.family)),
     output:
-        scores="results/{run}/scores/{baseline}/{dataset}/{candidates}/{scoring}/{shard}.parquet",
+        scores="results/{run}/scores/{baseline}/{dataset}/{candidates}/{stage}/{shard}.parquet",
     log:
-        "results/{run}/logs/score_baseline/{baseline}/{dataset}/{candidates}/{scoring}/{shard}.log",
-    wildcard_constraints:
-        candidates=KEPT_BEFORE,
+        "results/{run}/logs/score_baseline/{baseline}/{dataset}/{candidates}/{stage}/{shard}.log",
     conda:
         "../envs/varc.yaml"
     resources:
-        **needs("score_baseline"),
-        device="auto",
-        gpu=1,
-        shards=SHARDS,
+        **gpu_job("score_baseline", mem_mb=16_000, runtime=240),
+        shards=RUN.shards,
     params:
-        baseline=lambda wildcards: BASELINES[wildcards.baseline],
-        dataset=dataset_spec,
-        scorings=lambda wildcards: [scoring(stage) for stage in scored_stages(wildcards)],
-        public_sha256=public_sha256,
-        seed=config["seed"],
+        shard=ask(RUN.shard),
+        baseline=ask(CHECKPOINTS.baseline),
+        dataset=ask(RUN.dataset),
+        scorings=ask(JOBS.scorings),
+        public_sha256=ask(CHECKPOINTS.public_sha256),
+        seed=SEED,
     script:
         "../../scripts/score_baseline.py"
-
-
-rule prune_baseline:
-    input:
-        scores=prune_baseline_scores,
-        code=code("prune"),
-    output:
-        candidates="results/{run}/candidates/{baseline}/{dataset}/{candidates}/{shard}.parquet",
-    log:
-        "results/{run}/logs/prune/{baseline}/{dataset}/{candidates}/{shard}.log",
-    wildcard_constraints:
-        candidates=KEPT_BEFORE,
-    conda:
-        "../envs/varc.yaml"
-    params:
-        keep=lambda wildcards: kept_stages(wildcards)[-1]["keep"],
-    script:
-        "../../scripts/prune.py"
-
-
-rule predict_baseline:
-    input:
-        unpack(predict_baseline_inputs),
-        code=code("predict"),
-    output:
-        predictions="results/{run}/predictions/{classifier}/{dataset}.parquet",
-    log:
-        "results/{run}/logs/predict_baseline/{classifier}/{dataset}.log",
-    wildcard_constraints:
-        classifier=one_of(RIVALS),
-    conda:
-        "../envs/varc.yaml"
-    params:
-        samples=lambda wildcards: [1 for _ in RIVALS[wildcards.classifier]["stages"]],
-    script:
-        "../../scripts/predict.py"
 
 
 rule main:
     input:
         accuracy=rules.accuracy.output.csv,
-        cards=sorted({card for row in main_rows() for card in [*row["cards"], *row["before"]]}),
-        published=published_file,
+        cards=TABLES.main_cards(),
+        published=TABLES.published(),
         code=code("main"),
     output:
         csv=report("results/{run}/tables/main.csv", category="Tables", caption="../report/main.rst"),
@@ -102,6 +59,6 @@ rule main:
     conda:
         "../envs/varc.yaml"
     params:
-        rows=main_rows(),
+        rows=TABLES.main_rows(),
     script:
         "../../scripts/main.py"

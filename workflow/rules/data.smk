@@ -1,6 +1,6 @@
 rule manifest:
     input:
-        lists=listing_files,
+        lists=ask(RUN.listing_files),
         code=code("manifest"),
     output:
         manifest="results/{run}/datasets/{dataset}.parquet",
@@ -10,8 +10,8 @@ rule manifest:
     conda:
         "../envs/varc.yaml"
     params:
-        dataset=dataset_spec,
-        stamp=lambda wildcards: stamp(config["datasets"][wildcards.dataset]),
+        dataset=ask(RUN.dataset),
+        stamp=lambda wildcards: stamp(RUN.dataset(wildcards.dataset)),
     script:
         "../../scripts/manifest.py"
 
@@ -19,7 +19,7 @@ rule manifest:
 rule encode:
     input:
         manifest=rules.manifest.output.manifest,
-        vqvae=lambda wildcards: weights(model_of(wildcards), "vqvae"),
+        vqvae=ask(JOBS.vqvae_file),
         code=code("encode"),
     output:
         features="results/{run}/features/{vqvae}/{dataset}/{shard}.parquet",
@@ -28,14 +28,13 @@ rule encode:
     conda:
         "../envs/varc.yaml"
     resources:
-        **needs("encode"),
-        batch_size=encode_batch,
-        device="auto",
-        gpu=1,
-        shards=SHARDS,
+        **gpu_job("encode", mem_mb=16_000, runtime=60),
+        batch_size=ask(JOBS.encode_batch),
+        shards=RUN.shards,
     params:
-        dataset=dataset_spec,
-        checkpoint=lambda wildcards: checkpoint(model_of(wildcards), "vqvae"),
+        shard=ask(RUN.shard),
+        dataset=ask(RUN.dataset),
+        checkpoint=ask(JOBS.vqvae_known),
     script:
         "../../scripts/encode.py"
 
@@ -43,7 +42,7 @@ rule encode:
 rule tokenize:
     input:
         features=rules.encode.output.features,
-        vqvae=lambda wildcards: weights(model_of(wildcards), "vqvae"),
+        vqvae=ask(JOBS.vqvae_file),
         code=code("tokenize"),
     output:
         tokens="results/{run}/tokens/{vqvae}/{dataset}/{noise}/{shard}.parquet",
@@ -52,13 +51,11 @@ rule tokenize:
     conda:
         "../envs/varc.yaml"
     resources:
-        **needs("tokenize"),
-        batch_size=encode_batch,
-        device="auto",
-        gpu=1,
+        **gpu_job("tokenize", mem_mb=16_000, runtime=60),
+        batch_size=ask(JOBS.encode_batch),
     params:
-        checkpoint=lambda wildcards: checkpoint(model_of(wildcards), "vqvae"),
-        noise=lambda wildcards: read_noise(wildcards.noise),
-        seed=lambda wildcards: config["seed"] if wildcards.noise != "clean" else None,
+        checkpoint=ask(JOBS.vqvae_known),
+        noise=ask(JOBS.noise),
+        seed=ask(JOBS.noise_seed),
     script:
         "../../scripts/tokenize.py"

@@ -1,6 +1,6 @@
 rule score_tokens:
     input:
-        unpack(token_scores_inputs),
+        unpack(ask(EXPLAINING.score_tokens_inputs)),
         code=code("score_tokens"),
     output:
         token_scores="results/{run}/token_scores/{model}/{dataset}/{role}{randomised}/{noise}/{shard}.parquet",
@@ -9,47 +9,48 @@ rule score_tokens:
     conda:
         "../envs/varc.yaml"
     resources:
-        **needs("score_tokens"),
-        device="auto",
-        gpu=1,
-        shards=SHARDS,
+        **gpu_job("score_tokens", mem_mb=16_000, runtime=60),
+        shards=RUN.shards,
     params:
+        shard=ask(RUN.shard),
+        randomised=lambda wildcards: wildcards.randomised != "",
         roles=lambda wildcards: [wildcards.role],
-        images=explained_count,
-        seed=config["seed"],
-        vqvae_checkpoint=lambda wildcards: checkpoint(wildcards.model, "vqvae"),
-        var_checkpoint=lambda wildcards: checkpoint(wildcards.model, "var"),
+        images=ask(EXPLAINING.scored_images),
+        seed=SEED,
+        vqvae_checkpoint=ask(CHECKPOINTS.checkpoint, part="vqvae"),
+        var_checkpoint=ask(CHECKPOINTS.checkpoint, part="var"),
     script:
         "../../scripts/score_tokens.py"
 
 
 rule explain:
     input:
-        unpack(tmi_inputs),
+        unpack(ask(EXPLAINING.explain_inputs)),
         code=code("explain"),
     output:
         maps="results/{run}/maps/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.parquet",
     log:
         "results/{run}/logs/explain/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.log",
     wildcard_constraints:
-        method=rf"tmi[a-z_]*?(x\d+s{SIGMA})?",
+        method=one_of(EXPLAINING.tmi_methods()),
     conda:
         "../envs/varc.yaml"
     resources:
-        shards=SHARDS,
+        shards=RUN.shards,
     params:
+        shard=ask(RUN.shard),
         roles=[],
-        weights=lambda wildcards: explanation(wildcards)[0],
-        images=lambda wildcards: explain_entry(wildcards).get("images"),
-        seed=config["seed"],
-        shape=lambda wildcards: shape_of(wildcards.model),
+        weights=ask(EXPLAINING.method),
+        images=ask(EXPLAINING.images),
+        seed=SEED,
+        shape=ask(CHECKPOINTS.shape),
     script:
         "../../scripts/explain.py"
 
 
 rule attribute:
     input:
-        unpack(attribute_inputs),
+        unpack(ask(EXPLAINING.attribute_inputs)),
         code=code("attribute"),
     output:
         maps="results/{run}/maps/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.parquet",
@@ -60,26 +61,26 @@ rule attribute:
     conda:
         "../envs/varc.yaml"
     resources:
-        **needs("attribute"),
-        device="auto",
-        gpu=1,
-        shards=SHARDS,
+        **gpu_job("attribute", mem_mb=16_000, runtime=240),
+        shards=RUN.shards,
     params:
-        roles=lambda wildcards: explained_roles(explain_entry(wildcards)),
-        images=lambda wildcards: explain_entry(wildcards).get("images"),
-        budget=lambda wildcards: explain_entry(wildcards).get("budget"),
-        seed=config["seed"],
-        dataset=dataset_spec,
-        vqvae_checkpoint=lambda wildcards: checkpoint(wildcards.model, "vqvae"),
-        var_checkpoint=lambda wildcards: checkpoint(wildcards.model, "var"),
+        shard=ask(RUN.shard),
+        method=ask(EXPLAINING.method),
+        roles=ask(EXPLAINING.roles),
+        images=ask(EXPLAINING.images),
+        budget=ask(EXPLAINING.budget),
+        seed=SEED,
+        dataset=ask(RUN.dataset),
+        vqvae_checkpoint=ask(CHECKPOINTS.checkpoint, part="vqvae"),
+        var_checkpoint=ask(CHECKPOINTS.checkpoint, part="var"),
     script:
         "../../scripts/attribute.py"
 
 
 rule attribute_network:
     input:
-        unpack(attribute_network_inputs),
-        code=judge_code("attribute_network", first_judge),
+        unpack(ask(EXPLAINING.attribute_network_inputs)),
+        code=code("attribute_network", ask(EXPLAINING.first_family)),
     output:
         maps="results/{run}/maps/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.parquet",
     log:
@@ -89,25 +90,25 @@ rule attribute_network:
     conda:
         "../envs/varc.yaml"
     resources:
-        **needs("attribute_network"),
-        device="auto",
-        gpu=1,
-        shards=SHARDS,
+        **gpu_job("attribute_network", mem_mb=16_000, runtime=60),
+        shards=RUN.shards,
     params:
-        roles=lambda wildcards: explained_roles(explain_entry(wildcards)),
-        images=lambda wildcards: explain_entry(wildcards).get("images"),
-        budget=lambda wildcards: explain_entry(wildcards).get("budget"),
-        rival=lambda wildcards: judging_rival(first_judge(wildcards)),
-        seed=config["seed"],
-        dataset=dataset_spec,
-        shape=lambda wildcards: shape_of(wildcards.model),
+        shard=ask(RUN.shard),
+        method=ask(EXPLAINING.method),
+        roles=ask(EXPLAINING.roles),
+        images=ask(EXPLAINING.images),
+        budget=ask(EXPLAINING.budget),
+        rival=ask(EXPLAINING.first_rival),
+        seed=SEED,
+        dataset=ask(RUN.dataset),
+        shape=ask(CHECKPOINTS.shape),
     script:
         "../../scripts/attribute_network.py"
 
 
 rule control:
     input:
-        unpack(image_inputs),
+        unpack(ask(EXPLAINING.control_inputs)),
         code=code("control"),
     output:
         maps="results/{run}/maps/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.parquet",
@@ -119,22 +120,22 @@ rule control:
         "../envs/varc.yaml"
     resources:
         device="cpu",
-        shards=SHARDS,
+        shards=RUN.shards,
     params:
-        roles=lambda wildcards: explained_roles(explain_entry(wildcards)),
-        images=lambda wildcards: explain_entry(wildcards).get("images"),
-        seed=config["seed"],
-        dataset=dataset_spec,
-        shape=lambda wildcards: shape_of(wildcards.model),
+        shard=ask(RUN.shard),
+        method=ask(EXPLAINING.method),
+        roles=ask(EXPLAINING.roles),
+        images=ask(EXPLAINING.images),
+        seed=SEED,
+        dataset=ask(RUN.dataset),
+        shape=ask(CHECKPOINTS.shape),
     script:
         "../../scripts/control.py"
 
 
 rule train_judge:
     input:
-        manifest=lambda wildcards: f"{RUN}/datasets/{config['judges'][wildcards.judge]['data']}.parquet",
-        classes=lambda wildcards: config["datasets"][config["judges"][wildcards.judge]["data"]].get("classes", []),
-        checkpoints=lambda wildcards: shape_files_of([judged_model(wildcards.judge)]),
+        unpack(ask(EXPLAINING.train_judge_inputs)),
         code=code("train_judge"),
     output:
         weights="results/{run}/judges/{judge}.safetensors",
@@ -145,22 +146,20 @@ rule train_judge:
         "../envs/varc.yaml"
     threads: 2
     resources:
-        **needs("train_judge"),
-        device="auto",
-        gpu=1,
+        **gpu_job("train_judge", mem_mb=16_000, runtime=120),
     params:
-        judge=lambda wildcards: config["judges"][wildcards.judge],
-        dataset=lambda wildcards: config["datasets"][config["judges"][wildcards.judge]["data"]],
-        shape=lambda wildcards: shape_of(judged_model(wildcards.judge)),
-        seed=config["seed"],
+        judge=ask(EXPLAINING.judge),
+        dataset=ask(EXPLAINING.judge_dataset),
+        shape=ask(EXPLAINING.judge_shape),
+        seed=SEED,
     script:
         "../../scripts/train_judge.py"
 
 
 rule faithfulness:
     input:
-        unpack(faithfulness_inputs),
-        code=judge_code("faithfulness", lambda wildcards: wildcards.judge),
+        unpack(ask(EXPLAINING.faithfulness_inputs)),
+        code=code("faithfulness", ask(EXPLAINING.family)),
     output:
         curves="results/{run}/curves/{model}/{dataset}/{method}/{target}-vs-{against}/{judge}/{shard}.parquet",
     log:
@@ -168,27 +167,26 @@ rule faithfulness:
     conda:
         "../envs/varc.yaml"
     resources:
-        **needs("faithfulness"),
-        device="auto",
-        gpu=1,
+        **gpu_job("faithfulness", mem_mb=16_000, runtime=240),
     params:
-        dataset=dataset_spec,
-        shape=lambda wildcards: shape_of(wildcards.model),
-        curves=lambda wildcards: entry_curves(explain_entry(wildcards)),
-        steps=lambda wildcards: explain_entry(wildcards)["faithfulness"]["steps"],
-        upsample=lambda wildcards: explain_entry(wildcards)["faithfulness"]["upsample"],
-        seed=config["seed"],
-        rival=lambda wildcards: judging_rival(wildcards.judge),
-        vqvae_checkpoint=lambda wildcards: judge_checkpoint(wildcards, "vqvae"),
-        var_checkpoint=lambda wildcards: judge_checkpoint(wildcards, "var"),
+        dataset=ask(RUN.dataset),
+        judge=lambda wildcards: wildcards.judge,
+        shape=ask(CHECKPOINTS.shape),
+        curves=ask(EXPLAINING.curves),
+        steps=ask(EXPLAINING.steps),
+        upsample=ask(EXPLAINING.upsample),
+        seed=SEED,
+        rival=ask(EXPLAINING.rival),
+        vqvae_checkpoint=ask(EXPLAINING.judge_known, part="vqvae"),
+        var_checkpoint=ask(EXPLAINING.judge_known, part="var"),
     script:
         "../../scripts/faithfulness.py"
 
 
 rule explanation:
     input:
-        unpack(explanation_files),
-        published=published_file,
+        **EXPLAINING.explanation_inputs(),
+        published=TABLES.published(),
         code=code("explanation"),
     output:
         csv=report("results/{run}/tables/explanation.csv", category="Tables", caption="../report/explanation.rst"),
@@ -199,14 +197,14 @@ rule explanation:
     conda:
         "../envs/varc.yaml"
     params:
-        rows=explanation_params,
+        rows=EXPLAINING.row_params(),
     script:
         "../../scripts/explanation.py"
 
 
 rule gallery:
     input:
-        unpack(gallery_inputs),
+        unpack(ask(EXPLAINING.gallery_inputs)),
         code=code("gallery"),
     output:
         picture=report(
@@ -217,9 +215,9 @@ rule gallery:
     conda:
         "../envs/varc.yaml"
     params:
-        pictures=lambda wildcards: next(e["gallery"] for e in entries_of(wildcards) if "gallery" in e),
-        dataset=dataset_spec,
-        shape=lambda wildcards: shape_of(wildcards.model),
-        seed=config["seed"],
+        pictures=ask(EXPLAINING.pictures),
+        dataset=ask(RUN.dataset),
+        shape=ask(CHECKPOINTS.shape),
+        seed=SEED,
     script:
         "../../scripts/gallery.py"

@@ -1,85 +1,88 @@
 rule learn_tasks_var:
     input:
-        unpack(learn_tasks_var_inputs),
+        unpack(ask(LEARNING.var_inputs)),
         code=code("learn_tasks_var"),
     output:
         accuracy="results/{run}/incremental/{classifier}/{dataset}/{tasks}/{strategy}/{seed}.parquet",
     log:
         "results/{run}/logs/learn_tasks_var/{classifier}/{dataset}/{tasks}/{strategy}/{seed}.log",
     wildcard_constraints:
-        strategy=r"var_\w+",
+        strategy=STRATEGIES["learn_tasks_var"],
     conda:
         "../envs/varc.yaml"
     resources:
-        **needs("learn_tasks_var"),
-        device="auto",
-        gpu=1,
+        **gpu_job("learn_tasks_var", mem_mb=16_000, runtime=240),
     params:
-        train_dataset=lambda wildcards: config["datasets"][incremental_entry(wildcards)["data"]],
-        train=incremental_training,
-        cca=lambda wildcards: finetuning(config["models"], learning_model(wildcards)),
-        funnel=lambda wildcards: config["classifiers"][wildcards.classifier]["funnel"],
-        samples=lambda wildcards: funnel_samples(config["classifiers"][wildcards.classifier]),
-        vqvae_checkpoint=lambda wildcards: checkpoint(learning_model(wildcards), "vqvae"),
-        var_checkpoint=lambda wildcards: checkpoint(origin(config["models"], learning_model(wildcards)), "var"),
+        tasks=ask(LEARNING.number),
+        strategy=lambda wildcards: wildcards.strategy,
+        seed=ask(LEARNING.seed),
+        train_dataset=ask(LEARNING.train_dataset),
+        train=ask(LEARNING.train),
+        cca=ask(LEARNING.cca),
+        funnel=ask(LEARNING.funnel),
+        samples=ask(LEARNING.samples),
+        vqvae_checkpoint=ask(LEARNING.known, part="vqvae"),
+        var_checkpoint=ask(LEARNING.known, part="var"),
     script:
         "../../scripts/learn_tasks_var.py"
 
 
 rule learn_tasks_convnet:
     input:
-        unpack(learn_tasks_inputs),
+        unpack(ask(LEARNING.inputs)),
         code=code("learn_tasks_convnet"),
     output:
         accuracy="results/{run}/incremental/{classifier}/{dataset}/{tasks}/{strategy}/{seed}.parquet",
     log:
         "results/{run}/logs/learn_tasks_convnet/{classifier}/{dataset}/{tasks}/{strategy}/{seed}.log",
     wildcard_constraints:
-        strategy="none|cwr|joint",
+        strategy=STRATEGIES["learn_tasks_convnet"],
     conda:
         "../envs/varc.yaml"
     resources:
-        **needs("learn_tasks_convnet"),
-        device="auto",
-        gpu=1,
+        **gpu_job("learn_tasks_convnet", mem_mb=16_000, runtime=240),
     params:
-        train_dataset=lambda wildcards: config["datasets"][incremental_entry(wildcards)["data"]],
-        test_dataset=dataset_spec,
-        train=incremental_training,
-        size=lambda wildcards: image_size(config["models"], learning_model(wildcards)),
+        tasks=ask(LEARNING.number),
+        strategy=lambda wildcards: wildcards.strategy,
+        seed=ask(LEARNING.seed),
+        train_dataset=ask(LEARNING.train_dataset),
+        test_dataset=ask(RUN.dataset),
+        train=ask(LEARNING.train),
+        size=ask(LEARNING.size),
     script:
         "../../scripts/learn_tasks_convnet.py"
 
 
 rule learn_tasks_baseline:
     input:
-        unpack(learn_tasks_inputs),
-        code=learning_code("learn_tasks_baseline"),
+        unpack(ask(LEARNING.inputs)),
+        code=code("learn_tasks_baseline", ask(RUN.family_of)),
     output:
         accuracy="results/{run}/incremental/{classifier}/{dataset}/{tasks}/{strategy}/{seed}.parquet",
     log:
         "results/{run}/logs/learn_tasks_baseline/{classifier}/{dataset}/{tasks}/{strategy}/{seed}.log",
     wildcard_constraints:
-        strategy=r"family_\w+",
+        strategy=STRATEGIES["learn_tasks_baseline"],
     conda:
         "../envs/varc.yaml"
     resources:
-        **needs("learn_tasks_baseline"),
-        device="auto",
-        gpu=1,
+        **gpu_job("learn_tasks_baseline", mem_mb=16_000, runtime=240),
     params:
-        train_dataset=lambda wildcards: config["datasets"][incremental_entry(wildcards)["data"]],
-        test_dataset=dataset_spec,
-        baseline=lambda wildcards: BASELINES[RIVALS[wildcards.classifier]["baseline"]],
-        stages=lambda wildcards: RIVALS[wildcards.classifier]["stages"],
+        tasks=ask(LEARNING.number),
+        strategy=lambda wildcards: wildcards.strategy,
+        seed=ask(LEARNING.seed),
+        train_dataset=ask(LEARNING.train_dataset),
+        test_dataset=ask(RUN.dataset),
+        baseline=ask(LEARNING.baseline),
+        stages=ask(LEARNING.stages),
     script:
         "../../scripts/learn_tasks_baseline.py"
 
 
 rule incremental:
     input:
-        unpack(incremental_files),
-        published=published_file,
+        **LEARNING.incremental_inputs(),
+        published=TABLES.published(),
         code=code("incremental"),
     output:
         csv=report("results/{run}/tables/incremental.csv", category="Tables", caption="../report/incremental.rst"),
@@ -90,6 +93,6 @@ rule incremental:
     conda:
         "../envs/varc.yaml"
     params:
-        rows=incremental_rows(),
+        rows=LEARNING.rows(),
     script:
         "../../scripts/incremental.py"

@@ -1,6 +1,6 @@
 rule train_vqvae:
     input:
-        manifest=training_manifest,
+        unpack(ask(JOBS.train_vqvae_inputs)),
         code=code("train_vqvae"),
     output:
         weights="results/{run}/models/{model}/vqvae.safetensors",
@@ -14,28 +14,23 @@ rule train_vqvae:
     log:
         "results/{run}/logs/train_vqvae/{model}.log",
     wildcard_constraints:
-        model=one_of(VQVAES),
+        model=one_of(JOBS.with_vqvae()),
     conda:
         "../envs/varc.yaml"
     threads: 2
     resources:
-        **needs("train_vqvae"),
-        device="auto",
-        gpu=1,
+        **gpu_job("train_vqvae", mem_mb=16_000, runtime=240),
     params:
-        train=lambda wildcards: training(wildcards)["vqvae"],
-        dataset=lambda wildcards: config["datasets"][training(wildcards)["data"]],
-        seed=config["seed"],
+        train=ask(JOBS.train_vqvae_settings),
+        dataset=ask(JOBS.training_dataset),
+        seed=SEED,
     script:
         "../../scripts/train_vqvae.py"
 
 
 rule train_var:
     input:
-        manifest=training_manifest,
-        classes=lambda wildcards: config["datasets"][training(wildcards)["data"]].get("classes", []),
-        tokens=training_tokens,
-        vqvae=lambda wildcards: weights(wildcards.model, "vqvae"),
+        unpack(ask(JOBS.train_var_inputs)),
         code=code("train_var"),
     output:
         weights="results/{run}/models/{model}/var.safetensors",
@@ -49,25 +44,23 @@ rule train_var:
     log:
         "results/{run}/logs/train_var/{model}.log",
     wildcard_constraints:
-        model=one_of(TRAINED),
+        model=one_of(JOBS.trained()),
     conda:
         "../envs/varc.yaml"
     threads: 2
     resources:
-        **needs("train_var"),
-        device="auto",
-        gpu=1,
+        **gpu_job("train_var", mem_mb=16_000, runtime=480),
     params:
-        train=lambda wildcards: training(wildcards)["var"],
-        dataset=lambda wildcards: config["datasets"][training(wildcards)["data"]],
-        seed=config["seed"],
+        train=ask(JOBS.train_var_settings),
+        dataset=ask(JOBS.training_dataset),
+        seed=SEED,
     script:
         "../../scripts/train_var.py"
 
 
 rule finetune:
     input:
-        unpack(finetune_inputs),
+        unpack(ask(JOBS.finetune_inputs)),
         code=code("finetune"),
     output:
         weights="results/{run}/models/{model}/var.safetensors",
@@ -81,23 +74,19 @@ rule finetune:
     log:
         "results/{run}/logs/finetune/{model}.log",
     wildcard_constraints:
-        model=one_of(FINETUNED),
+        model=one_of(JOBS.finetuned()),
     conda:
         "../envs/varc.yaml"
     threads: 2
     resources:
-        **needs("finetune"),
-        device="auto",
-        gpu=1,
+        **gpu_job("finetune", mem_mb=32_000, runtime=720),
         processes=1,
     params:
-        settings=lambda wildcards: finetuning(config["models"], wildcards.model),
-        validation_dataset=lambda wildcards: config["datasets"].get(
-            finetuning(config["models"], wildcards.model).get("validate")
-        ),
-        vqvae_checkpoint=lambda wildcards: checkpoint(wildcards.model, "vqvae"),
-        var_checkpoint=lambda wildcards: checkpoint(config["models"][wildcards.model]["finetune"], "var"),
-        seed=config["seed"],
+        settings=ask(JOBS.finetuning),
+        validation_dataset=ask(JOBS.validation_dataset),
+        vqvae_checkpoint=ask(CHECKPOINTS.checkpoint, part="vqvae"),
+        var_checkpoint=ask(JOBS.base_known),
+        seed=SEED,
     script:
         "../../scripts/finetune.py"
 
@@ -106,13 +95,13 @@ rule download:
     output:
         checkpoint="{checkpoint}",
     log:
-        f"{RUN}/logs/download/{{checkpoint}}.log",
+        RUN.path("logs/download/{checkpoint}.log"),
     wildcard_constraints:
-        checkpoint=one_of(HUB),
+        checkpoint=one_of(CHECKPOINTS.downloads),
     conda:
         "../envs/varc.yaml"
     params:
-        hub=lambda wildcards: config["models"][HUB[wildcards.checkpoint][0]]["hub"],
-        sha256=lambda wildcards: weights_sha256(*HUB[wildcards.checkpoint]),
+        hub=ask(CHECKPOINTS.hub),
+        sha256=ask(CHECKPOINTS.hub_sha256),
     script:
         "../../scripts/download.py"

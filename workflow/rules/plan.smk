@@ -1,44 +1,43 @@
 rule measure_rates:
     input:
-        checkpoints=lambda wildcards: shape_files_of(planned_models()),
-        classes=class_lists(rival_training().values()),
-        families=rival_families(),
+        checkpoints=lambda wildcards: CHECKPOINTS.shape_files(PLAN.models()),
+        classes=PLAN.rival_class_lists(),
+        families=FAMILIES,
         code=code("measure_rates"),
     output:
-        rates=RATES,
+        rates=RUN.rates,
     log:
-        f"{RUN}/logs/measure_rates.log",
+        RUN.path("logs/measure_rates.log"),
     conda:
         "../envs/varc.yaml"
     resources:
-        **needs("measure_rates"),
-        device="auto",
-        gpu=1,
+        **gpu_job("measure_rates", mem_mb=16_000, runtime=30),
     params:
-        kinds=planned_kinds,
-        rivals=planned_rivals,
-        shapes=lambda wildcards: {name: shape_of(name) for name in planned_models()},
+        kinds=ask(PLAN.kinds),
+        rivals=ask(PLAN.rivals),
+        shapes=ask(PLAN.model_shapes),
     script:
         "../../scripts/measure_rates.py"
 
 
 rule plan:
     input:
-        unpack(plan_inputs),
+        unpack(ask(PLAN.inputs)),
+        families=FAMILIES,
         code=code("plan"),
     output:
-        csv=PLAN,
-        markdown=f"{RUN}/tables/plan.md",
+        csv=RUN.table("plan.csv"),
+        markdown=RUN.table("plan.md"),
     log:
-        f"{RUN}/logs/plan.log",
+        RUN.path("logs/plan.log"),
     conda:
         "../envs/varc.yaml"
     params:
-        works=lambda wildcards: [tuple(work) for work in planned_works()],
-        images=planned_images,
-        rivals=planned_rivals,
-        shapes=lambda wildcards: {name: shape_of(name) for name in planned_models()},
-        shards=config["shards"],
-        gflops_per_second=config.get("gflops_per_second"),
+        works=lambda wildcards: [tuple(work) for work in PLAN.works],
+        images=ask(PLAN.images),
+        rivals=ask(PLAN.rivals),
+        shapes=ask(PLAN.model_shapes),
+        shards=RUN.config.shards,
+        gflops_per_second=RUN.config.gflops_per_second,
     script:
         "../../scripts/plan.py"

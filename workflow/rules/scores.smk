@@ -1,88 +1,53 @@
 rule score:
     input:
-        tokens=lambda wildcards: "{}/tokens/{}/{w.dataset}/{w.noise}/{w.shard}.parquet".format(
-            RUN, vqvae_of(wildcards.model), w=wildcards
-        ),
-        candidates=candidates_file,
-        classes=class_list,
-        vqvae=lambda wildcards: weights(wildcards.model, "vqvae"),
-        var=lambda wildcards: weights(wildcards.model, "var"),
+        unpack(ask(JOBS.score_inputs)),
         code=code("score"),
     output:
-        scores="results/{run}/scores/{model}/{dataset}/{candidates}/scales{scales}{precision}/{noise}/{shard}.parquet",
+        scores="results/{run}/scores/{model}/{dataset}/{candidates}/{stage}/{noise}/{shard}.parquet",
     log:
-        "results/{run}/logs/score/{model}/{dataset}/{candidates}/{scales}{precision}/{noise}/{shard}.log",
+        "results/{run}/logs/score/{model}/{dataset}/{candidates}/{stage}/{noise}/{shard}.log",
     conda:
         "../envs/varc.yaml"
     resources:
-        **needs("score"),
+        **gpu_job("score", mem_mb=16_000, runtime=120),
         batch_size="auto",
-        device="auto",
-        gpu=1,
     params:
-        dataset=dataset_spec,
-        vqvae_checkpoint=lambda wildcards: checkpoint(wildcards.model, "vqvae"),
-        var_checkpoint=lambda wildcards: checkpoint(wildcards.model, "var"),
+        dataset=ask(RUN.dataset),
+        stage=ask(JOBS.stage_settings),
+        vqvae_checkpoint=ask(CHECKPOINTS.checkpoint, part="vqvae"),
+        var_checkpoint=ask(CHECKPOINTS.checkpoint, part="var"),
     script:
         "../../scripts/score.py"
 
 
-rule score_guided:
-    input:
-        tokens=lambda wildcards: "{}/tokens/{}/{w.dataset}/clean/{w.shard}.parquet".format(
-            RUN, vqvae_of(wildcards.model), w=wildcards
-        ),
-        classes=class_list,
-        vqvae=lambda wildcards: weights(wildcards.model, "vqvae"),
-        var=lambda wildcards: weights(wildcards.model, "var"),
-        code=code("score_guided"),
-    output:
-        scores="results/{run}/scores/{model}/{dataset}/all/scales{scales}-cfg{guidance}/clean/{shard}.parquet",
-    log:
-        "results/{run}/logs/score_guided/{model}/{dataset}/{scales}-cfg{guidance}/{shard}.log",
-    conda:
-        "../envs/varc.yaml"
-    resources:
-        **needs("score_guided"),
-        device="auto",
-        gpu=1,
-    params:
-        dataset=dataset_spec,
-        vqvae_checkpoint=lambda wildcards: checkpoint(wildcards.model, "vqvae"),
-        var_checkpoint=lambda wildcards: checkpoint(wildcards.model, "var"),
-    script:
-        "../../scripts/score_guided.py"
-
-
 rule prune:
     input:
-        scores=sample_files,
+        unpack(ask(JOBS.prune_inputs)),
         code=code("prune"),
     output:
-        candidates="results/{run}/candidates/{model}/{dataset}/{candidates}/{shard}.parquet",
+        candidates="results/{run}/candidates/{scorer}/{dataset}/{candidates}/{shard}.parquet",
     log:
-        "results/{run}/logs/prune/{model}/{dataset}/{candidates}/{shard}.log",
+        "results/{run}/logs/prune/{scorer}/{dataset}/{candidates}/{shard}.log",
     conda:
         "../envs/varc.yaml"
     params:
-        keep=lambda wildcards: read_candidates(wildcards.candidates)[-1].keep,
+        keep=ask(JOBS.keep),
     script:
         "../../scripts/prune.py"
 
 
 rule predict:
     input:
-        unpack(funnel_files),
+        unpack(ask(JOBS.predict_inputs)),
         code=code("predict"),
     output:
         predictions="results/{run}/predictions/{classifier}/{dataset}.parquet",
     log:
         "results/{run}/logs/predict/{classifier}/{dataset}.log",
-    wildcard_constraints:
-        classifier=one_of(FIXED),
     conda:
         "../envs/varc.yaml"
     params:
-        samples=lambda wildcards: [stage.samples for stage in stages(config["classifiers"][wildcards.classifier])],
+        samples=ask(JOBS.samples),
+        adaptive=ask(RUN.is_adaptive),
     script:
         "../../scripts/predict.py"

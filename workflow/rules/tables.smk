@@ -1,10 +1,10 @@
 rule gflops:
     input:
-        classes=all_class_lists,
-        published=published_file,
-        checkpoints=shape_files,
-        adaptive=[file for dataset, name in PAIRS if name in ADAPTIVES for file in adaptive_scores(name, dataset)],
-        families=rival_families(),
+        classes=TABLES.class_lists(),
+        published=TABLES.published(),
+        checkpoints=TABLES.shape_files(),
+        adaptive=TABLES.adaptive_scores(),
+        families=FAMILIES,
         code=code("gflops"),
     output:
         csv=report("results/{run}/tables/gflops.csv", category="Tables", caption="../report/gflops.rst"),
@@ -14,14 +14,7 @@ rule gflops:
     conda:
         "../envs/varc.yaml"
     params:
-        pairs=ALL_PAIRS,
-        shards=SHARDS if ADAPTIVES else 0,
-        datasets=evaluated("datasets"),
-        classifiers=evaluated("classifiers"),
-        rivals=rivals_evaluated(),
-        baselines={name: BASELINES[name] for name in sorted({e["baseline"] for e in rivals_evaluated().values()})},
-        training=rival_training(),
-        shapes=shapes(),
+        **TABLES.gflops_params(),
     script:
         "../../scripts/gflops.py"
 
@@ -29,7 +22,7 @@ rule gflops:
 rule accuracy:
     input:
         gflops=rules.gflops.output.csv,
-        predictions=[f"{RUN}/predictions/{classifier}/{dataset}.parquet" for dataset, classifier in ALL_PAIRS],
+        predictions=RUN.predictions(RUN.pairs),
         code=code("accuracy"),
     output:
         csv=report("results/{run}/tables/accuracy.csv", category="Tables", caption="../report/accuracy.rst"),
@@ -39,9 +32,9 @@ rule accuracy:
     conda:
         "../envs/varc.yaml"
     params:
-        pairs=ALL_PAIRS,
-        adaptive=ADAPTIVES,
-        models={name: scored_with(name) for _, name in ALL_PAIRS},
+        pairs=RUN.pairs,
+        adaptive=sorted({name for _, name in TABLES.adaptive_pairs()}),
+        models=TABLES.scored_with(),
     script:
         "../../scripts/accuracy.py"
 
@@ -49,8 +42,8 @@ rule accuracy:
 rule cost:
     input:
         gflops=rules.gflops.output.csv,
-        predictions=[f"{RUN}/predictions/{classifier}/{dataset}.parquet" for dataset, classifier in ALL_PAIRS],
-        plan=PLAN if os.path.exists(PLAN) else [],
+        predictions=RUN.predictions(RUN.pairs),
+        plan=TABLES.plan(),
         code=code("cost"),
     output:
         csv=report("results/{run}/tables/cost.csv", category="Tables", caption="../report/cost.rst"),
@@ -60,7 +53,7 @@ rule cost:
     conda:
         "../envs/varc.yaml"
     params:
-        pairs=ALL_PAIRS,
+        pairs=RUN.pairs,
     script:
         "../../scripts/cost.py"
 
@@ -68,9 +61,9 @@ rule cost:
 rule robustness:
     input:
         accuracy=rules.accuracy.output.csv,
-        left_out=[f"{RUN}/datasets/{dataset}_left_out.csv" for dataset in clean_datasets()],
-        predictions=shift_predictions(),
-        published=published_file,
+        left_out=[RUN.left_out(dataset) for dataset in TABLES.clean_datasets()],
+        predictions=TABLES.shift_predictions(),
+        published=TABLES.published(),
         code=code("robustness"),
     output:
         csv=report("results/{run}/tables/robustness.csv", category="Tables", caption="../report/robustness.rst"),
@@ -80,8 +73,8 @@ rule robustness:
     conda:
         "../envs/varc.yaml"
     params:
-        datasets=clean_datasets(),
-        runs=[run[:4] for run in shift_runs(config)],
+        datasets=TABLES.clean_datasets(),
+        runs=TABLES.shift_rows(),
     script:
         "../../scripts/robustness.py"
 
@@ -89,7 +82,7 @@ rule robustness:
 rule robustness_paired:
     input:
         table=rules.robustness.output.csv,
-        predictions=shift_predictions(),
+        predictions=TABLES.shift_predictions(),
         code=code("robustness_paired"),
     output:
         csv=report(
@@ -102,27 +95,14 @@ rule robustness_paired:
     conda:
         "../envs/varc.yaml"
     params:
-        runs=[run[:4] for run in shift_runs(config)],
+        runs=TABLES.shift_rows(),
     script:
         "../../scripts/robustness_paired.py"
 
 
 rule pruning:
     input:
-        manifests=[f"{RUN}/datasets/{dataset}.parquet" for dataset, _ in full_pairs()],
-        scores=[
-            file
-            for dataset, model in full_pairs()
-            for file in shards_of(f"scores/{model}/{dataset}/all/scales{num_scales(model)}/clean")
-        ],
-        rival_manifests=[f"{RUN}/datasets/{dataset}.parquet" for dataset, _ in first_stages()],
-        rival_scores=[
-            file
-            for dataset, name in first_stages()
-            for file in shards_of(rival_scores(RIVALS[name]["baseline"], dataset, RIVALS[name]["stages"][:1]))
-        ],
-        gflops=rules.gflops.output.csv if RIVAL_PAIRS else [],
-        checkpoints=shape_files,
+        **TABLES.pruning_inputs(),
         code=code("pruning"),
     output:
         csv=report("results/{run}/tables/pruning.csv", category="Tables", caption="../report/pruning.rst"),
@@ -133,8 +113,8 @@ rule pruning:
     conda:
         "../envs/varc.yaml"
     params:
-        pairs=full_pairs(),
-        rivals=first_stages(),
-        shapes=shapes(),
+        pairs=TABLES.full_pairs(),
+        rivals=TABLES.first_stages(),
+        shapes=TABLES.shapes(),
     script:
         "../../scripts/pruning.py"

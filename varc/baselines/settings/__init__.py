@@ -1,0 +1,1 @@
+"""What a config says of each rival family: its Shape, Training and Scoring. Imports no torch."""

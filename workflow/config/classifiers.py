@@ -1,0 +1,196 @@
+"""Classifiers: a model and a funnel; or a rival, a baseline and its stages."""
+
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from workflow.config.entry import Entry, Path, Positive, Rate, Sigma, Some
+from workflow.config.families import check_settings, has, known_family
+
+
+class FixedStage(Entry):
+    called = "a stage (which has scales and keep, or adaptive)"
+    scales: Positive
+    """The first so many scales are scored."""
+    samples: Positive = 1
+    """Token samples: one clean, the others noisy."""
+    keep: Positive
+    """Candidates that go on; all, where there are fewer. It falls from stage to stage and ends with 1."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """`bf16` runs the linear layers in bfloat16, where the processor can."""
+    guidance: Rate | None = None
+    """Scores a single stage under logits guided by so much; default: none."""
+
+    @model_validator(mode="after")
+    def check_guidance(self) -> "FixedStage":
+        if self.guidance is not None and self.precision != "float32":
+            raise ValueError(f"precision {self.precision} does not go with guidance; take it away")
+        return self
+
+
+class Adaptive(Entry):
+    called = "adaptive"
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    """The label is dropped with a chance of at most alpha where the full funnel predicts it."""
+    samples: Positive = 1
+    """Up to so many samples are added while the prediction is open."""
+
+
+class AdaptiveStage(Entry):
+    called = "an adaptive stage"
+    adaptive: Adaptive
+    """Candidates are dropped after every scale; the stage stands alone."""
+
+
+def kind_of_stage(given: Any) -> str:
+    return "(adaptive)" if isinstance(given, dict) and "adaptive" in given else "(fixed)"
+
+
+AnyStage = Annotated[
+    Annotated[FixedStage, Tag("(fixed)")] | Annotated[AdaptiveStage, Tag("(adaptive)")], Discriminator(kind_of_stage)
+]
+
+
+class Classifier(Entry):
+    called = "a classifier with a model (a rival has baseline)"
+    model: str
+    """The model that scores."""
+    sigma: Sigma | None = None
+    """Standard deviation of smoothing's noise: a number, or `{spread: s}`, s times that of the features of the training
+    images; required if a stage has samples above 1."""
+    calibrate: str | None = None
+    """A data set, disjoint from what is evaluated: an adaptive funnel takes its thresholds from it, and needs at least
+    2 / alpha images that the full funnel predicts rightly (with fewer it drops nothing, and the log warns); for one
+    stage at all scales, `calibration.csv` fits a temperature on it. Required for `adaptive`."""
+    funnel: Some[AnyStage]
+    """Stages: each scores what the one before kept."""
+
+    @property
+    def adaptive(self) -> Adaptive | None:
+        """The settings of an adaptive stage; None for a funnel of fixed stages."""
+        return next((stage.adaptive for stage in self.funnel if isinstance(stage, AdaptiveStage)), None)
+
+    @property
+    def stages(self) -> list[FixedStage]:
+        """The fixed stages."""
+        return [stage for stage in self.funnel if isinstance(stage, FixedStage)]
+
+    @property
+    def sampled(self) -> list[FixedStage | Adaptive]:
+        """What each stage says of its samples."""
+        return [stage.adaptive if isinstance(stage, AdaptiveStage) else stage for stage in self.funnel]
+
+    @property
+    def samples(self) -> int:
+        """The most samples of a stage."""
+        return max(stage.samples for stage in self.sampled)
+
+    @model_validator(mode="after")
+    def check_funnel(self) -> "Classifier":
+        if self.adaptive and len(self.funnel) > 1:
+            raise ValueError("funnel: an adaptive stage stands alone; take the others away")
+        if self.adaptive and not self.calibrate:
+            raise ValueError("calibrate is missing; an adaptive funnel takes its thresholds from that data set")
+        for i, stage in enumerate(self.sampled):
+            if stage.samples > 1 and self.sigma is None:
+                found = f"funnel: {i}: samples is {stage.samples}"
+                raise ValueError(f"{found}, but the classifier has no sigma; add it")
+        check_falling_keep("funnel", [stage.keep for stage in self.stages] or [1])
+        guided = [i for i, stage in enumerate(self.stages) if stage.guidance]
+        if guided and (len(self.funnel) > 1 or self.samples > 1 or self.calibrate):
+            raise ValueError(f"funnel: {guided[0]}: guidance goes with one stage of one sample, without calibrate")
+        return self
+
+
+def check_falling_keep(key: str, keeps: list[int]) -> None:
+    """`keep` falls from stage to stage and ends with 1. Raises ValueError."""
+    for i, (before, keep) in enumerate(pairwise(keeps), 1):
+        if keep >= before:
+            raise ValueError(f"{key}: {i}: keep is {keep} after {before}; it must fall from stage to stage")
+    if keeps[-1] != 1:
+        raise ValueError(f"{key}: the last stage has keep {keeps[-1]}; it must be 1, the prediction")
+
+
+class Baseline(Entry):
+    """A model of a rival family."""
+
+    called = "a baseline"
+    family: str
+    """A rival family (`docs/families.md`). `models` must have an entry all the same."""
+    shape: dict[str, Any]
+    """The shape that the family's file asks for."""
+    train: dict[str, Any] | None = None
+    """`data`, the data set that it is trained on, and what its family needs: mostly steps, batch_size, lr; required
+    without `checkpoint`."""
+    checkpoint: Path | None = None
+    """Instead of `train`: the folder of public weights."""
+    classes: Positive | None = None
+    """How many classes public weights know; required with `checkpoint`."""
+
+    @model_validator(mode="after")
+    def check_family(self) -> "Baseline":
+        known_family(self.family)
+        if (self.train is None) == (self.checkpoint is None):
+            raise ValueError("a baseline has either train or checkpoint; give one of them")
+        if (self.classes is None) != (self.checkpoint is None):
+            raise ValueError("classes goes with checkpoint: how many the file knows; give both or none")
+        check_settings("shape", self.family, "Shape", self.shape)
+        check_shape(self.shape)
+        if self.checkpoint and not has(self.family, "PUBLIC_WEIGHTS"):
+            raise ValueError(f"checkpoint: family {self.family} has no public weights; give train instead")
+        if self.train is None:
+            return self
+        if self.shape.get("latent") is True:
+            raise ValueError("shape: latent goes with checkpoint; training here is on pixels")
+        if not isinstance(self.train.get("data"), str):
+            raise ValueError("train: data is missing; it names the data set to train on")
+        check_settings("train", self.family, "Training", {k: v for k, v in self.train.items() if k != "data"})
+        return self
+
+
+def check_shape(shape: dict[str, Any]) -> None:
+    """Patches must fill the image (Stable Diffusion's latents are an eighth of its side), and heads the width."""
+    side = shape["image_size"] // (8 if shape.get("latent") is True else 1)
+    if side % shape.get("patch_size", 1):
+        raise ValueError(f"shape: patch_size {shape['patch_size']} does not divide the side {side}")
+    if shape.get("width", 0) % shape.get("heads", 1):
+        raise ValueError(f"shape: heads {shape['heads']} does not divide width {shape['width']}")
+    if shape.get("channels", 3) not in (1, 3):
+        raise ValueError(f"shape: channels is {shape['channels']}; grey images have 1, colour images 3")
+
+
+class Rival(Entry):
+    called = "a classifier with a baseline"
+    baseline: str
+    """An entry of baselines."""
+    stages: Some[dict[str, Any]] = [{}]
+    """The keys of its family, and `keep`, the classes that go on; it falls and ends with 1; default: one stage without
+    keys."""
+    calibrate: str | None = None
+    """As for other classifiers, for one stage."""
+
+    @model_validator(mode="after")
+    def check_stages(self) -> "Rival":
+        for i, stage in enumerate(self.stages):
+            keep = stage.get("keep", 1)
+            if not isinstance(keep, int) or isinstance(keep, bool) or keep < 1:
+                raise ValueError(f"stages: {i}: keep is {keep!r}; expected a whole number from 1 on")
+        check_falling_keep("stages", [stage.get("keep", 1) for stage in self.stages])
+        if self.calibrate and len(self.stages) > 1:
+            raise ValueError("calibrate goes with one stage, which scores all classes; take it away")
+        return self
+
+
+def scoring(stage: dict[str, Any]) -> dict[str, Any]:
+    """What a rival's stage's scores depend on: all its keys but `keep`."""
+    return {key: value for key, value in stage.items() if key != "keep"}
+
+
+def kind_of_classifier(given: Any) -> str:
+    return "(rival)" if isinstance(given, dict) and "baseline" in given else "(model)"
+
+
+AnyClassifier = Annotated[
+    Annotated[Classifier, Tag("(model)")] | Annotated[Rival, Tag("(rival)")], Discriminator(kind_of_classifier)
+]

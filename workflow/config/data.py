@@ -1,0 +1,209 @@
+"""Data sets, one kind per reader, and the shifted ones that `shifts` makes."""
+
+import functools
+import math
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+from pydantic import Field, model_validator
+
+from varc.data.classes import data_set_classes
+from workflow.config.entry import Entry, Path, Positive, Some
+
+ShiftName = Literal[
+    "gaussian_noise", "blur", "contrast", "brightness", "translation",
+    "rotation", "pixelate", "occlusion", "sketch", "inverted",
+]  # fmt: skip
+Severity = Annotated[int, Field(ge=1, le=5)]
+
+
+class Shift(Entry):
+    """The images that a model sees are shifted; the same images for any seed and number of shards."""
+
+    called = "shift"
+    name: ShiftName
+    """One of the ten shifts of `docs/robustness.md`."""
+    severity: Severity
+    """1 to 5."""
+
+
+class DataSet(Entry):
+    """What the data sets of all readers may have."""
+
+    reader: str
+    """See below."""
+    classes: Path | None = None
+    """Class list: CSV with the columns folder, class_id (the model's numbering), name; see `classes/`. Required but for
+    `digits`."""
+    ids: Path | None = None
+    """File with the image_ids to take, one a line; default: all."""
+    per_class: Positive | None = None
+    """At most so many images of each label, those whose image_id has the smallest SHA-256; default: all."""
+    images: Positive | None = None
+    """How many images it has; for plans and `shards: auto` alone, where the manifest is not there yet. Default: told by
+    reader `digits` or by per_class, else by the manifest."""
+    size: Positive | None = None
+    """Pixels per side after the centre crop; default: the images' own. Required for pictures."""
+    resize: Positive | None = None
+    """Pixels of the shorter side before the crop (Lanczos); default: round(1.125 size)."""
+    border: Annotated[int, Field(ge=0)] | None = None
+    """Pixels cropped from each side before anything else; default: 0."""
+    shift: Shift | None = None
+
+    @model_validator(mode="after")
+    def check_resize(self) -> "DataSet":
+        if self.resize is not None and self.resize < (self.size or math.inf):
+            found = f"resize {self.resize} and size {self.size or 'absent'}"
+            raise ValueError(f"{found}; resize needs a size, and must be at least as large")
+        return self
+
+    def params(self) -> dict[str, Any]:
+        """What scripts take: all keys but `images`, which only plans read."""
+        return {key: value for key, value in self.given().items() if key != "images"}
+
+    @property
+    def fixed_count(self) -> float:
+        """How many images the source has, as far as the config tells: infinity where only the source does."""
+        return math.inf
+
+    def count(self) -> int | None:
+        """How many images the data set has, as its entry tells; None where only its manifest does."""
+        if self.images is not None or self.ids is not None:
+            return self.images
+        each = math.inf if self.per_class is None else self.per_class * self.class_count()
+        least = min(self.fixed_count, each)
+        return None if least == math.inf else int(least)
+
+    def class_count(self) -> int:
+        """How many classes it has. Raises InputError for a class list that cannot be read."""
+        return listed_classes(self.classes) if self.classes else len(data_set_classes(self.params()))
+
+    def lists(self) -> list[str]:
+        """The files that say which images it has, and with which labels, beside the images themselves."""
+        return [file for file in (self.classes, getattr(self, "labels", None), self.ids) if file]
+
+
+@functools.cache
+def listed_classes(path: str) -> int:
+    """How many classes a class list has, read once."""
+    return len(data_set_classes({"classes": path}))
+
+
+Split = Literal["train", "validation", "calibration", "test"]
+
+
+class Digits(DataSet):
+    called = "reader digits"
+    COUNTS: ClassVar = {"train": 973, "validation": 185, "calibration": 185, "test": 454}
+    reader: Literal["digits"]
+    split: Split
+    """`train`, `validation`, `calibration` or `test`: fixed, stratified, disjoint; readers `digits` and `idx`."""
+
+    @property
+    def fixed_count(self) -> float:
+        return self.COUNTS[self.split]
+
+
+class Files(DataSet):
+    """Data sets that are read from files."""
+
+    root: Path
+    """Folder of the files; all readers but `digits`."""
+    classes: Path
+
+
+class Idx(Files):
+    called = "reader idx"
+    reader: Literal["idx"]
+    split: Split
+
+
+class Pictures(Files):
+    """Pictures of any size, which are cropped to one."""
+
+    size: Positive
+
+
+class Folders(Pictures):
+    """Pictures of which a class list may name some alone."""
+
+    subset: bool | None = None
+    """Leave out images whose folder the class list does not name; else they are an error; default: false."""
+
+
+class ImageFolder(Folders):
+    called = "reader image_folder"
+    reader: Literal["image_folder"]
+
+
+class LabelsFile(Folders):
+    called = "reader labels_file"
+    reader: Literal["labels_file"]
+    labels: Path
+    """File with the folder of each picture; reader `labels_file`."""
+
+
+class ObjectNet(Pictures):
+    called = "reader objectnet"
+    reader: Literal["objectnet"]
+
+
+class WebDataset(Folders):
+    called = "reader webdataset"
+    reader: Literal["webdataset"]
+
+
+class Parquet(Folders):
+    called = "reader parquet"
+    reader: Literal["parquet"]
+
+
+AnyDataSet = Annotated[
+    Digits | Idx | ImageFolder | LabelsFile | ObjectNet | WebDataset | Parquet, Field(discriminator="reader")
+]
+
+
+class Shifts(Entry):
+    """Makes the data sets `<dataset>-<shift><severity>`, evaluates the classifiers on them and on the one without a
+    shift, and compares each two of them: `robustness.csv`, `robustness_paired.csv`. Beside these, only `accuracy.csv`,
+    `gflops.csv` and `cost.csv` have shifted images. One entry for a data set."""
+
+    called = "an entry of shifts"
+    dataset: str
+    """The data set that is shifted."""
+    classifiers: Some[str]
+    """Those that are evaluated."""
+    names: Some[ShiftName]
+    """The shifts."""
+    severities: Some[Severity]
+    """1 to 5."""
+
+    @model_validator(mode="after")
+    def check_once(self) -> "Shifts":
+        for key, values in (("names", self.names), ("severities", self.severities)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{key}: {values} has one twice; take it away")
+        return self
+
+    def shifted(self) -> dict[str, tuple[str, int]]:
+        """The data sets that it makes: name -> shift and severity, in order."""
+        return {f"{self.dataset}-{name}{s}": (name, s) for name in self.names for s in self.severities}
+
+
+class ShiftRun(NamedTuple):
+    """A classifier on a data set under a shift ("clean" at severity 0), and the name of the data set that it scores."""
+
+    dataset: str
+    shift: str
+    severity: int
+    classifier: str
+    evaluated: str
+
+
+def shift_runs(entries: list[Shifts]) -> list[ShiftRun]:
+    """What tables/robustness.csv compares, per entry, clean images first."""
+    return [
+        ShiftRun(entry.dataset, shift, severity, classifier, evaluated)
+        for entry in entries
+        for evaluated, (shift, severity) in [(entry.dataset, ("clean", 0)), *entry.shifted().items()]
+        for classifier in entry.classifiers
+    ]

@@ -1,0 +1,125 @@
+"""What all entries of a config share: strict types, and messages that name the key, what was found, and what to do."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, WrapValidator, model_validator
+
+
+class ConfigError(ValueError):
+    """A config that contradicts itself, or its types."""
+
+
+class Entry(BaseModel):
+    """A table of the config. Unknown keys and values of another type are refused, never converted."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    called: ClassVar[str] = "this table"  # in messages
+
+    @classmethod
+    def keys(cls) -> list[str]:
+        """The keys as they are written in a config."""
+        return sorted(field.alias or name for name, field in cls.model_fields.items())
+
+    @model_validator(mode="before")
+    @classmethod
+    def check_keys(cls, given: Any) -> Any:
+        keys = cls.keys()
+        if not isinstance(given, Mapping):
+            raise ValueError(f"{given!r} is no table; {cls.called} has the keys {', '.join(keys)}")
+        for key in given:
+            if key not in keys:
+                known = ", ".join(keys) or "none"
+                raise ValueError(f"{key} is no key of {cls.called}; known are {known}{did_you_mean(key, keys)}")
+        for name, field in cls.model_fields.items():
+            if field.is_required() and (field.alias or name) not in given:
+                raise ValueError(f"{field.alias or name} is missing; {cls.called} needs it")
+        return given
+
+    def given(self) -> dict[str, Any]:
+        """The entry as it stands in a config, defaults included, for the parameters of rules."""
+        return self.model_dump(exclude_none=True, by_alias=True)
+
+
+def did_you_mean(name: Any, names: Iterable[str]) -> str:
+    """The name that was most likely meant, as the end of a message; empty where none is near."""
+    near = difflib.get_close_matches(str(name), list(names), 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def either(words: str) -> WrapValidator:
+    """For a value of several types: what it may be, in words, in place of one message per type."""
+
+    def check(value: Any, inner: Callable[[Any], Any]) -> Any:
+        try:
+            return inner(value)
+        except ValidationError:
+            raise ValueError(f"{value!r} is not {words}") from None
+
+    return WrapValidator(check)
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+Path = Annotated[str, StringConstraints(min_length=1)]
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0)]
+T = TypeVar("T")
+Some = Annotated[list[T], Field(min_length=1)]
+K = TypeVar("K", bound=BaseModel)
+
+
+class Spread(Entry):
+    """A multiple of the standard deviation of the features of the training images."""
+
+    called = "sigma"
+    spread: Rate
+
+
+Sigma = Annotated[float | Spread, either("a number above 0, nor {spread: a number above 0}")]
+
+
+def plain_sigma(sigma: Any) -> Any:
+    """A sigma as scripts take it: a number, or {"spread": number}."""
+    return sigma.given() if isinstance(sigma, Spread) else sigma
+
+
+def parse(kind: type[K], given: Any) -> K:
+    """An entry from what a config file holds. Raises ConfigError for the first mistake in it."""
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        raise ConfigError(message(given, error.errors()[0])) from None
+
+
+def message(given: Any, error: Any) -> str:
+    """A mistake that pydantic found, in our words."""
+    where, value = located(given, error["loc"])
+    if error["type"] == "value_error":
+        return where + str(error["ctx"]["error"])
+    if error["type"] == "string_pattern_mismatch":
+        return f"{where}{value!r} does not match {error['ctx']['pattern']}"
+    text = re.sub(r"^Input should", "should", error["msg"]).replace("valid dictionary", "table")
+    near = did_you_mean(value, re.findall(r"'([^']*)'", text)) if error["type"] == "literal_error" else ""
+    return f"{where}{value!r} {text}{near}"
+
+
+def located(given: Any, location: Iterable[Any]) -> tuple[str, Any]:
+    """Where a mistake is, e.g. "classifiers: varc: ", and what stands there, without what pydantic adds to a path."""
+    where, value = "", given
+    for part in location:
+        if part == "[key]":
+            return where, where.split(": ")[-2]
+        inside = isinstance(value, Mapping) and part in value
+        if inside or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
+            where, value = f"{where}{part}: ", value[part]
+    return where, value
+
+
+def known(key: str, names: Iterable[str], table: Mapping[str, Any]) -> None:
+    """Every name must be an entry of the table. Raises ConfigError for the first that is not."""
+    for name in names:
+        if name not in table:
+            defined = ", ".join(sorted(table)) or "none"
+            raise ConfigError(f"{key}: {name!r} is not defined; defined are {defined}{did_you_mean(name, table)}")

@@ -1,0 +1,236 @@
+"""Models: trained here, fine-tuned, or public; and what follows of one from those that it comes from."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
+
+from varc.models.architectures import ARCHITECTURES
+from workflow.config.entry import Entry, Name, Path, Positive, Rate, Sigma, Some, did_you_mean
+
+PUBLIC_NORM_GROUPS, PUBLIC_IMAGE_SIZE = 32, 256
+
+
+class Optimised(Entry):
+    """How something is trained."""
+
+    steps: Positive
+    """Optimiser steps."""
+    batch_size: Positive
+    """Images per step."""
+    lr: Rate
+    """Peak learning rate."""
+
+
+class VQVAETraining(Optimised):
+    called = "vqvae"
+    patch_nums: Some[Positive]
+    """Tokens per side of each scale, coarse to fine."""
+    ch: Positive
+    """Channels at full resolution."""
+    ch_mult: Some[Positive]
+    """Their multiplier per level; each level but the last halves the resolution."""
+    num_res_blocks: Positive
+    """Residual blocks per level."""
+    z_channels: Positive
+    """Channels of a code."""
+    vocab_size: Annotated[int, Field(ge=2, le=65536)]
+    """Codes."""
+    norm_groups: Positive
+    """Groups of GroupNorm."""
+
+    @model_validator(mode="after")
+    def check_fit(self) -> "VQVAETraining":
+        if any(a >= b for a, b in pairwise(self.patch_nums)):
+            raise ValueError(f"patch_nums are {self.patch_nums}; each must be larger than the one before")
+        if any(self.ch * mult % self.norm_groups for mult in self.ch_mult):
+            found = f"ch {self.ch}, ch_mult {self.ch_mult}, norm_groups {self.norm_groups}"
+            raise ValueError(f"{found}; norm_groups must divide the channels of every level")
+        return self
+
+
+class SampledTraining(Optimised):
+    """Training on several token samples per image."""
+
+    samples: Positive = 1
+    """Token samples per training image: one clean, the others with noise of `sigma` on the features."""
+    sigma: Sigma | None = None
+    """Standard deviation of that noise; default: none."""
+
+    @model_validator(mode="after")
+    def check_sigma(self) -> "SampledTraining":
+        if self.samples > 1 and self.sigma is None:
+            raise ValueError(f"samples {self.samples} needs sigma; add it")
+        return self
+
+
+class VARTraining(SampledTraining):
+    called = "var"
+    depth: Positive
+    """Blocks."""
+    width: Positive
+    """Width."""
+    heads: Positive
+    """Attention heads."""
+
+    @model_validator(mode="after")
+    def check_heads(self) -> "VARTraining":
+        if self.width % self.heads:
+            raise ValueError(f"heads {self.heads} does not divide width {self.width}")
+        return self
+
+
+class Training(Entry):
+    called = "train"
+    data: str
+    """The data set to train on."""
+    vqvae: Annotated[
+        Annotated[Name, Tag("(name)")] | Annotated[VQVAETraining, Tag("(training)")],
+        Discriminator(lambda given: "(name)" if isinstance(given, str) else "(training)"),
+    ]
+    """How to train its VQ-VAE; or the name of a model whose VQ-VAE it shares."""
+    var: VARTraining
+    """How to train its VAR."""
+
+
+class TrainedModel(Entry):
+    called = "a model with train"
+    train: Training
+
+
+class Finetuning(Optimised):
+    """Fine-tuning on cached tokens; a batch is shared by all processes and micro-batches."""
+
+    data: str | None = None
+    """The images; default: those that the base was trained on; required for public models."""
+    samples: Positive | None = None
+    """Token samples of each; default: as the base, 1 for public models."""
+    sigma: Sigma | None = None
+    """Of their noise; default: as the base."""
+    accumulate: Positive = 1
+    """Micro-batches per step and process."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """`bf16`: by autocast."""
+    validate_: str | None = Field(default=None, alias="validate")
+    """A data set on which VARC's top-1 is measured; the best step's weights are kept; default: the last step's."""
+    validate_every: Positive | None = None
+    """Measured every so many steps."""
+
+    @model_validator(mode="after")
+    def check_settings(self) -> "Finetuning":
+        if (self.validate_ is None) != (self.validate_every is None):
+            raise ValueError("validate and validate_every go together; give both or none")
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}")
+        return self
+
+
+class CrossEntropy(Finetuning):
+    called = "cross_entropy"
+
+
+class CCA(Finetuning):
+    called = "cca"
+    beta: Rate
+    """Scale of the log-ratios in condition contrastive alignment."""
+    lambda_: Annotated[float, Field(ge=0)] = Field(alias="lambda")
+    """Weight of the negatives."""
+
+
+class FinetunedModel(Entry):
+    called = "a model with finetune"
+    finetune: str
+    """The model, trained here or public, that is fine-tuned, with one of `cca` and `cross_entropy`."""
+    cca: CCA | None = None
+    """By condition contrastive alignment."""
+    cross_entropy: CrossEntropy | None = None
+    """The same number of steps by the base's own loss: CCA's control."""
+
+    @model_validator(mode="after")
+    def check_objective(self) -> "FinetunedModel":
+        if (self.cca is None) == (self.cross_entropy is None):
+            raise ValueError("finetune goes with either cca or cross_entropy; give one of them")
+        return self
+
+    @property
+    def objective(self) -> str:
+        return "cca" if self.cca else "cross_entropy"
+
+    @property
+    def settings(self) -> Finetuning:
+        found = self.cca or self.cross_entropy
+        assert found is not None
+        return found
+
+
+SHA256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+
+
+class Digests(Entry):
+    called = "sha256"
+    vqvae: SHA256 | None = None
+    var: SHA256 | None = None
+
+
+class Hub(Entry):
+    called = "hub"
+    repo: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
+    """A Hugging Face repository."""
+    revision: Annotated[str, StringConstraints(pattern="^[0-9a-f]{40}$")]
+    """A commit of it."""
+
+
+class PublicModel(Entry):
+    called = "a model with the files vqvae and var (others have train, or finetune)"
+    vqvae: Path
+    """File of public weights, `.pth` or `.safetensors`."""
+    var: Path
+    """As vqvae."""
+    architecture: str | None = None
+    """The shape that the files have (`var_d16`, `var_d20`, `var_d24`, `var_d30`, `var_d36`): costs and plans work before
+    they are there, and another shape is refused; default: told by the tensors."""
+    patch_nums: Some[Positive] | None = None
+    """What no tensor shows, for files of another shape without `architecture`; default: by the number of positions."""
+    norm_groups: Positive | None = None
+    """As patch_nums; default: 32."""
+    sha256: Digests | None = None
+    """What the files must have; default: not checked, but recorded."""
+    hub: Hub | None = None
+    """Where absent files are downloaded from; needs `sha256`; default: never."""
+
+    @model_validator(mode="after")
+    def check_fit(self) -> "PublicModel":
+        if self.architecture is not None and self.architecture not in ARCHITECTURES:
+            names, near = ", ".join(sorted(ARCHITECTURES)), did_you_mean(self.architecture, ARCHITECTURES)
+            raise ValueError(f"architecture: {self.architecture!r} is not known; known are {names}{near}")
+        if self.architecture and self.patch_nums:
+            raise ValueError("patch_nums follow from architecture; take one of them away")
+        if self.hub and not (self.sha256 and self.sha256.vqvae and self.sha256.var):
+            raise ValueError("hub needs sha256: {vqvae: ..., var: ...}, so that what is downloaded is checked")
+        for part in ("vqvae", "var") if self.hub else ():
+            if ".." in self.file(part).split("/"):
+                found = f"{self.file(part)}: a file to be downloaded must not lie above the project"
+                raise ValueError(f"{part}: {found}; give a path without ..")
+        return self
+
+    def file(self, part: str) -> str:
+        return self.vqvae if part == "vqvae" else self.var
+
+    def digest(self, part: str) -> str | None:
+        """The SHA-256 that the config gives for a file."""
+        return getattr(self.sha256, part) if self.sha256 else None
+
+
+def kind_of_model(given: Any) -> str:
+    given = given if isinstance(given, dict) else {}
+    return "(trained)" if "train" in given else "(finetuned)" if "finetune" in given else "(public)"
+
+
+Model = Annotated[
+    Annotated[TrainedModel, Tag("(trained)")]
+    | Annotated[FinetunedModel, Tag("(finetuned)")]
+    | Annotated[PublicModel, Tag("(public)")],
+    Discriminator(kind_of_model),
+]
+Models = Mapping[str, TrainedModel | FinetunedModel | PublicModel]

@@ -1,0 +1,295 @@
+"""A whole config, and how its parts must fit together."""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from workflow.config.classifiers import AnyClassifier, Baseline, Classifier, Rival, scoring
+from workflow.config.data import AnyDataSet, Shift, Shifts
+from workflow.config.entry import ConfigError, Entry, Name, Path, Positive, Rate, Some, Spread, either, known, parse
+from workflow.config.families import check_settings, has
+from workflow.config.lineage import finetuning, image_size, origin, patch_nums
+from workflow.config.models import FinetunedModel, Model, TrainedModel, VQVAETraining
+from workflow.config.tables import GRADIENT_METHODS, Evaluation, Explanation, Incremental, Judge, Smoothing
+
+Named = Mapping[str, Any]
+
+
+class Config(Entry):
+    """A run."""
+
+    called = "a config"
+    run: Name
+    """Results go to `results/<run>/`."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of training and of smoothing's noise."""
+    shards: Annotated[Positive | Literal["auto"], either("a whole number from 1 on, nor auto")] = 1
+    """Jobs per stage and data set; fixed for a run. `auto`: the fewest whose longest job takes 20 minutes at most, by
+    `gflops_per_second`, else by the rates that `snakemake plan` measured."""
+    gflops_per_second: Rate | None = None
+    """Of the devices that the jobs will get, in fvcore's convention; for plans and `shards: auto` alone; default:
+    measured by `snakemake plan`."""
+    published: Path | None = None
+    """CSV of published figures (dataset, classifier, top1, gflops), shown beside ours in columns of their own."""
+    datasets: Annotated[dict[Name, AnyDataSet], Field(min_length=1)]
+    models: Annotated[dict[Name, Model], Field(min_length=1)]
+    baselines: dict[Name, Baseline] = Field(default_factory=dict)
+    classifiers: Annotated[dict[Name, AnyClassifier], Field(min_length=1)]
+    evaluate: Some[Evaluation]
+    shifts: list[Shifts] = Field(default_factory=list)
+    ablation: str | None = None
+    """The classifier (one stage, all scales, one sample) with which `ablation.csv` compares all others that do not
+    prune; default: no table."""
+    smoothing: list[Smoothing] = Field(default_factory=list)
+    incremental: list[Incremental] = Field(default_factory=list)
+    judges: dict[Name, Judge] = Field(default_factory=dict)
+    explain: list[Explanation] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def check(self) -> "Config":
+        for name in self.models:
+            self.check_model(f"models: {name}", name)
+        for name, baseline in self.baselines.items():
+            self.check_baseline(f"baselines: {name}", name, baseline)
+        for name, classifier in self.classifiers.items():
+            self.check_classifier(f"classifiers: {name}", classifier)
+        for i, entry in enumerate(self.evaluate):
+            self.check_evaluated(f"evaluate: {i}", entry)
+        for i, learned in enumerate(self.incremental):
+            self.check_incremental(f"incremental: {i}", learned)
+        if self.ablation is not None:
+            self.check_ablation(self.ablation)
+        for i, grid in enumerate(self.smoothing):
+            known(f"smoothing: {i}: datasets", grid.datasets, self.datasets)
+            known(f"smoothing: {i}: models", grid.models, self.models)
+            for model in grid.models:
+                self.check_spread(f"smoothing: {i}: sigmas", grid.sigmas, model)
+        for name, judge in self.judges.items():
+            known(f"judges: {name}: data", [judge.data], self.datasets)
+            if name == "varc":
+                raise ConfigError("judges: varc: that is the name of the explained classifier; choose another")
+            if name in self.classifiers:
+                raise ConfigError(f"judges: {name}: classifiers has that name too; choose another")
+        for i, explained in enumerate(self.explain):
+            self.check_explanation(f"explain: {i}", explained)
+        return self
+
+    @property
+    def rivals(self) -> dict[str, Rival]:
+        return {name: entry for name, entry in self.classifiers.items() if isinstance(entry, Rival)}
+
+    @property
+    def own(self) -> dict[str, Classifier]:
+        """The classifiers that score with a VAR."""
+        return {name: entry for name, entry in self.classifiers.items() if isinstance(entry, Classifier)}
+
+    def num_scales(self, model: str) -> int:
+        return len(patch_nums(self.models, model))
+
+    def is_public(self, model: str) -> bool:
+        return not isinstance(self.models[origin(self.models, model)], TrainedModel)
+
+    def taken_size(self, classifier: str) -> tuple[str, int | None]:
+        """What a classifier scores with, in words, and the size of the images that this takes, None where unknown."""
+        entry = self.classifiers[classifier]
+        if isinstance(entry, Rival):
+            return f"baseline {entry.baseline}", self.baselines[entry.baseline].shape["image_size"]
+        return f"model {entry.model}", image_size(self.models, entry.model)
+
+    def check_size(self, key: str, dataset: str, taker: str, size: int | None) -> None:
+        """The images of a data set must have the size that a model takes, as far as the config tells both."""
+        found = self.datasets[dataset].size or size
+        if size is not None and found != size:
+            raise ConfigError(f"{key}: data set {dataset} has size {found}, but {taker} takes {size}")
+
+    def check_spread(self, key: str, sigmas: Iterable[Any], model: str) -> None:
+        if self.is_public(model) and any(isinstance(sigma, Spread) for sigma in sigmas):
+            raise ConfigError(f"{key}: spread is known for models trained here only; give a number")
+
+    def check_model(self, key: str, name: str) -> None:
+        model = self.models[name]
+        if isinstance(model, TrainedModel):
+            data, vqvae = [model.train.data], model.train.vqvae
+            if isinstance(vqvae, str):
+                known(f"{key}: train: vqvae", [vqvae], self.models)
+                shared = self.models[vqvae]
+                if not (isinstance(shared, TrainedModel) and isinstance(shared.train.vqvae, VQVAETraining)):
+                    found = f"model {vqvae} trains no VQ-VAE of its own"
+                    raise ConfigError(f"{key}: train: vqvae: {found}; name one that does")
+        elif isinstance(model, FinetunedModel):
+            data = self.check_finetuning(key, name, model)
+        else:
+            return
+        kind = "train" if isinstance(model, TrainedModel) else "finetune"
+        where = f"{key}: train" if kind == "train" else f"{key}: {model.objective}"  # type: ignore[union-attr]
+        for key_of, dataset in zip(("data", "validate"), data, strict=False):
+            known(f"{where}: {key_of}", [dataset], self.datasets)
+            self.check_size(f"{key}: {kind}", dataset, "the model", image_size(self.models, name))
+
+    def check_finetuning(self, key: str, name: str, model: FinetunedModel) -> list[str]:
+        """The data sets that a model is fine-tuned and validated on."""
+        before, current = [name], model
+        while True:
+            base = current.finetune
+            known(f"{key}: finetune", [base], self.models)
+            if base in before:
+                chain = " from ".join([*before, base])
+                raise ConfigError(f"{key}: finetune: {chain}; a chain must start somewhere else")
+            if not isinstance(following := self.models[base], FinetunedModel):
+                break
+            before, current = [*before, base], following
+        where = f"{key}: {model.objective}"
+        settings = finetuning(self.models, name)
+        if "data" not in settings:
+            raise ConfigError(f"{where}: data is missing; it is known for models trained here only")
+        if settings["samples"] > 1 and "sigma" not in settings:
+            raise ConfigError(f"{where}: samples {settings['samples']} needs sigma; add it")
+        self.check_spread(f"{where}: sigma", [model.settings.sigma], name)
+        if settings.get("validate") == settings["data"]:
+            raise ConfigError(f"{where}: validate: {settings['data']} is trained on; name other images")
+        return [settings["data"], *([settings["validate"]] if "validate" in settings else [])]
+
+    def check_baseline(self, key: str, name: str, baseline: Baseline) -> None:
+        if name in self.models:
+            raise ConfigError(f"{key}: models has that name too; choose another")
+        if baseline.train:
+            data = baseline.train["data"]
+            known(f"{key}: train: data", [data], self.datasets)
+            self.check_size(f"{key}: train", data, "the baseline", baseline.shape["image_size"])
+
+    def check_classifier(self, key: str, entry: Classifier | Rival) -> None:
+        if entry.calibrate is not None:
+            known(f"{key}: calibrate", [entry.calibrate], self.datasets)
+        if isinstance(entry, Rival):
+            known(f"{key}: baseline", [entry.baseline], self.baselines)
+            for i, stage in enumerate(entry.stages):
+                check_settings(f"{key}: stages: {i}", self.baselines[entry.baseline].family, "Scoring", scoring(stage))
+            return
+        known(f"{key}: model", [entry.model], self.models)
+        self.check_spread(f"{key}: sigma", [entry.sigma], entry.model)
+        scales = self.num_scales(entry.model)
+        for i, own in enumerate(entry.stages):
+            if own.scales > scales:
+                found = f"scales is {own.scales}, but model {entry.model} has {scales}"
+                raise ConfigError(f"{key}: funnel: {i}: {found}")
+        if entry.calibrate and entry.stages and (len(entry.funnel) > 1 or entry.stages[0].scales < scales):
+            raise ConfigError(f"{key}: calibrate goes with an adaptive funnel, or one stage at all {scales} scales")
+
+    def check_evaluated(self, key: str, entry: Evaluation) -> None:
+        known(f"{key}: datasets", entry.datasets, self.datasets)
+        known(f"{key}: classifiers", entry.classifiers, self.classifiers)
+        for dataset in entry.datasets:
+            for classifier in entry.classifiers:
+                self.check_size(key, dataset, *self.taken_size(classifier))
+                if self.classifiers[classifier].calibrate == dataset:
+                    found = f"{classifier} is calibrated on {dataset}"
+                    raise ConfigError(f"{key}: {found}; evaluate it on other images")
+
+    def check_ablation(self, name: str) -> None:
+        """The classifier that others are compared with must be evaluated, and be one stage, all scales, one sample."""
+        known("ablation", [name], self.own)
+        entry = self.own[name]
+        scales = self.num_scales(entry.model)
+        if len(entry.funnel) > 1 or entry.samples > 1 or not entry.stages or entry.stages[0].scales != scales:
+            raise ConfigError(f"ablation: {name} must be one stage at all {scales} scales with one sample")
+        if not any(name in entry.classifiers for entry in self.evaluate):
+            raise ConfigError(f"ablation: {name} is not evaluated; add it to evaluate")
+
+    def check_incremental(self, key: str, entry: Incremental) -> None:
+        known(f"{key}: data", [entry.data], self.datasets)
+        known(f"{key}: test", [entry.test], self.datasets)
+        known(f"{key}: classifier", [entry.classifier], self.classifiers)
+        if entry.data == entry.test:
+            raise ConfigError(f"{key}: test: {entry.test} is learned from; name other images")
+        classifier = self.classifiers[entry.classifier]
+        for strategy in entry.strategies:
+            if strategy.startswith("family_") != isinstance(classifier, Rival):
+                kind = "a baseline" if isinstance(classifier, Rival) else "a model"
+                found = f"{strategy} does not go with {entry.classifier}"
+                raise ConfigError(f"{key}: strategies: {found}, which has {kind}")
+        if isinstance(classifier, Rival):
+            return self.check_learning_rival(key, entry, classifier.baseline)
+        model = self.models[classifier.model]
+        if not (isinstance(model, FinetunedModel) and model.cca):
+            found = f"model {classifier.model} is not fine-tuned by cca"
+            raise ConfigError(f"{key}: classifier: {found}; name a classifier whose model is")
+        if classifier.adaptive:
+            found = f"{entry.classifier} has an adaptive funnel"
+            raise ConfigError(f"{key}: classifier: {found}; name one of fixed stages")
+        if entry.train is None and self.is_public(classifier.model):
+            raise ConfigError(f"{key}: train is missing; it is known for models trained here only")
+
+    def check_learning_rival(self, key: str, entry: Incremental, name: str) -> None:
+        """A rival that learns task by task is trained here, by its own settings."""
+        baseline = self.baselines[name]
+        if baseline.train is None:
+            raise ConfigError(f"{key}: classifier: baseline {name} has public weights; name one that is trained here")
+        if entry.train:
+            raise ConfigError(f"{key}: train does not go with a baseline; baselines: {name}: train says it")
+        for dataset in (entry.data, entry.test):
+            self.check_size(key, dataset, f"baseline {name}", baseline.shape["image_size"])
+
+    def check_explanation(self, key: str, entry: Explanation) -> None:
+        known(f"{key}: datasets", entry.datasets, self.datasets)
+        known(f"{key}: models", entry.models, self.models)
+        one_stage = {name: rival for name, rival in self.rivals.items() if len(rival.stages) == 1}
+        known(f"{key}: faithfulness: judges", entry.judges, {**self.judges, **one_stage})
+        for method in (found for found in entry.methods if found in GRADIENT_METHODS):
+            if entry.judges[0] in self.rivals:
+                family = self.baselines[self.rivals[entry.judges[0]].baseline].family
+                if not has(family, "CAM_LAYER"):
+                    found = f"explains a network, but {entry.judges[0]} is of family {family}"
+                    raise ConfigError(f"{key}: {method} {found}; name another first")
+        for model in entry.models:
+            self.check_spread(f"{key}: sigma", [entry.sigma], model)
+            size = image_size(self.models, model)
+            for dataset in entry.datasets:
+                self.check_size(key, dataset, f"model {model}", size)
+            for name in entry.judges:
+                if name in self.judges:
+                    self.check_size(f"{key}: judge {name}", self.judges[name].data, f"model {model}", size)
+                elif size is not None and (own := self.taken_size(name)[1]) != size:
+                    taken = f"takes images of {own} pixels, but model {model} takes {size}"
+                    raise ConfigError(f"{key}: judge {name}: {taken}")
+
+
+def in_order(value: Any) -> Any:
+    """The same config with every mapping's keys sorted, so that their order in the file makes nothing rerun."""
+    if isinstance(value, Mapping):
+        return {key: in_order(value[key]) for key in sorted(value, key=str)}
+    return [in_order(item) for item in value] if isinstance(value, list) else value
+
+
+def read_config(given: Any) -> Config:
+    """The config from what its files hold, with the data sets and pairs that `shifts` makes. Raises ConfigError."""
+    return expanded(parse(Config, in_order(given)))
+
+
+def expanded(config: Config) -> Config:
+    """The config with the data sets that `shifts` makes, and the pairs that it evaluates. Raises ConfigError for an
+    entry that contradicts the rest of the config."""
+    made, pairs, seen = {}, [], set()
+    for i, entry in enumerate(config.shifts):
+        key = f"shifts: {i}"
+        known(f"{key}: dataset", [entry.dataset], config.datasets)
+        known(f"{key}: classifiers", entry.classifiers, config.classifiers)
+        clean = config.datasets[entry.dataset]
+        if clean.shift:
+            raise ConfigError(f"{key}: dataset: {entry.dataset} has a shift already; name the data set without it")
+        if entry.dataset in seen:
+            raise ConfigError(f"{key}: dataset: {entry.dataset} is in an entry before; make one entry of the two")
+        seen.add(entry.dataset)
+        for name, (shift, severity) in entry.shifted().items():
+            if name in config.datasets:
+                raise ConfigError(f"{key}: makes the data set {name}, which is there already; name that one otherwise")
+            made[name] = clean.model_copy(update={"shift": Shift.model_validate({"name": shift, "severity": severity})})
+        names = [entry.dataset, *entry.shifted()]
+        pairs.append(Evaluation(datasets=names, classifiers=entry.classifiers))
+    if not made:
+        return config
+    datasets = dict(sorted({**config.datasets, **made}.items()))
+    whole = config.model_copy(update={"datasets": datasets, "evaluate": [*config.evaluate, *pairs]})
+    for i, pair in enumerate(pairs):
+        whole.check_evaluated(f"shifts: {i}", pair)
+    return whole

@@ -1,0 +1,181 @@
+"""What is made of scores beside predictions: tables, maps, classes learned task by task."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from workflow.config.entry import Entry, Positive, Rate, Sigma, Some, either
+from workflow.config.models import SampledTraining
+
+
+class Evaluation(Entry):
+    """Every classifier of an entry on every data set of it."""
+
+    called = "an entry of evaluate"
+    datasets: Some[str]
+    """Names of datasets."""
+    classifiers: Some[str]
+    """Names of classifiers."""
+
+
+class Smoothing(Entry):
+    """`smoothing.csv` has top-1 for every combination."""
+
+    called = "an entry of smoothing"
+    datasets: Some[str]
+    """Names of datasets."""
+    models: Some[str]
+    """Names of models."""
+    sigmas: Some[Sigma]
+    """Standard deviations of the noise."""
+    samples: Some[Positive]
+    """Numbers of samples."""
+
+
+Strategy = Literal[
+    "none", "cwr", "joint",
+    "var_sequential", "var_embeddings", "var_adapters", "var_joint",
+    "family_sequential", "family_joint",
+]  # fmt: skip
+
+
+class TaskTraining(SampledTraining):
+    called = "train"
+
+
+class Incremental(Entry):
+    """Classes learned task by task; see `docs/incremental.md`."""
+
+    called = "an entry of incremental"
+    classifier: str
+    """Its model fine-tuned by CCA; or of a baseline that is trained here."""
+    data: str
+    """The data set to learn."""
+    test: str
+    """The data set to test on."""
+    tasks: Some[Positive]
+    """Numbers of tasks."""
+    seeds: Positive
+    """How many seeds."""
+    strategies: Some[Strategy]
+    """`family_sequential`, `family_joint` for a baseline; the others for a model."""
+    train: TaskTraining | None = None
+    """Steps, batch_size, lr, samples and sigma for public models."""
+
+    def runs(self) -> Iterator[tuple[int, str]]:
+        """Numbers of tasks and strategies, in order."""
+        return ((tasks, strategy) for tasks in self.tasks for strategy in self.strategies)
+
+
+class Judge(Entry):
+    """A small convolutional network trained on a data set, which judges maps besides the model that they explain."""
+
+    called = "a judge"
+    data: str
+    """The data set that it is trained on."""
+    steps: Positive
+    """Optimiser steps."""
+    lr: Rate
+    """Peak learning rate."""
+
+
+TMI_METHODS = ("tmi", "tmi_flat", "tmi_steep", "tmi_last", "tmi_randomised")
+MASKED_METHODS = ("lime", "kernel_shap", "occlusion")
+GRADIENT_METHODS = ("gradient_shap", "saliency", "grad_cam")
+CONTROLS = ("random", "centre", "edge")
+BUDGETED = ("lime", "kernel_shap", "gradient_shap")
+Method = Literal[
+    "tmi", "tmi_flat", "tmi_steep", "tmi_last", "tmi_randomised", "lime", "kernel_shap", "occlusion",
+    "gradient_shap", "saliency", "grad_cam", "random", "centre", "edge",
+]  # fmt: skip
+ClassId = Annotated[int, Field(ge=0)]
+Substrate = Literal["blur", "mean"]
+
+
+class Faithfulness(Entry):
+    """Insertion and deletion curves in `explanation.csv`."""
+
+    called = "faithfulness"
+    steps: Positive = 28
+    """Steps of a curve."""
+    upsample: Literal["nearest", "bilinear"] = "bilinear"
+    """How maps come to the image's resolution."""
+    insertion: list[Substrate] = Field(default_factory=lambda: ["blur"])
+    """What stands in for missing pixels: `blur`, `mean` (colour)."""
+    deletion: list[Substrate] = Field(default_factory=lambda: ["mean"])
+    """As insertion."""
+    judges: list[str] = Field(default_factory=list)
+    """Networks that judge the maps too: names of `judges`, or of rivals that score in one stage."""
+
+    @model_validator(mode="after")
+    def check_once(self) -> "Faithfulness":
+        for key, values in (("insertion", self.insertion), ("deletion", self.deletion)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{key}: {values} has one twice; take it away")
+        return self
+
+    def curves(self) -> list[tuple[str, Substrate]]:
+        """The curves, each with its substrate."""
+        return [("insertion", ground) for ground in self.insertion] + [("deletion", ground) for ground in self.deletion]
+
+
+class Explanation(Entry):
+    """Maps for every combination, in `results/<run>/maps/`; see `docs/explanations.md`."""
+
+    called = "an entry of explain"
+    datasets: Some[str]
+    """Names of datasets."""
+    models: Some[str]
+    """Names of models."""
+    methods: Some[Method]
+    """TMI with the paper's weights of the scales (`tmi`) or others (`tmi_flat`, `tmi_steep`, `tmi_last`), of a model
+    with shuffled weights (`tmi_randomised`); `lime`, `kernel_shap`, `occlusion` of the same model; `gradient_shap`,
+    `saliency`, `grad_cam` of the first judge; `random`, `centre`, `edge`, which know no model."""
+    target: Annotated[ClassId | Literal["label", "prediction"], either("a class_id, nor label, nor prediction")]
+    """What is explained: label, prediction or a class_id."""
+    against: Annotated[
+        ClassId | Literal["unconditional", "runner_up"], either("a class_id, nor unconditional, nor runner_up")
+    ]
+    """What it is told from: unconditional, runner_up or a class_id."""
+    images: Positive | None = None
+    """So many images, chosen by a seeded hash of image_id; default: all."""
+    samples: Positive = 1
+    """TMI is averaged over so many smoothing samples."""
+    sigma: Sigma | None = None
+    """Of their noise; default: none."""
+    budget: Positive | None = None
+    """Images that `lime`, `kernel_shap` and `gradient_shap` look at per map; required by them."""
+    gallery: Positive | None = None
+    """A picture of so many right and so many wrong predictions of the model, explained; default: none."""
+    faithfulness: Faithfulness | None = None
+
+    @model_validator(mode="after")
+    def check_fit(self) -> "Explanation":
+        for method in self.methods:
+            if method in BUDGETED and self.budget is None:
+                raise ValueError(f"budget is missing; {method} needs it: how many images it may look at")
+            if method in GRADIENT_METHODS and not self.judges:
+                raise ValueError(f"{method} explains a network; name one in faithfulness: judges")
+        if self.samples > 1 and self.sigma is None:
+            raise ValueError(f"samples is {self.samples}, but there is no sigma; add it")
+        return self
+
+    @property
+    def judges(self) -> list[str]:
+        return self.faithfulness.judges if self.faithfulness else []
+
+    def roles(self) -> list[str]:
+        """The roles of the two classes that are told apart, e.g. "label" and "runner_up-of-label"."""
+        target, against = str(self.target), str(self.against)
+        return [target, f"runner_up-of-{target}" if against == "runner_up" else against]
+
+
+def twice(found: list[Any]) -> Any | None:
+    """The first thing that is there twice, or None."""
+    seen: list[Any] = []
+    for one in found:
+        if one in seen:
+            return one
+        seen.append(one)
+    return None

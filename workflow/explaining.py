@@ -1,0 +1,285 @@
+"""The files of `explain`: token scores, maps, curves, galleries; and what makes each. Methods take wildcards by name."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from workflow.config.classifiers import scoring
+from workflow.config.tables import TMI_METHODS, Explanation, Faithfulness
+from workflow.run import Run
+from workflow.stages import spell_noises, spell_sigma
+
+Inputs = dict[str, Any]
+
+
+class Map(NamedTuple):
+    """What maps explain, by the wildcards of their files; method: with samples and sigma where TMI is averaged."""
+
+    dataset: str
+    model: str
+    method: str
+    target: str
+    against: str
+
+    @property
+    def below(self) -> str:
+        return f"{self.model}/{self.dataset}/{self.method}/{self.target}-vs-{self.against}"
+
+
+class Explaining:
+    def __init__(self, run: Run):
+        self.run, self.config, self.checkpoints = run, run.config, run.checkpoints
+        self.maps: dict[Map, tuple[str, Explanation]] = {}  # what makes each: its method, and the entry
+        for entry in self.config.explain:
+            self.maps |= {found: (method, entry) for found, method in maps_of(entry)}
+
+    def map_files(self, key: Map) -> list[str]:
+        return self.run.shards_in(f"maps/{key.below}")
+
+    def curve_files(self, key: Map, judge: str) -> list[str]:
+        return self.run.shards_in(f"curves/{key.below}/{judge}")
+
+    def targets(self) -> list[str]:
+        """All files of maps, and the tables, plots and pictures of them."""
+        entries = [entry for entry in self.config.explain if entry.gallery]
+        pictures = {f"gallery/{m}/{d}.png" for entry in entries for m in entry.models for d in entry.datasets}
+        tables = ["tables/explanation.csv", "tables/explanation.svg"] if self.rows() else []
+        files = [file for key in self.maps for file in self.map_files(key)]
+        return files + [self.run.path(name) for name in [*tables, *sorted(pictures)]]
+
+    def tmi_methods(self) -> list[str]:
+        """The methods of maps that are made from token scores, as in paths."""
+        return [key.method for key, (method, _) in self.maps.items() if method in TMI_METHODS]
+
+    # one file of maps
+
+    def entry(self, dataset: str, model: str, method: str, target: str, against: str) -> Explanation:
+        return self.maps[Map(dataset, model, method, target, against)][1]
+
+    def method(self, dataset: str, model: str, method: str, target: str, against: str) -> str:
+        return self.maps[Map(dataset, model, method, target, against)][0]
+
+    def roles(self, dataset: str, model: str, method: str, target: str, against: str) -> list[str]:
+        return self.entry(dataset, model, method, target, against).roles()
+
+    def images(self, dataset: str, model: str, method: str, target: str, against: str) -> int | None:
+        return self.entry(dataset, model, method, target, against).images
+
+    def budget(self, dataset: str, model: str, method: str, target: str, against: str) -> int | None:
+        return self.entry(dataset, model, method, target, against).budget
+
+    def class_scores(self, dataset: str, model: str, shard: str, roles: Iterable[str]) -> str | list[str]:
+        """The shard's clean scores of all classes, where they tell which classes the roles stand for; else nothing."""
+        if not any(role == "prediction" or role.startswith("runner_up") for role in roles):
+            return []
+        return self.run.path(f"{self.run.full_stage(model).folders(dataset)[0]}/{shard}.parquet")
+
+    def score_tokens_inputs(self, dataset: str, model: str, role: str, noise: str, shard: str) -> Inputs:
+        """Tokens of one sample and the model; labels, and the scores that tell the role's class."""
+        return {
+            "manifest": self.run.manifest(dataset),
+            "tokens": self.run.path(f"{self.run.tokens_folder(model, dataset, noise)}/{shard}.parquet"),
+            "scores": self.class_scores(dataset, model, shard, [role]),
+            **self.checkpoints.both(model),
+        }
+
+    def entries_of(self, dataset: str, model: str) -> list[Explanation]:
+        return [entry for entry in self.config.explain if dataset in entry.datasets and model in entry.models]
+
+    def scored_images(self, dataset: str, model: str) -> int | None:
+        """How many images have their tokens scored: the most that an entry asks for; None for all."""
+        counts = [entry.images for entry in self.entries_of(dataset, model)]
+        return None if None in counts else max(count for count in counts if count is not None)
+
+    def explain_inputs(self, dataset: str, model: str, method: str, target: str, against: str, shard: str) -> Inputs:
+        """log p of the tokens under both classes, one file per sample, and what was computed before them."""
+        name, entry = self.maps[Map(dataset, model, method, target, against)]
+        noises = spell_noises(spell_sigma(entry.sigma), entry.samples)
+        weights = "-randomised" if name == "tmi_randomised" else ""
+        target_role, against_role = (
+            [
+                self.run.path(f"token_scores/{model}/{dataset}/{role}{weights}/{noise}/{shard}.parquet")
+                for noise in noises
+            ]
+            for role in entry.roles()
+        )
+        vqvae = self.checkpoints.vqvae_of(model)
+        tokens = (self.run.tokens_folder(model, dataset, noise) for noise in noises)
+        return {
+            "target": target_role,
+            "against": against_role,
+            "manifest": self.run.manifest(dataset),
+            "features": [self.run.path(f"features/{vqvae}/{dataset}/{shard}.parquet")],
+            "tokens": [self.run.path(f"{folder}/{shard}.parquet") for folder in tokens],
+            "checkpoints": self.checkpoints.shape_files([model]),
+        }
+
+    def control_inputs(self, dataset: str, model: str, method: str, target: str, against: str, shard: str) -> Inputs:
+        """What tells which images, and which of their classes, a map that is made from pixels explains."""
+        roles = self.roles(dataset, model, method, target, against)
+        return {
+            "manifest": self.run.manifest(dataset),
+            "scores": self.class_scores(dataset, model, shard, roles),
+            "checkpoints": self.checkpoints.shape_files([model]),
+        }
+
+    def attribute_inputs(self, dataset: str, model: str, method: str, target: str, against: str, shard: str) -> Inputs:
+        images = self.control_inputs(dataset, model, method, target, against, shard)
+        return images | self.checkpoints.both(model)
+
+    def attribute_network_inputs(
+        self, dataset: str, model: str, method: str, target: str, against: str, shard: str
+    ) -> Inputs:
+        judge = self.first_judge(dataset, model, method, target, against)
+        images = self.control_inputs(dataset, model, method, target, against, shard)
+        return images | {"judge": self.judge_file(judge)}
+
+    # judges
+
+    def first_judge(self, dataset: str, model: str, method: str, target: str, against: str) -> str:
+        """The judge whose gradients explain."""
+        return self.entry(dataset, model, method, target, against).judges[0]
+
+    def judge_file(self, judge: str) -> str | list[str]:
+        """The weights of a judge, or of a rival that judges."""
+        if judge in self.config.rivals:
+            return self.checkpoints.baseline_weights(self.run.baseline_of(judge))
+        return self.run.path(f"judges/{judge}.safetensors")
+
+    def rival(self, judge: str) -> dict[str, Any] | None:
+        """A rival that judges: its baseline, what it scores with, and what its public weights are."""
+        if judge not in self.config.rivals:
+            return None
+        name = self.run.baseline_of(judge)
+        known = {"baseline": self.checkpoints.baseline(name), "public_sha256": self.checkpoints.public_sha256(name)}
+        return known | {"scoring": scoring(self.config.rivals[judge].stages[0])}
+
+    def first_rival(self, dataset: str, model: str, method: str, target: str, against: str) -> dict[str, Any] | None:
+        return self.rival(self.first_judge(dataset, model, method, target, against))
+
+    def family(self, judge: str) -> str | None:
+        """The family of a judge that is a rival; None for others."""
+        return self.run.family_of(judge) if judge in self.config.rivals else None
+
+    def first_family(self, dataset: str, model: str, method: str, target: str, against: str) -> str | None:
+        return self.family(self.first_judge(dataset, model, method, target, against))
+
+    def judge(self, judge: str) -> dict[str, Any]:
+        return self.config.judges[judge].given()
+
+    def judge_dataset(self, judge: str) -> dict[str, Any]:
+        return self.run.dataset(self.config.judges[judge].data)
+
+    def judged_model(self, judge: str) -> str:
+        """A model that a judge judges, whose images have the size of its own."""
+        return next(model for entry in self.config.explain if judge in entry.judges for model in entry.models)
+
+    def judge_shape(self, judge: str) -> dict[str, Any]:
+        return self.checkpoints.shape(self.judged_model(judge))
+
+    def train_judge_inputs(self, judge: str) -> Inputs:
+        data = self.config.judges[judge].data
+        checkpoints = self.checkpoints.shape_files([self.judged_model(judge)])
+        return {"manifest": self.run.manifest(data), "classes": self.run.class_list(data), "checkpoints": checkpoints}
+
+    def faithfulness_inputs(
+        self, dataset: str, model: str, method: str, target: str, against: str, judge: str, shard: str
+    ) -> Inputs:
+        """The maps, the images, and the judge: the explained model, or another network."""
+        judged_by = self.checkpoints.both(model) if judge == "varc" else {"judge": self.judge_file(judge)}
+        return judged_by | {
+            "manifest": self.run.manifest(dataset),
+            "maps": self.run.path(f"maps/{Map(dataset, model, method, target, against).below}/{shard}.parquet"),
+            "classes": self.run.class_list(dataset),
+            "checkpoints": self.checkpoints.shape_files([model]),
+        }
+
+    def faithfulness(self, dataset: str, model: str, method: str, target: str, against: str) -> Faithfulness:
+        settings = self.entry(dataset, model, method, target, against).faithfulness
+        assert settings is not None
+        return settings
+
+    def steps(self, dataset: str, model: str, method: str, target: str, against: str) -> int:
+        return self.faithfulness(dataset, model, method, target, against).steps
+
+    def upsample(self, dataset: str, model: str, method: str, target: str, against: str) -> str:
+        return self.faithfulness(dataset, model, method, target, against).upsample
+
+    def curves(self, dataset: str, model: str, method: str, target: str, against: str) -> list[tuple[str, str]]:
+        return self.faithfulness(dataset, model, method, target, against).curves()
+
+    def judge_known(self, model: str, judge: str, part: str) -> Any:
+        """What is known of the judging model's checkpoint; nothing where another network judges."""
+        return self.checkpoints.checkpoint(model, part) if judge == "varc" else None
+
+    # the table
+
+    def rows(self) -> list[tuple[Map, str, str, str]]:
+        """What tables/explanation.csv has: what is explained, judge, curve and substrate."""
+        return [
+            (key, judge, curve, substrate)
+            for key, (_, entry) in self.maps.items()
+            if entry.faithfulness
+            for judge in ["varc", *entry.judges]
+            for curve, substrate in entry.faithfulness.curves()
+        ]
+
+    def row_params(self) -> list[dict[str, str]]:
+        return [{**key._asdict(), "judge": j, "curve": c, "substrate": s} for key, j, c, s in self.rows()]
+
+    def explanation_inputs(self) -> Inputs:
+        """Per row of the table: its curves and maps, those of its control, and scores that calibrate the judge."""
+        files: Inputs = {}
+        rows = self.rows()
+        for i, (key, judge, *kind) in enumerate(rows):
+            files[f"curves{i}"] = self.curve_files(key, judge)
+            files[f"maps{i}"] = self.map_files(key)
+            random = [other for other, *rest in rows if rest == [judge, *kind] and self.is_control(other, key)]
+            if random:
+                files[f"random{i}"] = self.curve_files(random[0], judge)
+            tmi = key._replace(method="tmi")
+            if tmi in self.maps and tmi != key:
+                files[f"tmi{i}"] = self.map_files(tmi)
+            if calibration := self.calibration_of(key.dataset, key.model):
+                files[f"calibration_manifest{i}"] = self.run.manifest(calibration)
+                files[f"calibration_scores{i}"] = self.run.full_scores(key.model, calibration)
+        return files
+
+    def calibration_of(self, dataset: str, model: str) -> str | None:
+        """The calibration data set of a one-stage classifier of the model on the data set."""
+        own = ((c, self.config.own[c]) for d, c in self.run.clean(self.run.own_pairs) if d == dataset)
+        fixed = (entry for c, entry in own if entry.model == model and not self.run.is_adaptive(c))
+        return next((entry.calibrate for entry in fixed if entry.calibrate), None)
+
+    def is_control(self, other: Map, key: Map) -> bool:
+        """Whether `other` is of the random maps of the same images and targets; `against` changes no curve."""
+        same = (other.dataset, other.model, other.target) == (key.dataset, key.model, key.target)
+        images = [self.maps[found][1].images for found in (other, key)]
+        return other.method == "random" != key.method and same and images[0] == images[1]
+
+    def gallery_inputs(self, dataset: str, model: str) -> Inputs:
+        """Images, scores of all classes, and tokens under label, prediction, best wrong class and no class."""
+        roles = {"label": "label", "prediction": "prediction", "unconditional": "unconditional"}
+        roles["wrong"] = "runner_up-of-label"
+        folder = f"token_scores/{model}/{dataset}"
+        return {
+            "manifest": self.run.manifest(dataset),
+            "scores": self.run.full_scores(model, dataset),
+            "checkpoints": self.checkpoints.shape_files([model]),
+            "classes": self.run.class_list(dataset),
+            **{name: self.run.shards_in(f"{folder}/{role}/clean") for name, role in roles.items()},
+        }
+
+    def pictures(self, dataset: str, model: str) -> int:
+        return next(entry.gallery for entry in self.entries_of(dataset, model) if entry.gallery)
+
+
+def maps_of(entry: Explanation) -> list[tuple[Map, str]]:
+    """The maps of an entry, each with its method."""
+    noise = f"x{entry.samples}s{spell_sigma(entry.sigma)}" if entry.samples > 1 else ""
+    names = {method: f"{method}{noise}" if method.startswith("tmi") else method for method in entry.methods}
+    return [
+        (Map(dataset, model, names[method], str(entry.target), str(entry.against)), method)
+        for dataset in entry.datasets
+        for model in entry.models
+        for method in entry.methods
+    ]

@@ -1,0 +1,218 @@
+"""What the jobs of encoding, training, scoring, pruning and predicting read. Methods take wildcards by their names."""
+
+from typing import Any
+
+from varc.planning import images_at_once
+from workflow.config.lineage import ancestry, finetuning
+from workflow.config.models import FinetunedModel, TrainedModel, Training, VQVAETraining
+from workflow.run import Run
+from workflow.stages import AdaptiveStage, RivalStage, ScaleStage, spell_noises, spell_sigma
+
+Inputs = dict[str, Any]
+
+
+class Jobs:
+    def __init__(self, run: Run):
+        self.run, self.config, self.checkpoints = run, run.config, run.checkpoints
+
+    # tokens
+
+    def vqvae_file(self, vqvae: str) -> Any:
+        return self.checkpoints.weights(self.checkpoints.vqvaes[vqvae], "vqvae")
+
+    def vqvae_known(self, vqvae: str) -> Any:
+        return self.checkpoints.checkpoint(self.checkpoints.vqvaes[vqvae], "vqvae")
+
+    def encode_batch(self, vqvae: str) -> int:
+        """How many images are encoded or tokenised at a time: fewer of large ones."""
+        return images_at_once(self.checkpoints.side(vqvae))
+
+    def noise(self, noise: str) -> tuple[Any, int]:
+        return self.run.noises[noise]
+
+    def noise_seed(self, noise: str) -> int | None:
+        return self.config.seed if noise != "clean" else None
+
+    # models
+
+    def trained(self) -> list[str]:
+        """The models that are trained here."""
+        return [name for name, entry in self.config.models.items() if isinstance(entry, TrainedModel)]
+
+    def with_vqvae(self) -> list[str]:
+        """Those that train a VQ-VAE of their own."""
+        return [name for name in self.trained() if isinstance(self.training(name).vqvae, VQVAETraining)]
+
+    def finetuned(self) -> list[str]:
+        return [name for name, entry in self.config.models.items() if isinstance(entry, FinetunedModel)]
+
+    def training(self, model: str) -> Training:
+        entry = self.config.models[model]
+        assert isinstance(entry, TrainedModel)
+        return entry.train
+
+    def train_vqvae_settings(self, model: str) -> dict[str, Any]:
+        return self.training(model).given()["vqvae"]
+
+    def train_var_settings(self, model: str) -> dict[str, Any]:
+        return self.training(model).given()["var"]
+
+    def training_dataset(self, model: str) -> dict[str, Any]:
+        return self.run.dataset(self.training(model).data)
+
+    def train_vqvae_inputs(self, model: str) -> Inputs:
+        return {"manifest": self.run.manifest(self.training(model).data)}
+
+    def train_var_inputs(self, model: str) -> Inputs:
+        data, var = self.training(model).data, self.training(model).var
+        noises = spell_noises(spell_sigma(var.sigma), var.samples)
+        return {
+            "manifest": self.run.manifest(data),
+            "classes": self.run.class_list(data),
+            "tokens": self.run.tokens(model, data, noises),
+            "vqvae": self.checkpoints.weights(model, "vqvae"),
+        }
+
+    def base(self, model: str) -> str:
+        """The model that a model is fine-tuned from."""
+        entry = self.config.models[model]
+        assert isinstance(entry, FinetunedModel)
+        return entry.finetune
+
+    def finetuning(self, model: str) -> dict[str, Any]:
+        return finetuning(self.config.models, model)
+
+    def finetune_inputs(self, model: str) -> Inputs:
+        """What a model is fine-tuned from and on, and the images that it is validated on."""
+        settings = self.finetuning(model)
+        noises = spell_noises(spell_sigma(settings.get("sigma")), settings["samples"])
+        files = {
+            "manifest": self.run.manifest(settings["data"]),
+            "tokens": self.run.tokens(model, settings["data"], noises),
+            "vqvae": self.checkpoints.weights(model, "vqvae"),
+            "var": self.checkpoints.weights(self.base(model), "var"),
+        }
+        if dataset := settings.get("validate"):
+            files["validation_manifest"] = self.run.manifest(dataset)
+            files["validation_tokens"] = self.run.tokens(model, dataset, ["clean"])
+            files["validation_classes"] = self.run.class_list(dataset)
+        return files
+
+    def validation_dataset(self, model: str) -> dict[str, Any] | None:
+        dataset = self.finetuning(model).get("validate")
+        return dataset and self.run.dataset(dataset)
+
+    def base_known(self, model: str) -> Any:
+        return self.checkpoints.checkpoint(self.base(model), "var")
+
+    def sampled_dataset(self, model: str) -> str:
+        """The data set whose classes are drawn: the one that a model was trained or fine-tuned on."""
+        if isinstance(self.config.models[model], TrainedModel):
+            return self.training(model).data
+        users = [model, *(name for name in self.finetuned() if model in ancestry(self.config.models, name))]
+        return next(self.finetuning(name)["data"] for name in users if name in self.finetuned())
+
+    def sample_inputs(self, model: str) -> Inputs:
+        return {**self.checkpoints.both(model), "classes": self.run.class_list(self.sampled_dataset(model))}
+
+    def sample_dataset(self, model: str) -> dict[str, Any]:
+        return self.run.dataset(self.sampled_dataset(model))
+
+    # scores
+
+    def score_inputs(self, model: str, dataset: str, candidates: str, noise: str, shard: str) -> Inputs:
+        """What a stage reads for a shard: tokens, the model, and the candidates that an earlier one kept."""
+        return {
+            "tokens": self.run.path(f"{self.run.tokens_folder(model, dataset, noise)}/{shard}.parquet"),
+            "candidates": self.run.candidates(model, dataset, candidates, shard),
+            "classes": self.run.class_list(dataset),
+            **self.checkpoints.both(model),
+        }
+
+    def stage_settings(self, model: str, dataset: str, candidates: str, stage: str) -> dict[str, Any]:
+        found = self.run.scored[model, dataset, candidates, stage]
+        assert isinstance(found, ScaleStage)
+        return {"scales": found.scales, "precision": found.precision, "guidance": found.guidance}
+
+    def adaptive(self, model: str, dataset: str, stage: str) -> AdaptiveStage:
+        found = self.run.scored[model, dataset, "all", stage]
+        assert isinstance(found, AdaptiveStage)
+        return found
+
+    def score_adaptive_inputs(self, model: str, dataset: str, stage: str, shard: str) -> Inputs:
+        """What an adaptive stage reads for a shard: tokens of all samples, the model, and its thresholds."""
+        found = self.adaptive(model, dataset, stage)
+        folders = (self.run.tokens_folder(model, dataset, noise) for noise in found.noises)
+        return {
+            "tokens": [self.run.path(f"{folder}/{shard}.parquet") for folder in folders],
+            "thresholds": self.run.path(f"thresholds/{model}/{found.calibrate}/{stage}.json"),
+            "manifest": self.run.manifest(dataset),
+            "calibration": self.run.manifest(found.calibrate),
+            "classes": self.run.class_list(dataset),
+            **self.checkpoints.both(model),
+        }
+
+    def calibrate_inputs(self, model: str, dataset: str, stage: str) -> Inputs:
+        """What thresholds come from: scores of all classes at all scales and samples, on the calibration images."""
+        found = self.thresholded(model, dataset, stage)
+        scores = self.run.full_scores(model, dataset, found.sigma, found.samples)
+        return {"manifest": self.run.manifest(dataset), "scores": scores}
+
+    def thresholded(self, model: str, dataset: str, stage: str) -> AdaptiveStage:
+        """The adaptive stage whose thresholds come from a data set."""
+        adaptive = (found for found in self.run.scored.values() if isinstance(found, AdaptiveStage))
+        return next(s for s in adaptive if (s.scorer, s.calibrate, s.name) == (model, dataset, stage))
+
+    def alpha(self, model: str, dataset: str, stage: str) -> float:
+        return self.thresholded(model, dataset, stage).alpha
+
+    def rival_stage(self, baseline: str, dataset: str, candidates: str, stage: str) -> RivalStage:
+        found = self.run.scored[baseline, dataset, candidates, stage]
+        assert isinstance(found, RivalStage)
+        return found
+
+    def score_baseline_inputs(self, baseline: str, dataset: str, candidates: str, stage: str, shard: str) -> Inputs:
+        """What a rival's stage reads for a shard: weights, the images, and what an earlier stage scored and kept."""
+        files = {
+            "manifest": self.run.manifest(dataset),
+            "weights": self.checkpoints.baseline_weights(baseline),
+            "classes": self.run.class_list(dataset),
+        }
+        if before := self.rival_stage(baseline, dataset, candidates, stage).before:
+            files["candidates"] = self.run.candidates(baseline, dataset, candidates, shard)
+            files["earlier"] = self.run.path(f"{before[-1].folder(dataset)}/{shard}.parquet")
+        return files
+
+    def scorings(self, baseline: str, dataset: str, candidates: str, stage: str) -> list[dict[str, Any]]:
+        return self.rival_stage(baseline, dataset, candidates, stage).scorings
+
+    def train_baseline_inputs(self, baseline: str) -> Inputs:
+        data = self.checkpoints.baseline_data(baseline)
+        return {"manifest": self.run.manifest(data), "classes": self.run.class_list(data)}
+
+    def baseline_dataset(self, baseline: str) -> dict[str, Any]:
+        return self.run.dataset(self.checkpoints.baseline_data(baseline))
+
+    # candidates and predictions
+
+    def prune_inputs(self, scorer: str, dataset: str, candidates: str, shard: str) -> Inputs:
+        """The scores that a pruning step looks at, one file per sample."""
+        folders = self.run.pruned[scorer, dataset, candidates].folders(dataset)
+        return {"scores": [self.run.path(f"{folder}/{shard}.parquet") for folder in folders]}
+
+    def keep(self, scorer: str, dataset: str, candidates: str) -> int:
+        return self.run.pruned[scorer, dataset, candidates].keep
+
+    def predict_inputs(self, classifier: str, dataset: str) -> Inputs:
+        """All that a prediction is made of: per stage, the scores of all samples, and of each sample all shards."""
+        stages = self.run.funnels[classifier]
+        noises = sorted({noise for stage in stages for noise in stage.noises})
+        files: Inputs = {"manifest": self.run.manifest(dataset), "features": [], "tokens": []}
+        if noises:
+            files["features"] = self.run.features(stages[0].scorer, dataset)
+            files["tokens"] = self.run.tokens(stages[0].scorer, dataset, noises)
+        return files | {f"stage{i}": self.run.scores(dataset, stage) for i, stage in enumerate(stages, 1)}
+
+    def samples(self, classifier: str) -> list[int]:
+        """Of each stage, how many samples its scores are the mean of."""
+        return [len(stage.folders("")) for stage in self.run.funnels[classifier]]

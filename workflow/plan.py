@@ -1,0 +1,254 @@
+"""The work of a run, from its config alone: what is done for which images, before any data or weights are there."""
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+from varc.errors import InputError
+from varc.metrics.closed_form import Shape
+from varc.planning import (
+    Counted,
+    Rate,
+    Work,
+    given,
+    job_seconds,
+    kind,
+    measured,
+    memory_bytes,
+    number_of_shards,
+    of_rival,
+)
+from workflow.config.entry import ConfigError
+from workflow.config.lineage import ancestry, architecture, finetuning
+from workflow.config.models import FinetunedModel, TrainedModel
+from workflow.run import Run
+from workflow.stages import RivalStage, ScaleStage, Stage, spell_noises, spell_sigma
+
+Needs = dict[str, tuple[float | None, float]]  # rule -> bytes (None where unknown) and seconds of its largest job
+
+
+class Plan:
+    """What a run takes. Counts and shapes are None where only a manifest, or the tensors, tell them."""
+
+    def __init__(self, run: Run):
+        self.run, self.config = run, run.config
+
+    @cached_property
+    def works(self) -> list[Work]:
+        """All works: of classifiers, of tables that need more, and of the images that models learn from."""
+        run, found = self.run, list[Work]()
+        for dataset, name in [*run.own_pairs, *run.rival_pairs]:
+            found += self.funnel_works(dataset, name, run.funnels[name])
+        for dataset, stage in run.table_stages():
+            found += self.funnel_works(dataset, "(tables)", (stage,))
+        for name in self.used_models():
+            found += self.training_works(name)
+        return list(dict.fromkeys(found))
+
+    def used_models(self) -> list[str]:
+        """The models that score, and those that they are made from, each once."""
+        scorers = [stage.scorer for _, stage in self.run.wanted() if not isinstance(stage, RivalStage)]
+        return sorted({made for name in scorers for made in ancestry(self.config.models, name)})
+
+    def funnel_works(self, dataset: str, classifier: str, stages: tuple[Stage, ...]) -> Iterator[Work]:
+        """The works of a classifier on a data set, stage by stage; a clean sample of an earlier stage is none of them."""
+        who: dict[str, Any] = {"dataset": dataset, "classifier": classifier}
+        samples = max(stages, key=lambda stage: len(stage.noises))
+        if samples.noises:
+            yield from self.token_works(dataset, classifier, samples.scorer, samples.noises)
+        candidates = self.config.datasets[dataset].class_count()
+        for i, stage in enumerate(stages, 1):
+            passes = stage.passes(candidates)
+            own = {**who, "stage": f"stage{i}", "rule": stage.rule, "model": stage.scorer, "candidates": passes}
+            if isinstance(stage, RivalStage):
+                own |= {"model": self.rival_name(dataset, stage)}
+            elif isinstance(stage, ScaleStage):
+                own |= {"scales": stage.scales, "precision": stage.precision}
+            else:
+                own |= {"scales": self.config.num_scales(stage.scorer), "candidates": candidates}
+                own |= {"samples": len(stage.noises)}
+            yield from (Work(folder=folder, **own) for folder in stage.folders(dataset)[stage.reused :])
+            candidates = min(candidates, stage.keep)
+
+    def token_works(self, dataset: str, classifier: str, model: str, noises: list[str]) -> Iterator[Work]:
+        """The works that make tokens of a data set: its features, and each sample."""
+        who: dict[str, Any] = {"dataset": dataset, "classifier": classifier, "model": model, "stage": "encoder"}
+        yield Work(rule="encode", folder=f"features/{self.run.checkpoints.vqvae_of(model)}/{dataset}", **who)
+        for noise in noises:
+            yield Work(rule="tokenize", folder=self.run.tokens_folder(model, dataset, noise), **who)
+
+    def training_works(self, model: str) -> Iterator[Work]:
+        """The works that make the tokens that a model learns from, and those that it is validated on."""
+        entry = self.config.models[model]
+        if isinstance(entry, FinetunedModel):
+            settings = finetuning(self.config.models, model)
+        elif isinstance(entry, TrainedModel):
+            settings = {**entry.train.var.given(), "data": entry.train.data}
+        else:
+            return
+        noises = spell_noises(spell_sigma(settings.get("sigma")), settings["samples"])
+        yield from self.token_works(settings["data"], "(training)", model, noises)
+        if "validate" in settings:
+            yield from self.token_works(settings["validate"], "(training)", model, ["clean"])
+
+    # what the rates of rivals depend on
+
+    def rival_name(self, dataset: str, stage: RivalStage) -> str:
+        """What tells the costs of a rival's stages apart: the stage, those before it, and the number of classes."""
+        return f"{stage.scorer} {stage.candidates} {stage.name} of {self.config.datasets[dataset].class_count()}"
+
+    def rivals(self) -> dict[str, dict[str, Any]]:
+        """Name -> a rival's stage, with its baseline and what that is trained on: what its cost is counted from."""
+        found = {}
+        for dataset, stage in self.run.wanted():
+            if isinstance(stage, RivalStage):
+                baseline = self.config.baselines[stage.scorer]
+                stages = [self.scored(each) for each in (*stage.before, stage)]
+                classes = self.config.datasets[dataset].class_count()
+                candidates = min(classes, *(each.keep for each in stage.before)) if stage.before else classes
+                found[self.rival_name(dataset, stage)] = {
+                    "baseline": baseline.given(),
+                    "training": baseline.train and self.run.dataset(baseline.train["data"]),
+                    "stages": stages,
+                    "classes": classes,
+                    "candidates": candidates,
+                }
+        return found
+
+    @staticmethod
+    def scored(stage: Stage) -> dict[str, Any]:
+        """A rival's stage as its entry has it."""
+        assert isinstance(stage, RivalStage)
+        return {**stage.scoring, "keep": stage.keep}
+
+    def kinds(self) -> list[tuple[Any, ...]]:
+        """The kinds of work whose rates a plan needs, each with the candidates that it is measured with."""
+        most: dict[Any, int] = {}
+        for work in self.works:
+            if not of_rival(work):
+                most[kind(work)] = max(work.candidates, most.get(kind(work), 0))
+        return [(*each, candidates) for each, candidates in most.items()]
+
+    def models(self) -> list[str]:
+        return sorted({work.model for work in self.works if not of_rival(work)})
+
+    def images(self) -> dict[str, int | None]:
+        """Data set -> how many images it has."""
+        return {work.dataset: self.config.datasets[work.dataset].count() for work in self.works}
+
+    def shapes(self) -> dict[str, Any]:
+        """Model -> its shape; of a rival's stage what was counted with the rates."""
+        counted = {} if self.config.gflops_per_second else self.rates_file().get("counted", {})
+        found: dict[str, Any] = {}
+        for work in self.works:
+            if of_rival(work):
+                found[work.model] = Counted(*counted[work.model]) if work.model in counted else None
+            else:
+                shape = architecture(self.config.models, work.model)
+                found[work.model] = shape and Shape.of(shape)
+        return found
+
+    def class_lists(self) -> list[str]:
+        """The class lists of all data sets that are planned, and of those that rivals are trained on."""
+        planned = [self.config.datasets[name].classes for name in self.images()]
+        return sorted({file for file in [*planned, *self.rival_class_lists()] if file})
+
+    def rival_class_lists(self) -> list[str]:
+        return sorted({entry["classes"] for entry in self.run.rival_training().values() if "classes" in entry})
+
+    def inputs(self) -> dict[str, Any]:
+        """What the config does not tell: rates, numbers of images, shapes."""
+        return {
+            "rates": [] if self.config.gflops_per_second else self.run.rates,
+            "manifests": [self.run.manifest(name) for name, count in self.images().items() if count is None],
+            "classes": self.class_lists(),
+            "checkpoints": self.run.checkpoints.shape_files(self.models()),
+        }
+
+    def model_shapes(self) -> dict[str, Any]:
+        return {name: self.run.checkpoints.shape(name) for name in self.models()}
+
+    # rates
+
+    def rate(self) -> Rate | None:
+        """What a device computes: the rate in the config, else those measured, else None.
+
+        Raises ConfigError for measured rates that can't be read.
+        """
+        if self.config.gflops_per_second:
+            return given(self.config.gflops_per_second)
+        record = self.rates_file()
+        try:
+            return measured(record) if record else None
+        except (KeyError, TypeError):
+            raise ConfigError(f"{self.run.rates}: damaged; delete it, and plan again") from None
+
+    def rates_file(self) -> dict[str, Any]:
+        """What a run's measured rates say; empty where there are none. Raises ConfigError where they can't be read."""
+        if not os.path.isfile(self.run.rates):
+            return {}
+        try:
+            with open(self.run.rates, encoding="utf-8") as file:
+                return dict(json.load(file))
+        except (ValueError, TypeError):
+            raise ConfigError(f"{self.run.rates}: damaged; delete it, and plan again") from None
+
+    def auto_shards(self) -> int | None:
+        """The number of shards for `shards: auto`; None where no rate is known yet.
+
+        Raises ConfigError where the config does not tell how many images a data set has, or the shape of a model.
+        """
+        rate = self.rate()
+        if rate is None:
+            return None
+        works = [work for work in self.works if not (of_rival(work) and self.config.gflops_per_second)]
+        images, shapes = self.images(), self.shapes()
+        for name in dict.fromkeys(work.dataset for work in works):
+            if images[name] is None:
+                raise ConfigError(f"datasets: {name}: images is missing; shards: auto needs it")
+        for work in works:
+            if shapes[work.model] is None and of_rival(work):
+                raise ConfigError(f"{self.run.rates} has no cost of {work.model}; delete it, and plan again")
+            if shapes[work.model] is None:
+                raise ConfigError(f"models: {work.model}: architecture is missing; shards: auto needs it")
+        return number_of_shards(works, shapes, images, rate)  # type: ignore[arg-type]
+
+    @cached_property
+    def needs(self) -> Needs:
+        """What the largest job of each rule takes; no bytes for rivals.
+
+        Only of rules that are planned, and of these only where the config tells images and shapes and a rate is known.
+        """
+        try:
+            rate = self.rate()
+        except ConfigError:
+            return {}
+        if rate is None:
+            return {}
+        images, shapes, found = self.images(), self.shapes(), {}
+        for rule in {work.rule for work in self.works}:
+            own = [work for work in self.works if work.rule == rule]
+            if any(images[work.dataset] is None or shapes[work.model] is None for work in own):
+                continue
+            jobs = [
+                (work, shapes[work.model], math.ceil((images[work.dataset] or 0) / self.run.shards)) for work in own
+            ]
+            try:
+                memory = None if rule == "score_baseline" else max(memory_bytes(*job) or 0 for job in jobs)
+                found[rule] = memory, max(job_seconds(*job, rate) for job in jobs)
+            except InputError:  # the config has changed since the rates were measured
+                continue
+        return found
+
+
+def noted_shards(note: str) -> int | None:
+    """The number of shards that a run began with, from the file that it left; None where it has not begun, and where
+    the file is damaged: a real run stops then (workflow.sources.unfit_folder), and a plan needs no such file."""
+    try:
+        with open(note, encoding="utf-8") as file:
+            return json.load(file)["shards"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,204 @@
+"""A run: its stages and its files. One method per kind of file, forward only.
+
+Rules, plans and tables ask it; nothing else spells a path below results/<run>/, and nothing reads one back.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from typing import Any
+
+from workflow.checkpoints import Checkpoints
+from workflow.config.data import DataSet
+from workflow.config.entry import ConfigError, plain_sigma
+from workflow.config.lineage import finetuning
+from workflow.config.models import FinetunedModel, TrainedModel
+from workflow.config.study import Config
+from workflow.sources import file_sha256
+from workflow.stages import AdaptiveStage, RivalStage, ScaleStage, Stage, funnel, spell_noises, spell_sigma
+
+Pair = tuple[str, str]  # a data set and a classifier
+
+
+class Run:
+    """The files of a config with so many shards. digest: the SHA-256 of a file, None where there is none.
+
+    Raises ConfigError where two different computations would have one folder.
+    """
+
+    def __init__(self, config: Config, shards: int = 1, digest: Callable[[str], str | None] = file_sha256):
+        self.config, self.shards = config, shards
+        self.folder = f"results/{config.run}"
+        self.checkpoints = Checkpoints(config, self.folder, digest)
+        self.pairs: list[Pair] = sorted({(d, c) for e in config.evaluate for d in e.datasets for c in e.classifiers})
+        self.shifted = {name for entry in config.shifts for name in entry.shifted()}
+        self.funnels = {name: funnel(entry, self.num_scales(entry)) for name, entry in config.classifiers.items()}
+        self.scored: dict[tuple[str, ...], Stage] = {}  # scorer, data set, candidates, name: the place of its scores
+        self.pruned: dict[tuple[str, ...], Stage] = {}  # scorer, data set, candidates: the place of what it keeps
+        for dataset, stage in [*self.wanted(), *self.looked_up()]:
+            before = self.scored.setdefault((stage.scorer, dataset, stage.candidates, stage.name), stage)
+            self.pruned.setdefault((stage.scorer, dataset, stage.kept), stage)
+            if before.computes != stage.computes:
+                found = f"{before.folder(dataset)}, made by {before.computes} and by {stage.computes}"
+                raise ConfigError(f"classifiers: two stages have one folder, {found}; evaluate them in two runs")
+
+    # stages
+
+    def num_scales(self, entry: Any) -> int:
+        return self.config.num_scales(entry.model) if hasattr(entry, "model") else 1
+
+    def full_stage(self, model: str, sigma: str = "", samples: int = 1) -> ScaleStage:
+        """The stage that scores all classes at all scales, on so many samples."""
+        return ScaleStage(model, (), 1, self.config.num_scales(model), samples, sigma if samples > 1 else "")
+
+    def calibrating_stage(self, classifier: str) -> Stage:
+        """The stage whose scores of all classes calibrate a classifier: a rival's own, or the full one."""
+        stage = self.funnels[classifier][0]
+        if isinstance(stage, RivalStage):
+            return stage
+        sigma = spell_sigma(self.config.own[classifier].sigma)
+        return self.full_stage(stage.scorer, sigma, len(stage.noises))
+
+    def wanted(self) -> Iterator[tuple[str, Stage]]:
+        """All data sets and stages that classifiers and tables need scored."""
+        for dataset, name in self.pairs:
+            yield from ((dataset, stage) for stage in self.funnels[name])
+        yield from self.table_stages()
+
+    def table_stages(self) -> Iterator[tuple[str, Stage]]:
+        """Those that a table reads beside what classifiers score."""
+        for dataset, name in self.clean(self.pairs):
+            if calibrate := self.config.classifiers[name].calibrate:
+                stage = self.calibrating_stage(name)
+                own = [dataset] if name in self.config.own else []  # a rival scores all classes by itself
+                yield from ((images, stage) for images in [*own, calibrate])
+        for dataset, model, sigma, counts in self.smoothing_grid():
+            yield dataset, self.full_stage(model, sigma, counts[-1])
+
+    def looked_up(self) -> Iterator[tuple[str, Stage]]:
+        """Those that may tell which classes to explain."""
+        for entry in self.config.explain:
+            yield from ((dataset, self.full_stage(model)) for dataset in entry.datasets for model in entry.models)
+
+    def smoothing_grid(self) -> list[tuple[str, str, str, list[int]]]:
+        """What tables/smoothing.csv has: data set, model, sigma as in paths, numbers of samples; each once."""
+        counts: dict[tuple[str, str, str], set[int]] = {}
+        for entry in self.config.smoothing:
+            grid = ((d, m, spell_sigma(s)) for d in entry.datasets for m in entry.models for s in entry.sigmas)
+            for key in grid:
+                counts.setdefault(key, set()).update(entry.samples)
+        return [(*key, sorted(found)) for key, found in sorted(counts.items())]
+
+    @cached_property
+    def noises(self) -> dict[str, tuple[Any, int]]:
+        """<noise> -> sigma, a number or {"spread": number}, and sample."""
+        config, models = self.config, self.config.models
+        sampled: list[tuple[Any, int]] = [(entry.sigma, entry.samples) for entry in config.own.values()]
+        sampled += [(m.train.var.sigma, m.train.var.samples) for m in models.values() if isinstance(m, TrainedModel)]
+        tuned = [finetuning(models, name) for name, model in models.items() if isinstance(model, FinetunedModel)]
+        sampled += [(settings.get("sigma"), settings["samples"]) for settings in tuned]
+        sampled += [(sigma, max(entry.samples)) for entry in config.smoothing for sigma in entry.sigmas]
+        sampled += [(entry.train.sigma, entry.train.samples) for entry in config.incremental if entry.train]
+        sampled += [(entry.sigma, entry.samples) for entry in config.explain]
+        found: dict[str, tuple[Any, int]] = {"clean": (0.0, 0)}
+        for sigma, samples in sampled:
+            for i, noise in enumerate(spell_noises(spell_sigma(sigma), samples)[1:], 1):
+                found[noise] = plain_sigma(sigma), i
+        return found
+
+    def clean(self, pairs: Iterable[Pair]) -> list[Pair]:
+        """Those of the pairs whose data set is none that `shifts` makes."""
+        return [pair for pair in pairs if pair[0] not in self.shifted]
+
+    @property
+    def own_pairs(self) -> list[Pair]:
+        return [(d, c) for d, c in self.pairs if c in self.config.own]
+
+    @property
+    def rival_pairs(self) -> list[Pair]:
+        return [(d, c) for d, c in self.pairs if c in self.config.rivals]
+
+    def is_adaptive(self, classifier: str) -> bool:
+        return isinstance(self.funnels[classifier][0], AdaptiveStage)
+
+    @property
+    def models(self) -> list[str]:
+        """The models of all classifiers that are evaluated."""
+        return sorted({self.config.own[name].model for _, name in self.own_pairs})
+
+    # files
+
+    def path(self, below: str) -> str:
+        return f"{self.folder}/{below}"
+
+    def shards_in(self, folder: str) -> list[str]:
+        """The files of all shards in a folder."""
+        return [self.path(f"{folder}/{shard}.parquet") for shard in range(self.shards)]
+
+    def manifest(self, dataset: str) -> str:
+        return self.path(f"datasets/{dataset}.parquet")
+
+    def left_out(self, dataset: str) -> str:
+        return self.path(f"datasets/{dataset}_left_out.csv")
+
+    def features(self, model: str, dataset: str) -> list[str]:
+        return self.shards_in(f"features/{self.checkpoints.vqvae_of(model)}/{dataset}")
+
+    def tokens_folder(self, model: str, dataset: str, noise: str) -> str:
+        return f"tokens/{self.checkpoints.vqvae_of(model)}/{dataset}/{noise}"
+
+    def tokens(self, model: str, dataset: str, noises: Iterable[str]) -> list[str]:
+        """The token files of a data set: one sample after the other, of each all shards."""
+        return [file for noise in noises for file in self.shards_in(self.tokens_folder(model, dataset, noise))]
+
+    def scores(self, dataset: str, stage: Stage) -> list[str]:
+        """The score files of a stage: one sample after the other, of each all shards."""
+        return [file for folder in stage.folders(dataset) for file in self.shards_in(folder)]
+
+    def full_scores(self, model: str, dataset: str, sigma: str = "", samples: int = 1) -> list[str]:
+        return self.scores(dataset, self.full_stage(model, sigma, samples))
+
+    def candidates(self, scorer: str, dataset: str, candidates: str, shard: str) -> str | list[str]:
+        """The candidates that an earlier stage kept; none where a stage takes all classes."""
+        return [] if candidates == "all" else self.path(f"candidates/{scorer}/{dataset}/{candidates}/{shard}.parquet")
+
+    def predictions(self, pairs: Iterable[Pair]) -> list[str]:
+        return [self.path(f"predictions/{classifier}/{dataset}.parquet") for dataset, classifier in pairs]
+
+    def table(self, name: str) -> str:
+        return self.path(f"tables/{name}")
+
+    @property
+    def rates(self) -> str:
+        return self.path("rates.json")
+
+    def shard(self, shard: str) -> int:
+        return int(shard)
+
+    # data sets
+
+    def dataset(self, dataset: str) -> dict[str, Any]:
+        """A data set's entry, as scripts take it."""
+        return self.config.datasets[dataset].params()
+
+    def class_list(self, dataset: str) -> str | list[str]:
+        """The class list file of a data set, where it has one."""
+        return self.config.datasets[dataset].classes or []
+
+    def listing_files(self, dataset: str) -> list[str]:
+        """The files that say which images a data set has, and with which labels, beside the images themselves."""
+        return [file for file in self.config.datasets[dataset].lists() if os.path.exists(file)]
+
+    def evaluated(self) -> dict[str, DataSet]:
+        return {name: self.config.datasets[name] for name in sorted({dataset for dataset, _ in self.pairs})}
+
+    def baseline_of(self, classifier: str) -> str:
+        return self.config.rivals[classifier].baseline
+
+    def family_of(self, classifier: str) -> str:
+        return self.config.baselines[self.baseline_of(classifier)].family
+
+    def rival_training(self) -> dict[str, dict[str, Any]]:
+        """Data set -> its entry, of those that the evaluated rivals are trained on."""
+        baselines = [self.config.baselines[self.baseline_of(name)] for _, name in self.rival_pairs]
+        return {b.train["data"]: self.dataset(b.train["data"]) for b in baselines if b.train}

@@ -1,0 +1,213 @@
+"""The stages of classifiers: what each scores, from what, and where its scores lie.
+
+A stage's candidates are spelled by what chose them, so classifiers that agree on their first stages share files, and a
+changed stage has other paths than before. Folders are below results/<run>/.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from workflow.config.classifiers import Classifier, Rival, scoring
+from workflow.config.entry import Spread
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of a classifier. scorer: its model, or its baseline. before: the stages before it, the first one first."""
+
+    rule: ClassVar[str]
+    scorer: str
+    before: tuple["Stage", ...]
+    keep: int
+
+    @property
+    def name(self) -> str:
+        """The folder of its scores among those of other stages with the same candidates."""
+        raise NotImplementedError
+
+    @property
+    def spelled(self) -> str:
+        """What of it decides which candidates it keeps."""
+        return self.name
+
+    @property
+    def noises(self) -> list[str]:
+        """The <noise> of each of its token samples; none for a rival."""
+        return []
+
+    @property
+    def candidates(self) -> str:
+        """The <candidates> that it scores: "all", or e.g. "6x1-keep10.10x1-keep3"."""
+        return ".".join(f"{stage.spelled}-keep{stage.keep}" for stage in self.before) or "all"
+
+    @property
+    def kept(self) -> str:
+        """The <candidates> that it keeps."""
+        earlier = "" if self.candidates == "all" else f"{self.candidates}."
+        return f"{earlier}{self.spelled}-keep{self.keep}"
+
+    def folder(self, dataset: str) -> str:
+        return f"scores/{self.scorer}/{dataset}/{self.candidates}/{self.name}"
+
+    def folders(self, dataset: str) -> list[str]:
+        """Where its scores lie, one folder per sample."""
+        return [self.folder(dataset)]
+
+    @property
+    def reused(self) -> int:
+        """How many of its samples an earlier stage has scored."""
+        return 0
+
+    def passes(self, candidates: int) -> int:
+        """Forward passes of one sample of an image with so many candidates."""
+        return candidates
+
+    @property
+    def computes(self) -> Any:
+        """What its scores depend on beside the images: equal for two stages that may share a folder."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class ScaleStage(Stage):
+    """Scores candidates at the first scales. sigma: as in paths, empty where only the clean sample is scored."""
+
+    rule: ClassVar[str] = "score"
+    scales: int
+    samples: int = 1
+    sigma: str = ""
+    precision: str = "float32"
+    guidance: float | None = None
+
+    @property
+    def name(self) -> str:
+        guided = f"-cfg{spell_number(self.guidance)}" if self.guidance else ""
+        return f"scales{self.scales}{self.spelled_precision}{guided}"
+
+    @property
+    def spelled_precision(self) -> str:
+        return "" if self.precision == "float32" else f"-{self.precision}"
+
+    @property
+    def spelled(self) -> str:
+        sigma = f"s{self.sigma}" if self.sigma else ""
+        return f"{self.scales}x{self.samples}{sigma}{self.spelled_precision}"
+
+    @property
+    def noises(self) -> list[str]:
+        return spell_noises(self.sigma, self.samples)
+
+    @property
+    def first_scored(self) -> "Stage":
+        """The stage that scores its clean sample: for a smoothed one the first that had the same scales."""
+        return next((stage for stage in self.before if self.samples > 1 and stage.name == self.name), self)
+
+    @property
+    def reused(self) -> int:
+        return int(self.first_scored is not self)
+
+    def folders(self, dataset: str) -> list[str]:
+        clean, *noisy = self.noises
+        own = self.folder(dataset)
+        return [f"{self.first_scored.folder(dataset)}/{clean}", *(f"{own}/{noise}" for noise in noisy)]
+
+    def passes(self, candidates: int) -> int:
+        return candidates + bool(self.guidance)  # the unconditional class too
+
+    @property
+    def full(self) -> bool:
+        """Whether it scores all classes in float32, without guidance: its scores have those of all fewer scales."""
+        return not self.before and self.precision == "float32" and not self.guidance
+
+    @property
+    def computes(self) -> Any:
+        return self.scales, self.precision, self.guidance, self.candidates
+
+
+@dataclass(frozen=True)
+class AdaptiveStage(Stage):
+    """Drops candidates after every scale, by thresholds from the images of `calibrate`."""
+
+    rule: ClassVar[str] = "score_adaptive"
+    scales: int
+    alpha: float
+    samples: int
+    sigma: str
+    calibrate: str
+
+    @property
+    def name(self) -> str:
+        smoothing = f"x{self.samples}s{self.sigma}" if self.samples > 1 else ""
+        return f"adaptive{spell_number(self.alpha)}{smoothing}"
+
+    @property
+    def noises(self) -> list[str]:
+        return spell_noises(self.sigma, self.samples)
+
+    def passes(self, candidates: int) -> int:
+        return candidates * self.samples  # at most
+
+    @property
+    def computes(self) -> Any:
+        return self.alpha, self.noises, self.calibrate
+
+
+@dataclass(frozen=True)
+class RivalStage(Stage):
+    """A stage of a rival: its family's keys."""
+
+    rule: ClassVar[str] = "score_baseline"
+    scoring: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Keys and values, e.g. "draws25", or "plain" where there are none."""
+        return "-".join(f"{key}{value}" for key, value in sorted(self.scoring.items())) or "plain"
+
+    @property
+    def scorings(self) -> list[dict[str, Any]]:
+        """What the stages up to it score with."""
+        return [stage.scoring for stage in (*self.before, self) if isinstance(stage, RivalStage)]
+
+    @property
+    def computes(self) -> Any:
+        return self.scorings, self.candidates
+
+
+def funnel(entry: Classifier | Rival, num_scales: int) -> tuple[Stage, ...]:
+    """The stages of a classifier's entry; num_scales: of its model."""
+    stages: list[Stage] = []
+    if isinstance(entry, Rival):
+        for stage in entry.stages:
+            stages.append(RivalStage(entry.baseline, tuple(stages), stage.get("keep", 1), scoring(stage)))
+        return tuple(stages)
+    sigma = spell_sigma(entry.sigma)
+    if adaptive := entry.adaptive:
+        assert entry.calibrate is not None
+        settings = (adaptive.alpha, adaptive.samples, sigma, entry.calibrate)
+        return (AdaptiveStage(entry.model, (), 1, num_scales, *settings),)
+    for fixed in entry.stages:
+        own = sigma if fixed.samples > 1 else ""
+        settings = (fixed.scales, fixed.samples, own, fixed.precision, fixed.guidance)  # type: ignore[assignment]
+        stages.append(ScaleStage(entry.model, tuple(stages), fixed.keep, *settings))  # type: ignore[arg-type]
+    return tuple(stages)
+
+
+def spell_sigma(sigma: Any) -> str:
+    """0.1 as "0.1"; {spread: 0.1} as "0.1spread"; None as ""."""
+    if sigma is None:
+        return ""
+    if isinstance(sigma, Spread):
+        return f"{spell_number(sigma.spread)}spread"
+    return f"{spell_number(sigma['spread'])}spread" if isinstance(sigma, dict) else spell_number(sigma)
+
+
+def spell_number(number: float) -> str:
+    """0.10 as "0.1", 1e-3 as "0.001"."""
+    return format(Decimal(str(number)).normalize(), "f")
+
+
+def spell_noises(sigma: str, samples: int) -> list[str]:
+    """The <noise> of so many samples: "clean", then e.g. "sigma0.1-1", "sigma0.1-2"."""
+    return ["clean", *(f"sigma{sigma}-{i}" for i in range(1, samples))]

@@ -1,0 +1,283 @@
+"""The tables of a run: which there are, and what each is made from."""
+
+import os
+from typing import Any
+
+from workflow.config.data import shift_runs
+from workflow.config.lineage import ancestry, origin, patch_nums, vqvae_owner
+from workflow.config.models import FinetunedModel, TrainedModel, VQVAETraining
+from workflow.run import Pair, Run
+from workflow.stages import RivalStage, ScaleStage, Stage
+
+Inputs = dict[str, Any]
+
+
+class Tables:
+    def __init__(self, run: Run):
+        self.run, self.config, self.checkpoints = run, run.config, run.checkpoints
+
+    def targets(self) -> list[str]:
+        """All tables of classifiers and models, training curves and samples."""
+        config, run = self.config, self.run
+        wanted = {
+            ("accuracy.csv", "cost.csv", "gflops.csv"): True,
+            ("main.csv", "main.svg"): run.rival_pairs,
+            ("robustness.csv",): len(run.evaluated()) > 1,
+            ("robustness_paired.csv", "robustness.svg"): config.shifts,
+            ("adaptive.csv", "adaptive.svg"): self.adaptive_rows(),
+            ("calibration.csv", "calibration.svg"): self.calibrated(),
+            ("ablation.csv",): config.ablation,
+            ("smoothing.csv", "smoothing.svg"): config.smoothing,
+            ("incremental.csv", "incremental.svg"): config.incremental,
+            ("pruning.csv", "pruning.svg"): self.full_pairs() or run.rival_pairs,
+        }
+        tables = [run.table(name) for names, wants in wanted.items() if wants for name in names]
+        return tables + self.curves() + [run.path(f"models/{name}/samples.png") for name in self.sampled_models()]
+
+    def curves(self) -> list[str]:
+        """The training curves of all models that the evaluated ones are made from."""
+        models, found = self.config.models, []
+        for name in sorted({made for model in self.run.models for made in ancestry(models, model)}):
+            entry = models[name]
+            if isinstance(entry, TrainedModel):
+                parts = ["vqvae"] if isinstance(entry.train.vqvae, VQVAETraining) else []
+                found += [self.run.path(f"models/{name}/{part}_curve.svg") for part in [*parts, "var"]]
+            elif isinstance(entry, FinetunedModel):
+                found.append(self.run.path(f"models/{name}/finetune_curve.svg"))
+        return found
+
+    def sampled_models(self) -> list[str]:
+        """The models whose samples are drawn: the fine-tuned ones and what they come from."""
+        tuned = ((name, self.config.models[name]) for name in self.run.models)
+        return sorted({n for name, entry in tuned if isinstance(entry, FinetunedModel) for n in (name, entry.finetune)})
+
+    # accuracy, costs, robustness
+
+    def published(self) -> str | list[str]:
+        """The CSV of published figures, where the config names one."""
+        return self.config.published or []
+
+    def plan(self) -> str | list[str]:
+        """The plan, where one was made."""
+        return found if os.path.exists(found := self.run.table("plan.csv")) else []
+
+    def class_lists(self) -> list[str]:
+        """The class lists of the evaluated data sets, and of those that rivals are trained on."""
+        lists = [entry.classes for entry in self.run.evaluated().values()]
+        lists += [entry.get("classes") for entry in self.run.rival_training().values()]
+        return sorted({file for file in lists if file})
+
+    def adaptive_pairs(self) -> list[Pair]:
+        return [(dataset, name) for dataset, name in self.run.own_pairs if self.run.is_adaptive(name)]
+
+    def adaptive_scores(self) -> list[str]:
+        """The scores of all adaptive classifiers, whose costs only they tell."""
+        pairs = self.adaptive_pairs()
+        return [file for dataset, name in pairs for file in self.run.scores(dataset, self.run.funnels[name][0])]
+
+    def gflops_params(self) -> dict[str, Any]:
+        """The pairs, and what the costs of their stages are counted from."""
+        run, config = self.run, self.config
+        own = sorted({name for _, name in run.own_pairs})
+        rivals = {name: config.rivals[name].given() for name in sorted({name for _, name in run.rival_pairs})}
+        return {
+            "pairs": run.pairs,
+            "shards": run.shards if self.adaptive_pairs() else 0,
+            "datasets": {name: entry.params() for name, entry in run.evaluated().items()},
+            "classifiers": {name: {"model": config.own[name].model, "funnel": self.funnel(name)} for name in own},
+            "rivals": rivals,
+            "baselines": {e["baseline"]: self.checkpoints.baseline(e["baseline"]) for e in rivals.values()},
+            "training": run.rival_training(),
+            "shapes": self.shapes(),
+        }
+
+    def funnel(self, classifier: str) -> list[dict[str, Any]]:
+        """The stages of a classifier as the table of costs takes them."""
+        return [
+            {"scales": stage.scales, "samples": stage.samples, "keep": stage.keep, "reused": stage.reused}
+            | ({"guidance": stage.guidance} if stage.guidance else {})
+            if isinstance(stage, ScaleStage)
+            else {"adaptive": True}
+            for stage in self.run.funnels[classifier]
+        ]
+
+    def shapes(self) -> dict[str, dict[str, Any]]:
+        return {name: self.checkpoints.shape(name) for name in self.run.models}
+
+    def shape_files(self) -> list[str]:
+        return self.checkpoints.shape_files(self.run.models)
+
+    def scored_with(self) -> dict[str, str]:
+        """The model, or the baseline, of each classifier."""
+        return {name: self.run.funnels[name][0].scorer for _, name in self.run.pairs}
+
+    def clean_datasets(self) -> list[str]:
+        return [name for name in self.run.evaluated() if name not in self.run.shifted]
+
+    def shift_predictions(self) -> list[str]:
+        """The predictions that the tables of shifts are made from, in the order of shift_runs."""
+        return self.run.predictions((run.evaluated, run.classifier) for run in shift_runs(self.config.shifts))
+
+    def shift_rows(self) -> list[tuple[Any, ...]]:
+        return [run[:4] for run in shift_runs(self.config.shifts)]
+
+    # pruning
+
+    def full_pairs(self) -> list[Pair]:
+        """(data set, model) that some classifier scores at all scales for all classes."""
+        found = set()
+        for dataset, name in self.run.clean(self.run.own_pairs):
+            first = self.run.funnels[name][0]
+            if self.is_full(first):
+                found.add((dataset, first.scorer))
+        return sorted(found)
+
+    def is_full(self, stage: Stage) -> bool:
+        """Whether a stage scores all classes at all scales, in float32, without guidance."""
+        return isinstance(stage, ScaleStage) and stage.full and stage.scales == self.config.num_scales(stage.scorer)
+
+    def first_stages(self) -> list[Pair]:
+        """(data set, classifier) of the rivals' first stages, each stage once."""
+        found: dict[tuple[str, str], Pair] = {}
+        for dataset, name in self.run.clean(self.run.rival_pairs):
+            found.setdefault((dataset, self.run.funnels[name][0].folder(dataset)), (dataset, name))
+        return list(found.values())
+
+    def pruning_inputs(self) -> Inputs:
+        full, rivals = self.full_pairs(), self.first_stages()
+        return {
+            "manifests": [self.run.manifest(dataset) for dataset, _ in full],
+            "scores": [file for dataset, model in full for file in self.run.full_scores(model, dataset)],
+            "rival_manifests": [self.run.manifest(dataset) for dataset, _ in rivals],
+            "rival_scores": [
+                f for dataset, name in rivals for f in self.run.scores(dataset, self.run.funnels[name][0])
+            ],
+            "gflops": self.run.table("gflops.csv") if self.run.rival_pairs else [],
+            "checkpoints": self.shape_files(),
+        }
+
+    # adaptive, calibration
+
+    def reference(self, dataset: str, classifier: str) -> str | None:
+        """The fixed funnel that an adaptive one is compared with: of those of its model on the data set, the longest."""
+        model = self.config.own[classifier].model
+        same = [c for d, c in self.run.own_pairs if d == dataset and self.config.own[c].model == model]
+        fixed = [name for name in same if not self.run.is_adaptive(name)]
+        return max(fixed, key=lambda name: len(self.run.funnels[name]), default=None)
+
+    def adaptive_rows(self) -> list[dict[str, Any]]:
+        """What tables/adaptive.csv compares: data set, adaptive classifier, its settings, the fixed funnel beside it."""
+        rows = []
+        for dataset, name in self.run.clean(self.adaptive_pairs()):
+            names = {"dataset": dataset, "classifier": name, "reference": self.reference(dataset, name)}
+            rows.append(names | self.config.own[name].given())
+        return rows
+
+    def adaptive_inputs(self) -> Inputs:
+        """Per row of the table: manifests and full scores of the evaluated and the calibration images, a prediction."""
+        files: Inputs = {}
+        for i, row in enumerate(self.adaptive_rows()):
+            files |= self.calibration_files(i, row["dataset"], row["classifier"])
+            if row["reference"]:
+                files[f"reference{i}"] = self.run.predictions([(row["dataset"], row["reference"])])[0]
+        return files
+
+    def calibration_files(self, i: int, dataset: str, classifier: str) -> Inputs:
+        """Manifests and scores of all classes of a row's evaluated and calibration images."""
+        stage, files = self.run.calibrating_stage(classifier), Inputs()
+        for kind, images in (("test", dataset), ("calibration", self.config.classifiers[classifier].calibrate)):
+            assert images is not None
+            files[f"{kind}_manifest{i}"] = self.run.manifest(images)
+            files[f"{kind}_scores{i}"] = self.run.scores(images, stage)
+        return files
+
+    def calibrated(self) -> list[Pair]:
+        """Pairs that score all classes at all scales in one stage, so that a softmax over them has a meaning."""
+        pairs = self.run.clean(self.run.own_pairs) + self.run.clean(self.run.rival_pairs)
+        fixed = [(dataset, name) for dataset, name in pairs if not self.run.is_adaptive(name)]
+        return [(dataset, name) for dataset, name in fixed if self.config.classifiers[name].calibrate]
+
+    def calibration_inputs(self) -> Inputs:
+        """Per calibrated pair: manifests and full scores of the evaluated and of the calibration images."""
+        files: Inputs = {}
+        for i, (dataset, name) in enumerate(self.calibrated()):
+            files |= self.calibration_files(i, dataset, name)
+        return files
+
+    # ablation, smoothing
+
+    def training_of(self, model: str) -> str:
+        """How a model came about: "public", "train", "cca" or "cross_entropy"."""
+        entry = self.config.models[model]
+        return (
+            entry.objective
+            if isinstance(entry, FinetunedModel)
+            else ("train" if isinstance(entry, TrainedModel) else "public")
+        )
+
+    def ablation_rows(self) -> list[dict[str, Any]]:
+        """What tables/ablation.csv compares with the plain classifier: all that do not prune, on its data sets."""
+        pairs, rows = self.run.clean(self.run.own_pairs), []
+        datasets = {dataset for dataset, name in pairs if name == self.config.ablation}
+        for dataset, name in pairs:
+            stage, *others = self.run.funnels[name]
+            if dataset not in datasets or others or not self.is_full(stage):
+                continue
+            assert isinstance(stage, ScaleStage)
+            base = origin(self.config.models, stage.scorer)
+            names = {"dataset": dataset, "classifier": name, "model": stage.scorer, "base": base}
+            settings = {"samples": stage.samples, "sigma": stage.sigma}
+            rows.append({**names, "training": self.training_of(stage.scorer), **settings})
+        return rows
+
+    def ablation_inputs(self) -> Inputs:
+        """Per row of the table: the manifest, and the scores of all samples."""
+        files: Inputs = {}
+        for i, row in enumerate(self.ablation_rows()):
+            files[f"manifest{i}"] = self.run.manifest(row["dataset"])
+            files[f"scores{i}"] = self.run.full_scores(row["model"], row["dataset"], row["sigma"], row["samples"])
+        return files
+
+    def tokens_of_models(self) -> dict[str, int]:
+        """How many tokens an image has, by model."""
+        return {name: sum(p * p for p in patch_nums(self.config.models, name)) for name in self.run.models}
+
+    def smoothing_inputs(self) -> Inputs:
+        """Per row of the grid: the manifest, and scores and tokens of all samples."""
+        files: Inputs = {}
+        for i, (dataset, model, sigma, counts) in enumerate(self.run.smoothing_grid()):
+            stage = self.run.full_stage(model, sigma, counts[-1])
+            files[f"manifest{i}"] = self.run.manifest(dataset)
+            files[f"scores{i}"] = self.run.scores(dataset, stage)
+            files[f"tokens{i}"] = self.run.tokens(model, dataset, stage.noises)
+        return files
+
+    # main
+
+    def main_rows(self) -> list[dict[str, Any]]:
+        """What tables/main.csv compares: every classifier on every data set, with the cards of what it was trained into.
+
+        No cards for a model that goes back to public weights, whose training is not known here. Not on the data sets of
+        `shifts`, which robustness.csv has, unless there are no others.
+        """
+        clean = self.run.clean(self.run.pairs)
+        few = {entry.dataset for entry in self.config.shifts}
+        pairs = [pair for pair in clean if pair[0] not in few] or clean
+        return [{"dataset": dataset, "classifier": name, **self.made_of(name)} for dataset, name in pairs]
+
+    def made_of(self, classifier: str) -> dict[str, Any]:
+        """The family of a classifier, the cards of its models, and of those that they were fine-tuned from."""
+        stage, models = self.run.funnels[classifier][0], self.config.models
+        if isinstance(stage, RivalStage):
+            trained = self.config.baselines[stage.scorer].train
+            cards = [self.run.path(f"baselines/{stage.scorer}.json")] if trained else []
+            return {"family": self.run.family_of(classifier), "cards": cards, "before": []}
+        model, *before = ancestry(models, stage.scorer)
+        if not isinstance(models[origin(models, model)], TrainedModel):
+            return {"family": "var", "cards": [], "before": []}
+        owner = vqvae_owner(models, model)
+        cards = [self.run.path(f"models/{model}/var.json"), self.run.path(f"models/{owner}/vqvae.json")]
+        return {"family": "var", "cards": cards, "before": [self.run.path(f"models/{m}/var.json") for m in before]}
+
+    def main_cards(self) -> list[str]:
+        return sorted({card for row in self.main_rows() for card in [*row["cards"], *row["before"]]})
