@@ -1,9 +1,10 @@
 """The files of `explain`: token scores, maps, curves, galleries; and what makes each. Methods take wildcards by name."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from workflow.config.classifiers import scoring
+from workflow.config.entry import ConfigError
 from workflow.config.tables import TMI_METHODS, Explanation, Faithfulness
 from workflow.run import Run
 from workflow.stages import spell_noises, spell_sigma
@@ -26,11 +27,17 @@ class Map(NamedTuple):
 
 
 class Explaining:
+    """Raises ConfigError where two entries would make the same maps."""
+
     def __init__(self, run: Run):
         self.run, self.config, self.checkpoints = run, run.config, run.checkpoints
         self.maps: dict[Map, tuple[str, Explanation]] = {}  # what makes each: its method, and the entry
-        for entry in self.config.explain:
-            self.maps |= {found: (method, entry) for found, method in maps_of(entry)}
+        for i, entry in enumerate(self.config.explain):
+            for found, method in maps_of(entry):
+                if found in self.maps:
+                    there = f"{method} of {found.model} on {found.dataset}, {found.target} against {found.against}"
+                    raise ConfigError(f"explain: {i}: {there}, is there already; take it out of one entry")
+                self.maps[found] = method, entry
 
     def map_files(self, key: Map) -> list[str]:
         return self.run.shards_in(f"maps/{key.below}")
@@ -204,7 +211,7 @@ class Explaining:
     def upsample(self, dataset: str, model: str, method: str, target: str, against: str) -> str:
         return self.faithfulness(dataset, model, method, target, against).upsample
 
-    def curves(self, dataset: str, model: str, method: str, target: str, against: str) -> list[tuple[str, str]]:
+    def curves(self, dataset: str, model: str, method: str, target: str, against: str) -> Sequence[tuple[str, str]]:
         return self.faithfulness(dataset, model, method, target, against).curves()
 
     def judge_known(self, model: str, judge: str, part: str) -> Any:

@@ -26,6 +26,11 @@ def code_inputs(script: str, root: str) -> list[str]:
     return sorted(Path(os.path.relpath(path)).as_posix() for path in found)
 
 
+def reads_images(script: str, root: str) -> bool:
+    """Whether a script reads the images of a data set."""
+    return any(file.endswith("varc/data/readers.py") for file in code_inputs(script, root))
+
+
 def code_stamp(name: str, files: Iterable[str]) -> str:
     """The path of a small file that stands for some of the project's files: their digests, and the time of the latest.
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from workflow.config.entry import ConfigError
 from workflow.config.lineage import finetuning, image_size, origin
 from workflow.config.models import TrainedModel
 from workflow.config.tables import Incremental
@@ -17,12 +18,18 @@ STRATEGIES = {
 
 
 class Learning:
+    """Raises ConfigError where two entries would learn the same."""
+
     def __init__(self, run: Run):
         self.run, self.config, self.checkpoints = run, run.config, run.checkpoints
         self.entries: dict[tuple[str, str, str, str], Incremental] = {}  # by the wildcards of their files
         for entry in self.config.incremental:
             for tasks, strategy in entry.runs():
-                self.entries[entry.classifier, entry.test, str(tasks), strategy] = entry
+                key = entry.classifier, entry.test, str(tasks), strategy
+                if key in self.entries:
+                    there = f"{strategy} of {entry.classifier} on {entry.test} in {tasks} tasks"
+                    raise ConfigError(f"incremental: {there} is there twice; take one away")
+                self.entries[key] = entry
 
     def model(self, classifier: str) -> str:
         return self.config.own[classifier].model

@@ -93,11 +93,16 @@ def unfit_weights(name: str, model: Any) -> str | None:
     return None
 
 
-def unfit_folder(folder: str, shards: int) -> str | None:
+def unfit_folder(folder: str, shards: int, known: bool) -> str | None:
     """A message for a run's folder that was made with another number of shards, or cannot be written; or None.
 
-    The number is noted in it, in shards.json.
+    The number is noted in it, in shards.json. known: whether the config, or a rate, tells the number.
     """
+    if not known:
+        return (
+            "shards: auto needs a rate; run `snakemake plan` with this config on the device that will compute, or set "
+            "gflops_per_second"
+        )
     note = Path(folder) / "shards.json"
     try:
         os.makedirs(folder, exist_ok=True)

@@ -1,31 +1,39 @@
-"""The start of a run: its config read, its number of shards known."""
+"""The start of a run: its config read, its number of shards known, and what its rules ask."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from workflow.config.entry import ConfigError
 from workflow.config.files import file_mistake
 from workflow.config.study import read_config
+from workflow.explaining import Explaining
+from workflow.jobs import Jobs
+from workflow.learning import Learning
 from workflow.plan import Plan, noted_shards
 from workflow.run import Run
-
-NO_RATE = (
-    "shards: auto needs a rate; run `snakemake plan` with this config on the device that will compute, or set "
-    "gflops_per_second"
-)
+from workflow.tables import Tables
 
 
-def start(files: Iterable[str], given: Any) -> tuple[Run, bool]:
-    """The run of a config, and whether its number of shards is known: for auto the one that the run began with, else
-    what a plan's rates give. Raises ConfigError and InputError."""
+class Study(NamedTuple):
+    """A run, and what of it is asked."""
+
+    run: Run
+    jobs: Jobs
+    explaining: Explaining
+    learning: Learning
+    tables: Tables
+    plan: Plan
+    shards_known: bool
+
+
+def start(files: Iterable[str], given: Any) -> Study:
+    """The run of a config. Its number of shards is the config's; for auto the one that the run began with, else what a
+    plan's rates give; where nothing tells, 1, with which a plan can be made. Raises ConfigError and InputError."""
     if mistake := file_mistake(files, given):
         raise ConfigError(mistake)
     run = Run(read_config(given))
-    shards: int | None
-    if run.config.shards == "auto":
-        shards = noted_shards(run.path("shards.json")) or Plan(run).auto_shards()
-    else:
-        shards = run.config.shards
+    plan, wanted = Plan(run), run.config.shards
+    shards = (noted_shards(run.path("shards.json")) or plan.auto_shards()) if wanted == "auto" else wanted
     run.shards = shards or 1
     run.checkpoints.vqvaes  # noqa: B018 (raises where two models give one file other settings)
-    return run, shards is not None
+    return Study(run, Jobs(run), Explaining(run), Learning(run), Tables(run), plan, shards is not None)

@@ -18,16 +18,19 @@ D16 = ModelCosts(
     Cost(107.866341376, 0.0),
     {6: Cost(18.820411392, 0.27), 10: Cost(139.97113344, 15.15)},
 )
-VARC = [{"scales": 10, "samples": 1, "keep": 1}]
-A_VARC_PLUS = [
-    {"scales": 6, "samples": 1, "keep": 10},
-    {"scales": 10, "samples": 1, "keep": 3},
-    {"scales": 10, "samples": 3, "keep": 1},
-]
 
 
-def totals(funnel, classes, key="gflops"):
-    return gflops_rows("imagenet", classes, "c", funnel, PUBLIC, D16)[-1][key]
+def funnel(*stages):
+    """Stages from (scales, samples, keep, and how many samples are scored already)."""
+    return [dict(zip(("scales", "samples", "keep", "reused"), stage, strict=True)) for stage in stages]
+
+
+VARC = funnel((10, 1, 1, 0))
+A_VARC_PLUS = funnel((6, 1, 10, 0), (10, 1, 3, 0), (10, 3, 1, 1))
+
+
+def totals(stages, classes, key="gflops"):
+    return gflops_rows("imagenet", classes, "c", stages, PUBLIC, D16)[-1][key]
 
 
 def test_published_costs():
@@ -36,7 +39,7 @@ def test_published_costs():
     assert totals(VARC, 1000) == pytest.approx(140079.0, abs=0.05)
     assert totals(A_VARC_PLUS, 100) == pytest.approx(4649.4, abs=0.05)
     assert totals(A_VARC_PLUS, 1000) == pytest.approx(21587.7, abs=0.05)
-    assert totals([{"scales": 10, "samples": 2, "keep": 1}], 100) == pytest.approx(28102.1, abs=0.05)
+    assert totals(funnel((10, 2, 1, 0)), 100) == pytest.approx(28102.1, abs=0.05)
 
 
 def test_reused_clean_scores_are_not_computed_but_count_nominally():
@@ -50,14 +53,12 @@ def test_reused_clean_scores_are_not_computed_but_count_nominally():
 
 
 def test_a_smoothed_stage_on_other_scales_computes_its_clean_sample():
-    funnel = [{"scales": 6, "samples": 1, "keep": 3}, {"scales": 10, "samples": 3, "keep": 1}]
-    rows = gflops_rows("imagenet", 100, "c", funnel, PUBLIC, D16)
+    rows = gflops_rows("imagenet", 100, "c", funnel((6, 1, 3, 0), (10, 3, 1, 0)), PUBLIC, D16)
     assert rows[2]["gflops"] == rows[2]["gflops_computed"] == pytest.approx(9 * 139.97113344)
 
 
 def test_more_kept_than_there_are_classes_costs_no_more():
-    funnel = [{"scales": 6, "samples": 1, "keep": 10}, {"scales": 10, "samples": 1, "keep": 1}]
-    assert gflops_rows("d", 4, "c", funnel, PUBLIC, D16)[2]["passes"] == 4
+    assert gflops_rows("d", 4, "c", funnel((6, 1, 10, 0), (10, 1, 1, 0)), PUBLIC, D16)[2]["passes"] == 4
 
 
 def test_accuracy_row_by_hand():

@@ -15,9 +15,7 @@ from typing import NamedTuple
 import pandas as pd
 import pytest
 import yaml
-from snakemake_runs import copy_project, default_config, plan, snakemake, write_config
-
-from workflow.needs import NEEDS
+from snakemake_runs import NEEDS, copy_project, default_config, plan, snakemake, write_config
 
 SHORT = os.environ.get("SHORT") == "1"
 TIMEOUT = 7200  # seconds for a run that hangs; a busy machine may need an hour

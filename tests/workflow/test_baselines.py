@@ -94,21 +94,21 @@ def test_an_edit_of_a_familys_file_reruns_that_family_alone(project):
     file.write_text(before + "\n# edited\n")
     jobs = plan(project, "--configfile", "rivals.yaml").jobs
     file.write_text(before)
-    assert jobs["train_baseline"] == 1 and jobs["score_baseline"] == 3 and jobs["predict_baseline"] == 2
+    assert jobs["train_baseline"] == 1 and jobs["score_baseline"] == 3 and jobs["predict"] == 2
     assert jobs["manifest"] == 0
 
 
 def test_a_changed_key_of_a_stage_reruns_that_stage_alone(project):
     config = CONFIG | {"classifiers": CONFIG["classifiers"] | {"knn": {"baseline": "memory", "stages": [{"k": 5}]}}}
     jobs = plan(project, "--configfile", write_config(project, config)).jobs
-    assert jobs["train_baseline"] == 0 and jobs["score_baseline"] == 1 and jobs["predict_baseline"] == 1
+    assert jobs["train_baseline"] == 0 and jobs["score_baseline"] == 1 and jobs["predict"] == 1
 
 
 def test_a_changed_keep_does_not_score_its_stage_again(project):
     stages = [{"k": 50, "keep": 5}, {"k": 3}]
     config = CONFIG | {"classifiers": CONFIG["classifiers"] | {"two_stages": {"baseline": "memory", "stages": stages}}}
     jobs = plan(project, "--configfile", write_config(project, config)).jobs
-    assert jobs["prune_baseline"] == 1 and jobs["score_baseline"] == 1 and jobs["predict_baseline"] == 1
+    assert jobs["prune"] == 1 and jobs["score_baseline"] == 1 and jobs["predict"] == 1
 
 
 def test_weights_of_another_shape_are_refused(project):

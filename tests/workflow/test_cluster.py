@@ -1,49 +1,77 @@
-"""Every rule is a cluster's job with its needs, or local; the profile knows all jobs that use a GPU."""
+"""A rule that uses a GPU is a cluster's job with its needs; every other one runs beside snakemake."""
 
 import re
 
 import pytest
 import yaml
-from snakemake_runs import ROOT, snakemake
+from snakemake_runs import NEEDS, ROOT, RULES, copy_project, snakemake
 
-from workflow.needs import NEEDS, START, needs
+from workflow.gpu import START, needs
 
-RULES = "".join(path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
 TEXT = {rule[1]: rule[0] for rule in re.finditer(r"^rule (\w+):\n(?:[ \n].*\n?)*", RULES, re.MULTILINE)}
 PROFILE = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
 
 
-def test_a_rule_uses_a_gpu_or_is_local():
-    local = set(re.findall(r"^    (\w+),$", re.search(r"^localrules:.*\n(?:    .*\n)+", RULES, re.MULTILINE)[0], re.M))
-    on_gpu = {name for name, text in TEXT.items() if "        gpu=1,\n" in text}
-    assert len(TEXT) > 20 and on_gpu
-    assert local == TEXT.keys() - on_gpu
-    assert NEEDS.keys() == on_gpu == PROFILE["set-resources"].keys()
+def computing():
+    """The rules whose scripts ask for a device, but for the controls, which compute nothing on it."""
+    scripts = {path.stem for path in (ROOT / "scripts").glob("*.py") if "compute_device(" in path.read_text()}
+    return scripts - {"job", "control"} | {"finetune"}
+
+
+def test_a_rule_whose_script_computes_is_a_job_on_a_gpu():
+    assert NEEDS.keys() == computing() and len(TEXT) > 20
+    assert all(f'**gpu_job("{rule}"' in TEXT[rule] for rule in NEEDS)
+
+
+def test_the_other_rules_are_local():  # tests/slurm/study.py sees that they are
+    snakefile = (ROOT / "Snakefile").read_text()
+    last = snakefile.rindex("include:")
+    assert snakefile.index("workflow.localrules(*(rule.name for rule in workflow.rules if rule.name not in ON_GPU))") > last
 
 
 @pytest.mark.parametrize("rule", NEEDS)
-def test_a_rule_asks_for_its_own_needs_and_a_second_attempt_for_twice_as_much(rule):
-    assert f'**needs("{rule}"),' in TEXT[rule]
-    once, twice = ({key: need(None, attempt) for key, need in needs(rule, dict).items()} for attempt in (1, 2))
-    assert twice == {key: 2 * value for key, value in once.items()} and once.keys() == {"mem_mb", "runtime"}
+def test_a_second_attempt_gets_twice_as_much(rule):
+    once, twice = (
+        {key: need(None, attempt) for key, need in needs(rule, *NEEDS[rule], dict).items()} for attempt in (1, 2)
+    )
+    assert once == dict(zip(("mem_mb", "runtime"), NEEDS[rule], strict=True))
+    assert twice == {key: 2 * value for key, value in once.items()}
     assert PROFILE["retries"] == 1
 
 
 def test_needs_follow_the_plan_where_it_tells():
-    ask = {key: need(None, 2) for key, need in needs("score_guided", lambda: {"score": (3e9, 600.5)}).items()}
+    ask = {key: need(None, 2) for key, need in needs("score", 1, 1, lambda: {"score": (3e9, 600.5)}).items()}
     assert ask == {"mem_mb": 2 * (START[0] + 6000), "runtime": 2 * (START[1] + 21)}
 
 
-def test_the_profile_gives_a_gpu_memory_and_time_to_jobs():
+def resources(output):
+    """(rule, the resources that a dry run says of a job), of all jobs."""
+    return re.findall(r"^rule (\w+):\n(?:    .*\n)*?    resources: (.*)", output, re.MULTILINE)
+
+
+def test_jobs_ask_for_a_gpu_memory_and_time():
     run = snakemake(ROOT, "--dry-run", "--profile", "slurm", "--config", "run=not_there", "--forceall")
     assert run.code == 0, run.output
-    for rule, (memory, minutes) in NEEDS.items():
-        for resources in re.findall(rf"^rule {rule}:\n(?:    .*\n)*?    resources: (.*)", run.output, re.MULTILINE):
-            words = set(resources.split(", "))
-            assert {f"mem_mb={memory}", f"runtime={minutes}", "gpu=1"} <= words, (rule, resources)
-    assert "\nrule score:" in run.output
+    found = [(rule, words) for rule, words in resources(run.output) if rule in NEEDS]
+    assert {"score", "encode", "train_var"} <= {rule for rule, _ in found}
+    for rule, words in found:
+        memory, minutes = NEEDS[rule]
+        assert {f"mem_mb={memory}", f"runtime={minutes}", "gpu=1"} <= set(words.split(", ")), (rule, words)
+
+
+def test_a_site_says_in_one_place_how_gpus_are_asked_for(tmp_path):
+    project = copy_project(tmp_path / "project")
+    profile = project / "workflow/profiles/slurm/config.yaml"
+    text = profile.read_text()
+    assert "  gpu: 1 " in text
+    profile.write_text(text.replace("  gpu: 1 ", "  gpu: 0\n  gres: \"'gpu:a100:1'\" "))
+    run = snakemake(project, "--dry-run", "--profile", "slurm")
+    assert run.code == 0, run.output
+    for rule, words in resources(run.output):
+        if rule in NEEDS:
+            assert "gres=gpu:a100:1" in words and "gpu=1" not in words.split(", "), (rule, words)
 
 
 def test_no_site_is_named_outside_the_profile():
-    for path in (ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk"), ROOT / "workflow/needs.py"):
-        assert not re.search(r"slurm_|gres|partition|constraint=", path.read_text()), path
+    for path in (ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk"), *(ROOT / "workflow").rglob("*.py")):
+        assert not re.search(r"slurm_|gres\b|partition|constraint=", path.read_text()), path

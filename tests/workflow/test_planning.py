@@ -8,12 +8,16 @@ import re
 import pandas as pd
 import pytest
 import yaml
-from snakemake_runs import ROOT, copy_project, default_config, plan, snakemake, write_config
+from configs import read
+from snakemake_runs import NEEDS, ROOT, copy_project, default_config, plan, snakemake, write_config
 
 from varc.data.classes import data_set_classes
 from varc.data.manifest import manifest
-from workflow.needs import NEEDS, START
-from workflow.planning import DIGITS_IMAGES, PlanError, auto_shards, image_count
+from workflow.config.data import Digits, ImageFolder
+from workflow.config.entry import ConfigError
+from workflow.gpu import START
+from workflow.plan import Plan
+from workflow.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +37,7 @@ def planned(project, config):
     return pd.read_csv(project / "results" / config["run"] / "tables" / "plan.csv"), run.output
 
 
-SCORING = ("encode", "tokenize", "score", "score_guided", "score_adaptive", "score_baseline")
+SCORING = ("encode", "tokenize", "score", "score_adaptive", "score_baseline")
 
 
 @pytest.mark.parametrize("name", ["config", "digits_adaptive", "imagenet100", "study_quick"])
@@ -171,28 +175,26 @@ def test_auto_without_a_rate_plans_but_does_not_run(project):
 
 
 def test_images_are_counted_from_the_config(project):
-    for split, count in DIGITS_IMAGES.items():
+    for split, count in Digits.COUNTS.items():
         spec = {"reader": "digits", "split": split}
-        assert len(manifest(spec, data_set_classes(spec))[0]) == count == image_count(spec, None)
-        assert image_count({**spec, "per_class": 3}, None) == 30
-        assert image_count({**spec, "ids": "some.txt"}, None) is None
-    folder = {"reader": "image_folder", "root": "x", "classes": str(ROOT / "config/classes/imagenet100.csv")}
-    assert image_count(folder, None) is None
-    assert image_count({**folder, "per_class": 50}, None) == 5000
-    assert image_count(folder, 7) == 7
+        assert len(manifest(spec, data_set_classes(spec))[0]) == count == Digits(**spec).count()
+        assert Digits(**spec, per_class=3).count() == 30
+        assert Digits(**spec, ids="some.txt").count() is None
+    folder = {"reader": "image_folder", "root": "x", "size": 256, "classes": f"{ROOT}/config/classes/imagenet100.csv"}
+    assert ImageFolder(**folder).count() is None
+    assert ImageFolder(**folder, per_class=50).count() == 5000
+    assert ImageFolder(**folder, images=7).count() == 7
 
 
-def test_auto_names_what_the_config_does_not_tell(tmp_path):
+def test_auto_names_what_the_config_does_not_tell():
     config = read_config("imagenet100") | {"shards": "auto", "gflops_per_second": 1e4}
     for spec in config["datasets"].values():
         spec["classes"] = str(ROOT / spec["classes"])
-    for entry in config["classifiers"].values():
-        for stage in entry["funnel"]:
-            stage.setdefault("precision", "float32")
-    with pytest.raises(PlanError, match="datasets: imagenet100: images is missing"):
-        auto_shards(config, [], {"imagenet100": None}, "absent")
     unknown = copy.deepcopy(config)
+    del config["datasets"]["imagenet100"]["images"]
+    with pytest.raises(ConfigError, match="datasets: imagenet100: images is missing"):
+        Plan(Run(read(config))).auto_shards()
     for model in unknown["models"].values():
         del model["architecture"]
-    with pytest.raises(PlanError, match=r"models: .*: architecture is missing"):
-        auto_shards(unknown, [], {"imagenet100": 5000}, "absent")
+    with pytest.raises(ConfigError, match=r"models: .*: architecture is missing"):
+        Plan(Run(read(unknown))).auto_shards()

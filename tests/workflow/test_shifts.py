@@ -5,13 +5,15 @@ import copy
 import numpy as np
 import pandas as pd
 import pytest
+from configs import read
 from snakemake_runs import copy_project, default_config, plan, snakemake, write_config
 
 from varc.data.classes import data_set_classes
 from varc.data.manifest import load_images, manifest
 from varc.metrics.accuracy import wilson_interval
-from workflow.mistakes import ConfigError
-from workflow.shifts import expand, shift_runs, without_shifted
+from workflow.config.data import shift_runs
+from workflow.config.entry import ConfigError
+from workflow.run import Run
 
 SHIFTS = [{"dataset": "test", "classifiers": ["means", "knn"], "names": ["blur", "translation"], "severities": [2, 5]}]
 CONFIG = {
@@ -34,20 +36,20 @@ MADE = ["test-blur2", "test-blur5", "test-translation2", "test-translation5"]
 
 
 def test_shifts_become_data_sets_and_pairs():
-    found = expand(CONFIG)
-    assert list(found["datasets"]) == ["train", "calibration", "test", *MADE]
+    found = read(CONFIG)
+    assert list(found.datasets) == sorted(["train", "calibration", "test", *MADE])
     clean = CONFIG["datasets"]["test"]
-    assert found["datasets"]["test-translation2"] == clean | {"shift": {"name": "translation", "severity": 2}}
-    assert found["evaluate"][1] == {"datasets": ["test", *MADE], "classifiers": ["means", "knn"]}
-    assert without_shifted([("test", "knn"), ("test-blur2", "knn")], found) == [("test", "knn")]
-    runs = shift_runs(found)
+    assert found.datasets["test-translation2"].params() == clean | {"shift": {"name": "translation", "severity": 2}}
+    assert found.evaluate[1].given() == {"datasets": ["test", *MADE], "classifiers": ["means", "knn"]}
+    assert Run(found).clean([("test", "knn"), ("test-blur2", "knn")]) == [("test", "knn")]
+    runs = shift_runs(found.shifts)
     assert runs[0] == ("test", "clean", 0, "means", "test")
     assert runs[-1] == ("test", "translation", 5, "knn", "test-translation5") and len(runs) == 10
 
 
 def test_a_config_without_shifts_stays_as_it_is():
     config = {key: value for key, value in CONFIG.items() if key != "shifts"}
-    assert expand(config) == config and shift_runs(config) == []
+    assert list(read(config).datasets) == ["calibration", "test", "train"] and shift_runs(read(config).shifts) == []
 
 
 MISTAKES = {
@@ -66,12 +68,12 @@ def test_mistakes_are_named(name):
     config["datasets"] |= {"moved": moved, "test-sketch1": moved}
     config["shifts"][0] |= change
     with pytest.raises(ConfigError, match=message):
-        expand(config)
+        read(config)
 
 
 def test_one_data_set_has_one_entry():
     with pytest.raises(ConfigError, match="shifts: 1: dataset: test is in an entry before"):
-        expand(CONFIG | {"shifts": SHIFTS * 2})
+        read(CONFIG | {"shifts": SHIFTS * 2})
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +155,7 @@ def test_a_further_severity_scores_its_own_images_alone(project):
     config = CONFIG | {"shifts": [SHIFTS[0] | {"severities": [2, 3, 5]}]}
     jobs = plan(project, "--configfile", write_config(project, config)).jobs
     assert jobs["manifest"] == 2 and jobs["train_baseline"] == 0
-    assert jobs["score_baseline"] == 2 * 2 and jobs["predict_baseline"] == 2 * 2
+    assert jobs["score_baseline"] == 2 * 2 and jobs["predict"] == 2 * 2
     assert jobs["robustness"] == jobs["robustness_paired"] == 1
 
 

@@ -88,7 +88,7 @@ def test_every_file_says_what_it_is_made_from(project):
         record = json.loads(pq.read_schema(path).metadata[b"varc"])
         made_from = record["made_from"]
         assert made_from["rule"] and made_from["wildcards"] and made_from["code"] and record["version"], path
-        assert made_from["rule"] in ("manifest", "prune", "prune_baseline") or made_from["params"], path
+        assert made_from["rule"] in ("manifest", "prune") or made_from["params"], path
         for name in made_from["inputs"]:
             assert (project / name).is_file() and not name.endswith((".py", ".safetensors")), path
     made = json.loads(pq.read_schema(results(project) / SCORES.format("base")).metadata[b"varc"])["made_from"]

@@ -164,7 +164,7 @@ class Rival(Entry):
     called = "a classifier with a baseline"
     baseline: str
     """An entry of baselines."""
-    stages: Some[dict[str, Any]] = [{}]
+    stages: Some[dict[str, Any]] = Field(default=[{}])
     """The keys of its family, and `keep`, the classes that go on; it falls and ends with 1; default: one stage without
     keys."""
     calibrate: str | None = None

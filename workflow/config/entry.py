@@ -98,8 +98,17 @@ def message(given: Any, error: Any) -> str:
     where, value = located(given, error["loc"])
     if error["type"] == "value_error":
         return where + str(error["ctx"]["error"])
+    context = error.get("ctx", {})
     if error["type"] == "string_pattern_mismatch":
-        return f"{where}{value!r} does not match {error['ctx']['pattern']}"
+        return f"{where}{value!r} does not match {context['pattern']}"
+    if error["type"] == "too_short":
+        return f"{where}{value!r} is empty; give at least {context['min_length']}"
+    if error["type"] == "union_tag_not_found":
+        return f"{where}{context['discriminator'].strip(chr(39))} is missing; it tells what the entry is"
+    if error["type"] == "union_tag_invalid":
+        key, tags = (context[name].replace("'", "") for name in ("discriminator", "expected_tags"))
+        near = did_you_mean(context["tag"], tags.split(", "))
+        return f"{where}{key}: {context['tag']!r} is not known; known are {tags}{near}"
     text = re.sub(r"^Input should", "should", error["msg"]).replace("valid dictionary", "table")
     near = did_you_mean(value, re.findall(r"'([^']*)'", text)) if error["type"] == "literal_error" else ""
     return f"{where}{value!r} {text}{near}"

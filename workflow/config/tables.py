@@ -101,9 +101,9 @@ class Faithfulness(Entry):
     """Steps of a curve."""
     upsample: Literal["nearest", "bilinear"] = "bilinear"
     """How maps come to the image's resolution."""
-    insertion: list[Substrate] = Field(default_factory=lambda: ["blur"])
+    insertion: list[Substrate] = Field(default=["blur"])
     """What stands in for missing pixels: `blur`, `mean` (colour)."""
-    deletion: list[Substrate] = Field(default_factory=lambda: ["mean"])
+    deletion: list[Substrate] = Field(default=["mean"])
     """As insertion."""
     judges: list[str] = Field(default_factory=list)
     """Networks that judge the maps too: names of `judges`, or of rivals that score in one stage."""
@@ -169,13 +169,3 @@ class Explanation(Entry):
         """The roles of the two classes that are told apart, e.g. "label" and "runner_up-of-label"."""
         target, against = str(self.target), str(self.against)
         return [target, f"runner_up-of-{target}" if against == "runner_up" else against]
-
-
-def twice(found: list[Any]) -> Any | None:
-    """The first thing that is there twice, or None."""
-    seen: list[Any] = []
-    for one in found:
-        if one in seen:
-            return one
-        seen.append(one)
-    return None

@@ -9,24 +9,19 @@ from snakemake.exceptions import WorkflowError
 from varc.errors import InputError
 from workflow.config.entry import ConfigError
 from workflow.config.tables import CONTROLS, GRADIENT_METHODS, MASKED_METHODS
-from workflow.explaining import Explaining
 from workflow.gpu import needs
-from workflow.imports import code_inputs, code_stamp
-from workflow.jobs import Jobs
-from workflow.learning import STRATEGIES, Learning
-from workflow.plan import Plan
+from workflow.imports import code_inputs, code_stamp, reads_images
+from workflow.learning import STRATEGIES
 from workflow.sources import stamp, unfit, unfit_folder
-from workflow.start import NO_RATE, start
-from workflow.tables import Tables
+from workflow.start import start
 
 gc.set_threshold(100_000, 50, 100)  # a graph of thousands of jobs is no garbage: looking for it takes 15 % of a dry run
 
 try:
-    RUN, SHARDS_KNOWN = start(CONFIG_FILES, config)
+    RUN, JOBS, EXPLAINING, LEARNING, TABLES, PLAN, SHARDS_KNOWN = start(CONFIG_FILES, config)
 except (ConfigError, InputError) as error:
     raise WorkflowError(f"{CONFIG_NAME}: {error}") from None
 
-JOBS, EXPLAINING, LEARNING, TABLES, PLAN = (kind(RUN) for kind in (Jobs, Explaining, Learning, Tables, Plan))
 CHECKPOINTS, SEED = RUN.checkpoints, RUN.config.seed
 ON_GPU = set()  # the rules that use one
 
@@ -107,10 +102,11 @@ def gpu_job(rule, mem_mb, runtime):
 
 def check_sources():
     """Stops a real run, before its first job, where what its jobs read is absent, or the number of shards has changed."""
-    jobs = [(job.rule.name, dict(job.params.items())) for job in workflow.dag.needrun_jobs()]
-    readers = {rule for rule, _ in jobs if "varc/data/readers.py" in code_inputs(f"scripts/{rule}.py", workflow.basedir)}
-    message = unfit(RUN, [params for rule, params in jobs if rule in readers], [params for _, params in jobs])
-    if not message and {name for name, _ in jobs} - {"manifest", "measure_rates", "plan"}:  # what depends on shards
-        message = unfit_folder(RUN.folder, RUN.shards) if SHARDS_KNOWN else NO_RATE
+    jobs = [(job.rule.name, dict(job.params.items())) for job in workflow.dag.needrun_jobs() if job.rule.script]
+    names = {name for name, _ in jobs}
+    reading = {name for name in names if reads_images(f"scripts/{name}.py", workflow.basedir)}
+    message = unfit(RUN, [params for name, params in jobs if name in reading], [params for _, params in jobs])
+    if not message and names - {"manifest", "measure_rates", "plan"}:  # what depends on shards
+        message = unfit_folder(RUN.folder, RUN.shards, SHARDS_KNOWN)
     if message:
         raise WorkflowError(f"{CONFIG_NAME}: {message}")
