@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from configs import DIGITS, begun
+import configs
 from snakemake_runs import copy_project, default_config, snakemake, write_config
 
 from varc.errors import InputError
@@ -218,10 +218,10 @@ BAD_CONFIGS = {
 @pytest.mark.parametrize("name", BAD_CONFIGS)
 def test_bad_configs_are_refused(name):
     change, message = BAD_CONFIGS[name]
-    config = copy.deepcopy(DIGITS)
+    config = copy.deepcopy(configs.DIGITS)
     change(config)
     with pytest.raises((ConfigError, InputError), match=message) as refusal:
-        begun(config)
+        configs.begun(config)
     assert "\n" not in str(refusal.value)
 
 
