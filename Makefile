@@ -19,7 +19,7 @@ endif
 
 OTHER_TORCH := for an NVIDIA GPU: rm -r .venv; make venv TORCH_INDEX=https://download.pytorch.org/whl/cu130 (docs/gpu.md)
 
-.PHONY: demo test study study-quick test-slurm test-faults test-gpu bench bench-gpu venv lint format lock rerun-table
+.PHONY: demo schema test study study-quick test-slurm test-faults test-gpu bench bench-gpu venv lint format lock rerun-table
 .DEFAULT_GOAL := demo
 
 demo: venv
@@ -87,6 +87,10 @@ format: venv
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/snakefmt Snakefile workflow
+
+# The keys of a config in config/README.md, and their JSON schema for editors, from the types in workflow/config.
+schema: venv
+	$(BIN)/python -m workflow.config.document
 
 # The table "What makes a job rerun" in config/README.md, by dry runs.
 rerun-table: venv

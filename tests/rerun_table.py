@@ -1,6 +1,6 @@
 """The table "What makes a job rerun" of config/README.md: `python tests/rerun_table.py` writes it (make rerun-table).
 
-For every key of the schema the config rerun_keys.yaml has two values. All jobs with the first one are marked as done,
+For every key of the types the config rerun_keys.yaml has two values. All jobs with the first one are marked as done,
 without running them; what a dry run with the second one would do is the key's row.
 """
 
@@ -15,7 +15,6 @@ import yaml
 from snakemake_runs import ROOT, copy_project, plan, snakemake, write_config
 
 README = ROOT / "config" / "README.md"
-SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 KEYS = Path(__file__).with_name("rerun_keys.yaml")
 BEGIN, END = "<!-- made by `make rerun-table` -->\n", "<!-- end of the table -->\n"
 FILES = ["published.csv", "other.csv", "labels.txt", "labels2.txt", "ids.txt", "ids2.txt", "data/0.tar", "data2/0.tar"]
@@ -69,30 +68,6 @@ def key_of(path: tuple[Any, ...]) -> tuple[str, ...]:
     """A path without names and positions, e.g. ("models", "train", "data")."""
     kept = [part for part in path if isinstance(part, str)]
     return tuple(part for i, part in enumerate(kept) if not (i == 1 and kept[0] in NAMED))
-
-
-def schema_keys(node: dict[str, Any], schema: dict[str, Any], path: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
-    """All keys that a config may have, as key_of names them: those within a mapping, not the mapping itself."""
-    node = followed(node, schema)
-    if isinstance(node.get("additionalProperties"), dict):  # names that a user chooses
-        return schema_keys(node["additionalProperties"], schema, path)
-    if "properties" in node:
-        return {key for name, part in node["properties"].items() for key in schema_keys(part, schema, (*path, name))}
-    if "properties" in followed(node.get("items", {}), schema):
-        return schema_keys(node["items"], schema, path)
-    if "$ref" in node.get("then", {}) and "$ref" in node.get("else", {}):
-        both = (schema_keys(node[part], schema, path) for part in ("then", "else"))
-        return set().union(*both)
-    return {path} | (schema_keys(node["else"], schema, path) if "$ref" in node.get("else", {}) else set())
-
-
-def followed(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """A node of the schema with what it refers to."""
-    if "$ref" not in node:
-        return node
-    named = schema["$defs"][node["$ref"].rpartition("/")[2]]
-    both = {**named.get("properties", {}), **node.get("properties", {})}
-    return {**named, **node, **({"properties": both} if both else {}), "$ref": ""}
 
 
 def fresh(folder: Path) -> Path:

@@ -170,4 +170,4 @@ class Checkpoints:
         """The data set that a baseline is trained on."""
         train = self.config.baselines[baseline].train
         assert train is not None
-        return train["data"]
+        return train.data

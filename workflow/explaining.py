@@ -1,9 +1,8 @@
-"""The files of `explain`: token scores, maps, curves, galleries; and what makes each. Methods take wildcards by name."""
+"""The files of `explain`: token scores, maps, curves, galleries. Methods take wildcards by their names."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from workflow.config.classifiers import scoring
 from workflow.config.entry import ConfigError
 from workflow.config.tables import TMI_METHODS, Explanation, Faithfulness
 from workflow.run import Run
@@ -158,7 +157,7 @@ class Explaining:
             return None
         name = self.run.baseline_of(judge)
         known = {"baseline": self.checkpoints.baseline(name), "public_sha256": self.checkpoints.public_sha256(name)}
-        return known | {"scoring": scoring(self.config.rivals[judge].stages[0])}
+        return known | {"scoring": self.config.rivals[judge].stages[0].scoring}
 
     def first_rival(self, dataset: str, model: str, method: str, target: str, against: str) -> dict[str, Any] | None:
         return self.rival(self.first_judge(dataset, model, method, target, against))

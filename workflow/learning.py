@@ -103,7 +103,7 @@ class Learning:
         return self.checkpoints.baseline(self.run.baseline_of(classifier))
 
     def stages(self, classifier: str) -> list[dict[str, Any]]:
-        return self.config.rivals[classifier].stages
+        return [stage.given() for stage in self.config.rivals[classifier].stages]
 
     # the table
 

@@ -54,7 +54,7 @@ class Plan:
         return sorted({made for name in scorers for made in ancestry(self.config.models, name)})
 
     def funnel_works(self, dataset: str, classifier: str, stages: tuple[Stage, ...]) -> Iterator[Work]:
-        """The works of a classifier on a data set, stage by stage; a clean sample of an earlier stage is none of them."""
+        """The works of a classifier on a data set, stage by stage; a sample that is scored already is none."""
         who: dict[str, Any] = {"dataset": dataset, "classifier": classifier}
         samples = max(stages, key=lambda stage: len(stage.noises))
         if samples.noises:
@@ -111,7 +111,7 @@ class Plan:
                 candidates = min(classes, *(each.keep for each in stage.before)) if stage.before else classes
                 found[self.rival_name(dataset, stage)] = {
                     "baseline": baseline.given(),
-                    "training": baseline.train and self.run.dataset(baseline.train["data"]),
+                    "training": baseline.train and self.run.dataset(baseline.train.data),
                     "stages": stages,
                     "classes": classes,
                     "candidates": candidates,

@@ -201,4 +201,4 @@ class Run:
     def rival_training(self) -> dict[str, dict[str, Any]]:
         """Data set -> its entry, of those that the evaluated rivals are trained on."""
         baselines = [self.config.baselines[self.baseline_of(name)] for _, name in self.rival_pairs]
-        return {b.train["data"]: self.dataset(b.train["data"]) for b in baselines if b.train}
+        return {b.train.data: self.dataset(b.train.data) for b in baselines if b.train}

@@ -35,7 +35,7 @@ def stamp_below(root: str) -> str:
 
 
 def unfit(run: Any, reading: Iterable[Params], jobs: Iterable[Params]) -> str | None:
-    """A message for the first source of a run's jobs that is not there, or is not the one that the config names; or None.
+    """A message for the first source of a run's jobs that is not there, or is another than the config names; or None.
 
     reading: the parameters of the jobs that read images; jobs: those of all jobs.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from workflow.config.classifiers import Classifier, Rival, scoring
+from workflow.config.classifiers import Classifier, Rival
 from workflow.config.entry import Spread
 
 
@@ -180,7 +180,7 @@ def funnel(entry: Classifier | Rival, num_scales: int) -> tuple[Stage, ...]:
     stages: list[Stage] = []
     if isinstance(entry, Rival):
         for stage in entry.stages:
-            stages.append(RivalStage(entry.baseline, tuple(stages), stage.get("keep", 1), scoring(stage)))
+            stages.append(RivalStage(entry.baseline, tuple(stages), stage.keep, stage.scoring))
         return tuple(stages)
     sigma = spell_sigma(entry.sigma)
     if adaptive := entry.adaptive:

@@ -159,14 +159,14 @@ class Tables:
     # adaptive, calibration
 
     def reference(self, dataset: str, classifier: str) -> str | None:
-        """The fixed funnel that an adaptive one is compared with: of those of its model on the data set, the longest."""
+        """The fixed funnel that an adaptive one is compared with: the longest of its model on the data set."""
         model = self.config.own[classifier].model
         same = [c for d, c in self.run.own_pairs if d == dataset and self.config.own[c].model == model]
         fixed = [name for name in same if not self.run.is_adaptive(name)]
         return max(fixed, key=lambda name: len(self.run.funnels[name]), default=None)
 
     def adaptive_rows(self) -> list[dict[str, Any]]:
-        """What tables/adaptive.csv compares: data set, adaptive classifier, its settings, the fixed funnel beside it."""
+        """What tables/adaptive.csv compares: data set, classifier and its settings, the fixed funnel beside it."""
         rows = []
         for dataset, name in self.run.clean(self.adaptive_pairs()):
             names = {"dataset": dataset, "classifier": name, "reference": self.reference(dataset, name)}
@@ -255,7 +255,7 @@ class Tables:
     # main
 
     def main_rows(self) -> list[dict[str, Any]]:
-        """What tables/main.csv compares: every classifier on every data set, with the cards of what it was trained into.
+        """What tables/main.csv compares: every classifier on every data set, with its models' cards.
 
         No cards for a model that goes back to public weights, whose training is not known here. Not on the data sets of
         `shifts`, which robustness.csv has, unless there are no others.

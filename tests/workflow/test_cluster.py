@@ -26,7 +26,10 @@ def test_a_rule_whose_script_computes_is_a_job_on_a_gpu():
 def test_the_other_rules_are_local():  # tests/slurm/study.py sees that they are
     snakefile = (ROOT / "Snakefile").read_text()
     last = snakefile.rindex("include:")
-    assert snakefile.index("workflow.localrules(*(rule.name for rule in workflow.rules if rule.name not in ON_GPU))") > last
+    assert (
+        snakefile.index("workflow.localrules(*(rule.name for rule in workflow.rules if rule.name not in ON_GPU))")
+        > last
+    )
 
 
 @pytest.mark.parametrize("rule", NEEDS)

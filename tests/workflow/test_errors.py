@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+import configs
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
-import configs
 from snakemake_runs import copy_project, default_config, snakemake, write_config
 
 from varc.errors import InputError
@@ -83,16 +83,24 @@ def stage_of_a_transformer(**stage):
 
 BAD_CONFIGS = {
     "unknown key": (set_key(["shardz"], 2), "shardz is no key of a config; known are .*; did you mean shards[?]"),
-    "unknown key of a stage": (set_key([*FUNNEL, 0, "scale"], 3), "classifiers: a_varc: funnel: 0: scale is no key of a stage.*; did you mean scales[?]"),
+    "unknown key of a stage": (
+        set_key([*FUNNEL, 0, "scale"], 3), "classifiers: a_varc: funnel: 0: scale is no key of a stage.*; did you mean scales[?]"
+    ),
     "unknown key of a data set": (set_key([*DIGITS, "rot"], "x"), "datasets: digits: rot is no key of reader digits"),
     "missing key": (set_key(["evaluate"], None), "evaluate is missing; a config needs it"),
-    "a model of two kinds": (set_key(["models", "base", "vqvae"], "vae.pth"), "base: vqvae is no key of a model with train"),
+    "a model of two kinds": (
+        set_key(["models", "base", "vqvae"], "vae.pth"), "base: vqvae is no key of a model with train"
+    ),
     "missing split": (set_key([*DIGITS, "split"], None), "datasets: digits: split is missing"),
     "key of another reader": (set_key([*DIGITS, "root"], "x"), "digits: root is no key of reader"),
-    "unknown reader": (set_key([*DIGITS, "reader"], "digitz"), "datasets: digits: reader: 'digitz' is not known; .*; did you mean digits[?]"),
+    "unknown reader": (
+        set_key([*DIGITS, "reader"], "digitz"), "datasets: digits: reader: 'digitz' is not known; .*; did you mean digits[?]"
+    ),
     "unknown split": (set_key([*DIGITS, "split"], "testing"), "datasets: digits: split: 'testing'"),
     "zero shards": (set_key(["shards"], 0), "shards: 0 is not a whole number from 1 on"),
-    "shards that are no number": (set_key(["shards"], "two"), "shards: 'two' is not a whole number from 1 on, nor auto"),
+    "shards that are no number": (
+        set_key(["shards"], "two"), "shards: 'two' is not a whole number from 1 on, nor auto"
+    ),
     "unknown family": (rival(family="kmm"), "baselines: memory: family: 'kmm' is not defined; defined are .*knn"),
     "unknown key of a family": (rival(shape={"image_size": 8, "memori": 1}), "shape: memori is no key of family knn"),
     "missing key of a family": (rival(shape={"image_size": 8}), "shape: memory is missing; family knn needs it"),
@@ -117,7 +125,9 @@ BAD_CONFIGS = {
     "an equal keep": (set_key([*FUNNEL, 1, "keep"], 5), "a_varc: funnel: 1: keep is 5 after 5"),
     "a last keep above 1": (set_key([*FUNNEL, 2, "keep"], 2), "a_varc: funnel: the last stage has keep 2"),
     "too many scales": (set_key([*FUNNEL, 1, "scales"], 5), "funnel: 1: scales is 5, but model base has 4"),
-    "samples without sigma": (set_key(["classifiers", "a_varc", "sigma"], None), "a_varc: funnel: 2: samples is 3, but the classifier has no sigma"),
+    "samples without sigma": (
+        set_key(["classifiers", "a_varc", "sigma"], None), "a_varc: funnel: 2: samples is 3, but the classifier has no sigma"
+    ),
     "a wrong sigma": (set_key(["classifiers", "a_varc", "sigma"], {"spred": 1}), "a_varc: sigma: .* is not a number"),
     "unknown model": (set_key(["classifiers", "varc", "model"], "bass"), "varc: model: 'bass' is not defined"),
     "unknown data set": (set_key([*EVALUATE, "datasets"], ["digit"]), "evaluate: 0: datasets: 'digit' is not defined"),
@@ -129,7 +139,9 @@ BAD_CONFIGS = {
     "size of another model": (set_key(["datasets", "digits_train", "size"], 16), "size 16, but the model takes 8"),
     "size of another test image": (set_key([*DIGITS, "size"], 16), "digits has size 16, but model base takes 8"),
     "no scales": (set_key([*FUNNEL, 0, "scales"], None), "a_varc: funnel: 0: scales is missing"),
-    "unknown precision": (set_key([*FUNNEL, 0, "precision"], "fp8"), "funnel: 0: precision: 'fp8' should be 'float32' or 'bf16'"),
+    "unknown precision": (
+        set_key([*FUNNEL, 0, "precision"], "fp8"), "funnel: 0: precision: 'fp8' should be 'float32' or 'bf16'"
+    ),
     "an adaptive stage among others": (set_key([*FUNNEL, 0], {"adaptive": {"alpha": 0.1}}), "stands alone"),
     "an adaptive stage without images": (set_key(FUNNEL, [{"adaptive": {"alpha": 0.1}}]), "calibrate is missing"),
     "an alpha that is no risk": (set_key(FUNNEL, [{"adaptive": {"alpha": 1.5}}]), "alpha: 1.5 should be less than 1"),
@@ -140,10 +152,14 @@ BAD_CONFIGS = {
     "fine-tuning from nothing": (set_key([*FINETUNED, "finetune"], "bass"), "models: cca: finetune: 'bass' is not def"),
     "fine-tuning in a circle": (set_key([*FINETUNED, "finetune"], "cca"), "finetune: cca from cca; a chain must"),
     "fine-tuning without a loss": (set_key([*FINETUNED, "cca"], None), "either cca or cross_entropy; give one"),
-    "fine-tuning and training": (set_key(["models", "base", "finetune"], "cca"), "base: finetune is no key of a model with train"),
+    "fine-tuning and training": (
+        set_key(["models", "base", "finetune"], "cca"), "base: finetune is no key of a model with train"
+    ),
     "cca without lambda": (set_key([*FINETUNED, "cca", "lambda"], None), "models: cca: cca: lambda is missing"),
     "an unknown key of cca": (set_key([*FINETUNED, "cca", "gamma"], 1), "models: cca: cca: gamma is no key of cca"),
-    "a negative lambda": (set_key([*FINETUNED, "cca", "lambda"], -1), "lambda: -1 should be greater than or equal to 0"),
+    "a negative lambda": (
+        set_key([*FINETUNED, "cca", "lambda"], -1), "lambda: -1 should be greater than or equal to 0"
+    ),
     "beta without cca": (
         set_key([*FINETUNED], {"finetune": "base", "cross_entropy": {"steps": 1, "batch_size": 1, "lr": 1, "beta": 1}}),
         "cross_entropy: beta is no key of cross_entropy",
@@ -178,7 +194,8 @@ BAD_CONFIGS = {
     ),
     "no memory": (rival(shape={"image_size": 8, "memory": 0}), "memory: 0 should be greater than or equal to 1"),
     "no widths": (
-        rival(family="resnet", shape={"image_size": 8, "widths": [], "depths": [1]}), r"shape: widths: \[\] is empty; give at least 1"
+        rival(family="resnet", shape={"image_size": 8, "widths": [], "depths": [1]}),
+        r"shape: widths: \[\] is empty; give at least 1",
     ),
     "patches that do not fill the image": (
         rival(family="vit", shape={**TRANSFORMER, "patch_size": 3}), "shape: patch_size 3 does not divide the side 8"
@@ -205,10 +222,14 @@ BAD_CONFIGS = {
     "resize below size": (set_key([*DIGITS, "resize"], 4), "resize 4 and size absent"),
     "a number that is none": (set_key([*TRAIN, "var", "lr"], math.nan), "train: var: lr: nan is no finite number"),
     "an infinite sigma": (set_key(["classifiers", "a_varc", "sigma"], math.inf), "a_varc: sigma: inf is no finite"),
-    "a key without a value": (lambda config: config.update(shards=None), "shards: has no value; give one, or take the key away"),
+    "a key without a value": (
+        lambda config: config.update(shards=None), "shards: has no value; give one, or take the key away"
+    ),
     "yes for a number": (set_key(["shards"], True), "shards: True is not a whole number"),
     "a negative seed": (set_key(["seed"], -1), "seed: -1 should be greater than or equal to 0"),
-    "a number as a name": (set_key(["datasets", 2024], {"reader": "digits"}), "datasets: 2024: '2024' should be a valid string"),
+    "a number as a name": (
+        set_key(["datasets", 2024], {"reader": "digits"}), "datasets: 2024: '2024' should be a valid string"
+    ),
     "a list where a table belongs": (set_key(["models"], ["base"]), r"models: \['base'\] should be a table"),
     "nothing to evaluate": (set_key(["evaluate"], []), r"evaluate: \[\] is empty; give at least 1"),
     "no stages": (set_key(FUNNEL, []), r"a_varc: funnel: \[\] is empty; give at least 1"),

@@ -1,12 +1,26 @@
-"""The table "What makes a job rerun" is true, and has every key."""
+"""The tables of config/README.md are true, and have every key."""
 
-import yaml
-from rerun_table import SCHEMA, changes, key_of, read_keys, schema_keys, table, written
+import json
+
+from rerun_table import changes, key_of, read_keys, table, written
+
+from workflow.config import document
 
 
-def test_the_table_has_every_key_of_the_schema():
-    schema = yaml.safe_load(SCHEMA.read_text())
-    assert {key_of(path) for path in changes(read_keys())} == schema_keys(schema, schema)
+def test_the_table_has_every_key():
+    assert {key_of(path) for path in changes(read_keys())} == document.keys()
+
+
+def test_the_keys_and_the_schema_are_those_of_the_types():
+    readme = document.README.read_text()
+    assert document.with_table(readme) == readme, "config/README.md is out of date; run `make schema`"
+    assert json.loads(document.SCHEMA.read_text()) == document.schema(), "the schema is out of date; run `make schema`"
+
+
+def test_every_key_has_a_meaning():
+    told = {tuple(part for part in key if part != "\\<name\\>") for key, _, _ in document.rows(document.Config)}
+    every = document.keys()
+    assert {key for key in every if key not in told and key[:-1] not in told} == set()
 
 
 def test_what_comes_from_a_checkpoint_reruns_with_its_sha256_and_not_with_where_it_comes_from():

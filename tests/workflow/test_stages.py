@@ -59,6 +59,7 @@ def test_scores_of_another_precision_are_not_read_again():
 
 def test_guided_adaptive_and_rival_stages():
     rival = {"baseline": "memory", "stages": [{"k": 5, "keep": 3}, {"k": 9}]}
+    memory = {"family": "knn", "shape": {"image_size": 8, "memory": 9}, "train": {"data": "digits_train"}}
     adaptive = {"model": "base", "calibrate": "digits_validation", "sigma": 0.1}
     run = run_of(
         {
@@ -66,7 +67,9 @@ def test_guided_adaptive_and_rival_stages():
             "adaptive": adaptive | {"funnel": [{"adaptive": {"alpha": 0.050, "samples": 3}}]},
             "rival": rival,
         },
-        baselines={"memory": {"family": "knn", "shape": {"image_size": 8, "memory": 9}, "train": {"data": "digits_train"}}},
+        baselines={
+            "memory": {"family": "knn", "shape": {"image_size": 8, "memory": 9}, "train": {"data": "digits_train"}}
+        },
     )
     (guided,), (found,), (first, second) = (run.funnels[name] for name in ("guided", "adaptive", "rival"))
     assert guided.folders("d") == ["scores/base/d/all/scales4-cfg0.5/clean"] and guided.passes(10) == 11
@@ -85,9 +88,9 @@ def test_two_computations_with_one_folder_are_refused():
 
 
 def test_classifiers_share_the_stages_on_which_they_agree():
-    longer = FUNNEL[:2] + [{"scales": 4, "samples": 2, "keep": 1}]
-    entries = {"a": {"model": "base", "sigma": 0.1, "funnel": f} for f in (FUNNEL,)}
-    run = run_of(entries | {"b": {"model": "base", "sigma": 0.1, "funnel": longer}}, shards=2)
+    shorter = [*FUNNEL[:2], {"scales": 4, "samples": 2, "keep": 1}]
+    funnels = {"a": FUNNEL, "b": shorter}
+    run = run_of({name: {"model": "base", "sigma": 0.1, "funnel": f} for name, f in funnels.items()}, shards=2)
     jobs = Jobs(run)
     a, b = (jobs.predict_inputs(name, "digits") for name in ("a", "b"))
     assert a["stage1"] == b["stage1"] and a["stage2"] == b["stage2"]
@@ -108,7 +111,9 @@ def test_every_file_that_is_asked_for_has_its_stage_and_what_it_reads():
         if chosen:  # and those candidates are kept by a stage that scored them
             before = run.pruned["base", "digits", key[2]]
             assert before.keep == jobs.keep("base", "digits", key[2]) == stage.before[-1].keep
-            assert jobs.prune_inputs("base", "digits", key[2], "0")["scores"][0].startswith("results/digits/scores/base/")
+            assert jobs.prune_inputs("base", "digits", key[2], "0")["scores"][0].startswith(
+                "results/digits/scores/base/"
+            )
 
 
 def test_noises_tell_sigma_and_sample():

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from workflow.config.entry import Entry, Path, Positive, Rate, Sigma, Some
+from workflow.config.entry import Entry, OpenEntry, Path, Positive, Rate, Sigma, Some
 from workflow.config.families import check_settings, has, known_family
 
 
@@ -112,17 +112,40 @@ def check_falling_keep(key: str, keeps: list[int]) -> None:
         raise ValueError(f"{key}: the last stage has keep {keeps[-1]}; it must be 1, the prediction")
 
 
+class RivalShape(OpenEntry):
+    called = "shape"
+    image_size: Positive
+    """Pixels per side of the images that it takes."""
+
+
+class RivalTraining(OpenEntry):
+    called = "train"
+    data: str
+    """The data set to train on."""
+
+
+class RivalStage(OpenEntry):
+    called = "a stage of a rival"
+    keep: Positive = 1
+    """The classes that go on; it falls from stage to stage and ends with 1."""
+
+    @property
+    def scoring(self) -> dict[str, Any]:
+        """What its scores depend on: all keys but `keep`."""
+        return {key: value for key, value in self.given().items() if key != "keep"}
+
+
 class Baseline(Entry):
     """A model of a rival family."""
 
     called = "a baseline"
     family: str
     """A rival family (`docs/families.md`). `models` must have an entry all the same."""
-    shape: dict[str, Any]
-    """The shape that the family's file asks for."""
-    train: dict[str, Any] | None = None
-    """`data`, the data set that it is trained on, and what its family needs: mostly steps, batch_size, lr; required
-    without `checkpoint`."""
+    shape: RivalShape
+    """The shape that the family asks for."""
+    train: RivalTraining | None = None
+    """How it is trained: `data`, and what its family needs, mostly steps, batch_size, lr; required without
+    `checkpoint`."""
     checkpoint: Path | None = None
     """Instead of `train`: the folder of public weights."""
     classes: Positive | None = None
@@ -135,17 +158,17 @@ class Baseline(Entry):
             raise ValueError("a baseline has either train or checkpoint; give one of them")
         if (self.classes is None) != (self.checkpoint is None):
             raise ValueError("classes goes with checkpoint: how many the file knows; give both or none")
-        check_settings("shape", self.family, "Shape", self.shape)
-        check_shape(self.shape)
+        shape = self.shape.given()
+        check_settings("shape", self.family, "Shape", shape)
+        check_shape(shape)
         if self.checkpoint and not has(self.family, "PUBLIC_WEIGHTS"):
             raise ValueError(f"checkpoint: family {self.family} has no public weights; give train instead")
         if self.train is None:
             return self
-        if self.shape.get("latent") is True:
+        if shape.get("latent") is True:
             raise ValueError("shape: latent goes with checkpoint; training here is on pixels")
-        if not isinstance(self.train.get("data"), str):
-            raise ValueError("train: data is missing; it names the data set to train on")
-        check_settings("train", self.family, "Training", {k: v for k, v in self.train.items() if k != "data"})
+        given = {key: value for key, value in self.train.given().items() if key != "data"}
+        check_settings("train", self.family, "Training", given)
         return self
 
 
@@ -164,27 +187,17 @@ class Rival(Entry):
     called = "a classifier with a baseline"
     baseline: str
     """An entry of baselines."""
-    stages: Some[dict[str, Any]] = Field(default=[{}])
-    """The keys of its family, and `keep`, the classes that go on; it falls and ends with 1; default: one stage without
-    keys."""
+    stages: Some[RivalStage] = Field(default=[RivalStage()])
+    """The keys of its family, and `keep`; default: one stage without keys."""
     calibrate: str | None = None
     """As for other classifiers, for one stage."""
 
     @model_validator(mode="after")
     def check_stages(self) -> "Rival":
-        for i, stage in enumerate(self.stages):
-            keep = stage.get("keep", 1)
-            if not isinstance(keep, int) or isinstance(keep, bool) or keep < 1:
-                raise ValueError(f"stages: {i}: keep is {keep!r}; expected a whole number from 1 on")
-        check_falling_keep("stages", [stage.get("keep", 1) for stage in self.stages])
+        check_falling_keep("stages", [stage.keep for stage in self.stages])
         if self.calibrate and len(self.stages) > 1:
             raise ValueError("calibrate goes with one stage, which scores all classes; take it away")
         return self
-
-
-def scoring(stage: dict[str, Any]) -> dict[str, Any]:
-    """What a rival's stage's scores depend on: all its keys but `keep`."""
-    return {key: value for key, value in stage.items() if key != "keep"}
 
 
 def kind_of_classifier(given: Any) -> str:

@@ -29,7 +29,7 @@ class Entry(BaseModel):
         keys = cls.keys()
         if not isinstance(given, Mapping):
             raise ValueError(f"{given!r} is no table; {cls.called} has the keys {', '.join(keys)}")
-        for key in given:
+        for key in () if cls.model_config["extra"] == "allow" else given:
             if key not in keys:
                 known = ", ".join(keys) or "none"
                 raise ValueError(f"{key} is no key of {cls.called}; known are {known}{did_you_mean(key, keys)}")
@@ -41,6 +41,12 @@ class Entry(BaseModel):
     def given(self) -> dict[str, Any]:
         """The entry as it stands in a config, defaults included, for the parameters of rules."""
         return self.model_dump(exclude_none=True, by_alias=True)
+
+
+class OpenEntry(Entry):
+    """A table whose other keys are a rival family's (workflow.config.families checks them)."""
+
+    model_config = ConfigDict(extra="allow")
 
 
 def did_you_mean(name: Any, names: Iterable[str]) -> str:

@@ -188,8 +188,8 @@ class PublicModel(Entry):
     var: Path
     """As vqvae."""
     architecture: str | None = None
-    """The shape that the files have (`var_d16`, `var_d20`, `var_d24`, `var_d30`, `var_d36`): costs and plans work before
-    they are there, and another shape is refused; default: told by the tensors."""
+    """The shape that the files have (`var_d16`, `var_d20`, `var_d24`, `var_d30`, `var_d36`): costs and plans work
+    before they are there, and another shape is refused; default: told by the tensors."""
     patch_nums: Some[Positive] | None = None
     """What no tensor shows, for files of another shape without `architecture`; default: by the number of positions."""
     norm_groups: Positive | None = None

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from workflow.config.classifiers import AnyClassifier, Baseline, Classifier, Rival, scoring
+from workflow.config.classifiers import AnyClassifier, Baseline, Classifier, Rival
 from workflow.config.data import AnyDataSet, Shift, Shifts
 from workflow.config.entry import ConfigError, Entry, Name, Path, Positive, Rate, Some, Spread, either, known, parse
 from workflow.config.families import check_settings, has
@@ -94,7 +94,7 @@ class Config(Entry):
         """What a classifier scores with, in words, and the size of the images that this takes, None where unknown."""
         entry = self.classifiers[classifier]
         if isinstance(entry, Rival):
-            return f"baseline {entry.baseline}", self.baselines[entry.baseline].shape["image_size"]
+            return f"baseline {entry.baseline}", self.baselines[entry.baseline].shape.image_size
         return f"model {entry.model}", image_size(self.models, entry.model)
 
     def check_size(self, key: str, dataset: str, taker: str, size: int | None) -> None:
@@ -154,9 +154,9 @@ class Config(Entry):
         if name in self.models:
             raise ConfigError(f"{key}: models has that name too; choose another")
         if baseline.train:
-            data = baseline.train["data"]
+            data = baseline.train.data
             known(f"{key}: train: data", [data], self.datasets)
-            self.check_size(f"{key}: train", data, "the baseline", baseline.shape["image_size"])
+            self.check_size(f"{key}: train", data, "the baseline", baseline.shape.image_size)
 
     def check_classifier(self, key: str, entry: Classifier | Rival) -> None:
         if entry.calibrate is not None:
@@ -164,7 +164,7 @@ class Config(Entry):
         if isinstance(entry, Rival):
             known(f"{key}: baseline", [entry.baseline], self.baselines)
             for i, stage in enumerate(entry.stages):
-                check_settings(f"{key}: stages: {i}", self.baselines[entry.baseline].family, "Scoring", scoring(stage))
+                check_settings(f"{key}: stages: {i}", self.baselines[entry.baseline].family, "Scoring", stage.scoring)
             return
         known(f"{key}: model", [entry.model], self.models)
         self.check_spread(f"{key}: sigma", [entry.sigma], entry.model)
@@ -228,7 +228,7 @@ class Config(Entry):
         if entry.train:
             raise ConfigError(f"{key}: train does not go with a baseline; baselines: {name}: train says it")
         for dataset in (entry.data, entry.test):
-            self.check_size(key, dataset, f"baseline {name}", baseline.shape["image_size"])
+            self.check_size(key, dataset, f"baseline {name}", baseline.shape.image_size)
 
     def check_explanation(self, key: str, entry: Explanation) -> None:
         known(f"{key}: datasets", entry.datasets, self.datasets)

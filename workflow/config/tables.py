@@ -1,7 +1,7 @@
 """What is made of scores beside predictions: tables, maps, classes learned task by task."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
