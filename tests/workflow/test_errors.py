@@ -84,7 +84,7 @@ def stage_of_a_transformer(**stage):
 BAD_CONFIGS = {
     "unknown key": (set_key(["shardz"], 2), "shardz is no key of a config; known are .*; did you mean shards[?]"),
     "unknown key of a stage": (
-        set_key([*FUNNEL, 0, "scale"], 3), "classifiers: a_varc: funnel: 0: scale is no key of a stage.*; did you mean scales[?]"
+        set_key([*FUNNEL, 0, "scale"], 3), "funnel: 0: scale is no key of a stage.*; did you mean scales[?]"
     ),
     "unknown key of a data set": (set_key([*DIGITS, "rot"], "x"), "datasets: digits: rot is no key of reader digits"),
     "missing key": (set_key(["evaluate"], None), "evaluate is missing; a config needs it"),
@@ -94,7 +94,7 @@ BAD_CONFIGS = {
     "missing split": (set_key([*DIGITS, "split"], None), "datasets: digits: split is missing"),
     "key of another reader": (set_key([*DIGITS, "root"], "x"), "digits: root is no key of reader"),
     "unknown reader": (
-        set_key([*DIGITS, "reader"], "digitz"), "datasets: digits: reader: 'digitz' is not known; .*; did you mean digits[?]"
+        set_key([*DIGITS, "reader"], "digitz"), "digits: reader: 'digitz' is not known; .*; did you mean digits[?]"
     ),
     "unknown split": (set_key([*DIGITS, "split"], "testing"), "datasets: digits: split: 'testing'"),
     "zero shards": (set_key(["shards"], 0), "shards: 0 is not a whole number from 1 on"),
@@ -126,7 +126,7 @@ BAD_CONFIGS = {
     "a last keep above 1": (set_key([*FUNNEL, 2, "keep"], 2), "a_varc: funnel: the last stage has keep 2"),
     "too many scales": (set_key([*FUNNEL, 1, "scales"], 5), "funnel: 1: scales is 5, but model base has 4"),
     "samples without sigma": (
-        set_key(["classifiers", "a_varc", "sigma"], None), "a_varc: funnel: 2: samples is 3, but the classifier has no sigma"
+        set_key(["classifiers", "a_varc", "sigma"], None), "a_varc: funnel: 2: samples is 3, but the .* has no sigma"
     ),
     "a wrong sigma": (set_key(["classifiers", "a_varc", "sigma"], {"spred": 1}), "a_varc: sigma: .* is not a number"),
     "unknown model": (set_key(["classifiers", "varc", "model"], "bass"), "varc: model: 'bass' is not defined"),

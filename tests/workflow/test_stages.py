@@ -67,9 +67,7 @@ def test_guided_adaptive_and_rival_stages():
             "adaptive": adaptive | {"funnel": [{"adaptive": {"alpha": 0.050, "samples": 3}}]},
             "rival": rival,
         },
-        baselines={
-            "memory": {"family": "knn", "shape": {"image_size": 8, "memory": 9}, "train": {"data": "digits_train"}}
-        },
+        baselines={"memory": memory},
     )
     (guided,), (found,), (first, second) = (run.funnels[name] for name in ("guided", "adaptive", "rival"))
     assert guided.folders("d") == ["scores/base/d/all/scales4-cfg0.5/clean"] and guided.passes(10) == 11

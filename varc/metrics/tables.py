@@ -46,9 +46,9 @@ def gflops_rows(
 ) -> list[dict[str, Any]]:
     """Costs per image of a classifier's stages, rows of tables/gflops.csv.
 
-    gflops is nominal: every pass of every sample, on the plain forward. gflops_computed leaves out the passes of samples
-    that an earlier stage has scored (`reused`): these scores are read, not computed. attention_gflops are the nominal
-    attention products, which are part of neither.
+    gflops is nominal: every pass of every sample, on the plain forward. gflops_computed leaves out the passes of
+    samples that an earlier stage has scored (`reused`): these scores are read, not computed. attention_gflops are the
+    nominal attention products, which are part of neither.
     """
     encoder, passes = costs
     rows = [stage_row("encoder", 1, None, 1, encoder.gflops, encoder.gflops, encoder.attention_gflops)]

@@ -188,7 +188,8 @@ def read_adaptive(*paths: str | Path) -> tuple[AdaptiveScores, NDArray[np.intege
         names = ("scales", "samples", "log_likelihood", "class_id")
         scales, samples, log_likelihood, class_ids = (table[name].to_numpy().reshape(images, -1) for name in names)
         per_scale = column_matrix(table, "per_scale").reshape(*scales.shape, -1)
-        parts.append([scales, samples, per_scale, log_likelihood, class_ids, image_ids(table).reshape(images, -1)[:, 0]])
+        ids = image_ids(table).reshape(images, -1)[:, 0]
+        parts.append([scales, samples, per_scale, log_likelihood, class_ids, ids])
     whole = [np.concatenate([part[i] for part in parts]) for i in range(6)]
     return AdaptiveScores(*whole[:4]), whole[4][0], whole[5]
 
