@@ -3,14 +3,13 @@
 import numpy as np
 from explained import explained
 from job import compute_device, job, measured, progress
+from models import read_models
 
 from varc.data.manifest import load_images
 from varc.explain.attribution import attribute, masked_images
 from varc.explain.judges import varc_judge
-from varc.freshness import check_models
 from varc.metrics.closed_form import pass_gflops
 from varc.metrics.flops import encoder_cost
-from varc.models.weights import read_var, read_vqvae
 from varc.storage import write_maps
 
 
@@ -23,9 +22,7 @@ def log_ratio(classes):
 with job(snakemake) as log:
     device = compute_device(snakemake)
     files, params, method = snakemake.input, snakemake.params, snakemake.params.method
-    vqvae, vqvae_card = read_vqvae(files.vqvae, params.vqvae_checkpoint)
-    var, card = read_var(files.var, params.var_checkpoint)
-    check_models(files.var, card, files.vqvae, vqvae_card["sha256"])
+    vqvae, var, _, made_with = read_models(snakemake)
     vqvae, var = vqvae.to(device), var.to(device)
     found = explained(snakemake)
     images = load_images(params.dataset, found.rows, vqvae.config.image_size)
@@ -39,5 +36,5 @@ with job(snakemake) as log:
     asked = masked_images(method, grid, params.budget)
     cost = encoder_cost(vqvae.config).gflops + 2 * pass_gflops(var.config, len(var.config.patch_nums))
     record |= {"passes_per_image": 2 * asked, "gflops_per_image": asked * cost}
-    record |= {"var_sha256": card["sha256"], "vqvae_sha256": vqvae_card["sha256"]}
+    record |= made_with
     write_maps(snakemake.output.maps, found.ids, *found.classes, maps, var.config.num_tokens, record)

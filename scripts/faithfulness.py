@@ -2,6 +2,7 @@
 
 import numpy as np
 from job import compute_device, job, measured, progress
+from models import read_models
 from networks import read_judge
 from shapes import model_configs
 
@@ -10,7 +11,6 @@ from varc.data.manifest import load_images, rows
 from varc.explain.faithfulness import faithfulness
 from varc.explain.judges import varc_judge
 from varc.freshness import check_fresh
-from varc.models.weights import read_var, read_vqvae
 from varc.storage import column_matrix, curves_schema, fixed_size_list, image_ids, read_parquet, write_parquet
 
 with job(snakemake) as log:
@@ -18,10 +18,8 @@ with job(snakemake) as log:
     files, params = snakemake.input, snakemake.params
     classes = np.array(class_ids(data_set_classes(params.dataset)), np.int32)
     if params.judge == "varc":
-        vqvae, vqvae_card = read_vqvae(files.vqvae, params.vqvae_checkpoint)
-        var, card = read_var(files.var, params.var_checkpoint)
+        vqvae, var, _, made_from = read_models(snakemake)
         judge = varc_judge(vqvae.to(device), var.to(device), classes, device)
-        made_from = {"var_sha256": card["sha256"], "vqvae_sha256": vqvae_card["sha256"]}
     else:
         judge, card = read_judge(files.judge, params.rival, classes, params.seed, device)
         made_from = {"judge_sha256": card["sha256"]}

@@ -3,40 +3,44 @@
 import numpy as np
 import torch
 from job import compute_device, job, measured
+from models import read_models
 from shapes import var_config
 
 from varc.data.classes import class_ids, data_set_classes
-from varc.freshness import check_made_with
+from varc.freshness import check_fresh, check_made_with
 from varc.models.var import VAR
-from varc.models.weights import read_var, read_vqvae
+from varc.models.weights import read_vqvae
 from varc.storage import INCREMENTAL, read_labels, read_samples, write_parquet
 from varc.training.incremental import accuracies, class_order, funnel_predictions, learn_var, share_of_steps
 from varc.training.var import init_weights
 
 
-def untrained(vqvae, class_ids):
-    """The VAR that learning starts from: random weights, or a public one that forgot the classes to be learned."""
-    if not snakemake.input.var:
-        torch.manual_seed(seed)
-        var = VAR(var_config(train, vqvae.config, class_ids[-1] + 1))
-        init_weights(var)
-        return var
-    var, _ = read_var(snakemake.input.var, params.var_checkpoint)
-    with torch.no_grad():
-        var.class_emb.weight[class_ids] = var.class_emb.weight[var.config.num_classes].clone()
-    return var
+def start(class_ids):
+    """The VQ-VAE, its SHA-256, and the VAR that learning starts from: random weights, or a public one that forgot the
+    classes to be learned."""
+    if snakemake.input.var:
+        vqvae, var, _, made_with = read_models(snakemake, tokens_read)
+        with torch.no_grad():
+            var.class_emb.weight[class_ids] = var.class_emb.weight[var.config.num_classes].clone()
+        return vqvae, made_with["vqvae_sha256"], var
+    vqvae, card = read_vqvae(snakemake.input.vqvae, params.vqvae_checkpoint)
+    check_made_with(tokens_read, "vqvae_sha256", card["sha256"], snakemake.input.vqvae)
+    check_fresh(tokens_read)
+    torch.manual_seed(seed)
+    var = VAR(var_config(train, vqvae.config, class_ids[-1] + 1))
+    init_weights(var)
+    return vqvae, card["sha256"], var
 
 
 with job(snakemake) as log:
     device = compute_device(snakemake)
     params, seed = snakemake.params, snakemake.params.seed
     train, cca = params.train, params.cca
-    vqvae, card = read_vqvae(snakemake.input.vqvae, params.vqvae_checkpoint)
     tokens_read = [*snakemake.input.train_tokens, *snakemake.input.test_tokens]
-    check_made_with(tokens_read, "vqvae_sha256", card["sha256"], snakemake.input.vqvae)
-    quantizer = vqvae.quantize.to(device)
     labels, test_labels = read_labels(snakemake.input.train_manifest), read_labels(snakemake.input.test_manifest)
     ids = class_ids(data_set_classes(params.train_dataset))
+    vqvae, vqvae_sha256, var = start(ids)
+    quantizer = vqvae.quantize.to(device)
     tasks = class_order(ids, params.tasks, seed)
     tokens = np.stack(read_samples(list(snakemake.input.train_tokens), train["samples"]))
     samples = read_samples(list(snakemake.input.test_tokens), params.samples)
@@ -48,7 +52,7 @@ with job(snakemake) as log:
         states = learn_var(
             params.strategy,
             tasks,
-            untrained(vqvae, ids).to(device),
+            var.to(device),
             quantizer,
             tokens,
             labels,
@@ -59,7 +63,7 @@ with job(snakemake) as log:
             device,
         )
         found = accuracies(states, tasks, test_labels, predict, log.info)
-    made_from = {"train": train, "cca": cca, "funnel": params.funnel, "vqvae_sha256": card["sha256"]}
+    made_from = {"train": train, "cca": cca, "funnel": params.funnel, "vqvae_sha256": vqvae_sha256}
     write_parquet(
         snakemake.output.accuracy, found, INCREMENTAL, {**record, "classes": tasks, "seed": seed, **made_from}
     )

@@ -3,12 +3,12 @@
 import torch
 import torch.nn.functional as F
 from job import compute_device, job
+from models import read_models
 from PIL import Image
 
 from varc.data.classes import class_ids, data_set_classes
 from varc.data.preprocess import to_pixels
 from varc.files import whole
-from varc.models.weights import read_var, read_vqvae
 from varc.scoring.sampling import sample_tokens
 
 CLASSES, PER_CLASS = 10, 8
@@ -16,9 +16,8 @@ PIXELS = 48  # smaller images are enlarged to about so many
 
 with job(snakemake) as log, torch.inference_mode():
     device = compute_device(snakemake)
-    vqvae, _ = read_vqvae(snakemake.input.vqvae, snakemake.params.vqvae_checkpoint)
-    var, _ = read_var(snakemake.input.var, snakemake.params.var_checkpoint)
-    vqvae, var = vqvae.to(device), var.to(device)
+    models = read_models(snakemake)
+    vqvae, var = models.vqvae.to(device), models.var.to(device)
     classes = list(class_ids(data_set_classes(snakemake.params.dataset)))[:CLASSES]
     generator = torch.Generator().manual_seed(snakemake.params.seed)
     rows = []

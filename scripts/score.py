@@ -1,13 +1,13 @@
 """Score the images of a shard: log-likelihoods of their candidate classes at the first scales."""
 
 from job import compute_device, job, measured, progress
+from models import read_models
 
 from varc.data.classes import class_ids, data_set_classes
 from varc.device import check_precision
-from varc.freshness import check_fresh, check_made_with, check_models
+from varc.freshness import check_fresh, check_made_with
 from varc.metrics.closed_form import pass_gflops
 from varc.models.scales import tokens_at
-from varc.models.weights import read_var, read_vqvae
 from varc.scoring.funnel import all_classes, read_candidates
 from varc.scoring.guidance import score_guided
 from varc.scoring.likelihood import score
@@ -19,12 +19,8 @@ with job(snakemake) as log:
     scales, precision, guidance = stage["scales"], stage["precision"], stage["guidance"]
     check_precision(precision, device)
     table = read_parquet(snakemake.input.tokens)
-    vqvae, vqvae_card = read_vqvae(snakemake.input.vqvae, snakemake.params.vqvae_checkpoint)
-    var, card = read_var(snakemake.input.var, snakemake.params.var_checkpoint)
-    check_models(snakemake.input.var, card, snakemake.input.vqvae, vqvae_card["sha256"])
-    check_made_with([snakemake.input.tokens], "vqvae_sha256", vqvae_card["sha256"], snakemake.input.vqvae)
+    vqvae, var, card, made_with = read_models(snakemake, [snakemake.input.tokens])
     ids = image_ids(table)
-    check_fresh([snakemake.input.tokens])
     if snakemake.input.candidates:
         check_fresh([snakemake.input.candidates])
         check_made_with([snakemake.input.candidates], "var_sha256", card["sha256"], snakemake.input.var)
@@ -40,5 +36,5 @@ with job(snakemake) as log:
         else:
             size = None if snakemake.resources.batch_size == "auto" else snakemake.resources.batch_size
             per_scale = score(*models, tokens, candidates, batch_size=size, precision=precision, **what)
-    made_with = {"dtype": precision, "var_sha256": card["sha256"], "vqvae_sha256": vqvae_card["sha256"]}
-    write_scores(snakemake.output.scores, ids, candidates, per_scale, {**record, **made_with})
+    record |= {"dtype": precision, **made_with}
+    write_scores(snakemake.output.scores, ids, candidates, per_scale, record)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 from job import compute_device, job, measured
+from models import read_models
 
 from varc.data.classes import class_ids, data_set_classes
 from varc.errors import InputError
-from varc.freshness import check_fresh, check_made_with, check_models, check_value
-from varc.models.weights import read_var, read_vqvae
+from varc.freshness import check_value
 from varc.scoring.funnel import all_classes
 from varc.scoring.progressive import adaptive_scores
 from varc.storage import (
@@ -28,11 +28,7 @@ with job(snakemake) as log:
         raise InputError(f"{snakemake.input.calibration}: {both[0]} and {len(both) - 1} others are test images as well")
     tables = [read_parquet(path) for path in snakemake.input.tokens]
     ids = image_ids(tables[0])
-    vqvae, vqvae_card = read_vqvae(snakemake.input.vqvae, snakemake.params.vqvae_checkpoint)
-    var, card = read_var(snakemake.input.var, snakemake.params.var_checkpoint)
-    check_models(snakemake.input.var, card, snakemake.input.vqvae, vqvae_card["sha256"])
-    check_made_with(snakemake.input.tokens, "vqvae_sha256", vqvae_card["sha256"], snakemake.input.vqvae)
-    check_fresh(snakemake.input.tokens)
+    vqvae, var, card, made_with = read_models(snakemake, snakemake.input.tokens)
     calibrated = json.loads(Path(snakemake.input.thresholds).read_text())
     check_value(snakemake.input.thresholds, "var_sha256", calibrated, card["sha256"], snakemake.input.var)
     found = calibrated["thresholds"]
@@ -58,5 +54,5 @@ with job(snakemake) as log:
             "per_scale": fixed_size_list(result.per_scale.reshape(-1, len(thresholds))),
         },
         adaptive_schema(len(thresholds)),
-        {**record, "thresholds": found, "var_sha256": card["sha256"], "vqvae_sha256": vqvae_card["sha256"]},
+        {**record, "thresholds": found, **made_with},
     )

@@ -3,10 +3,9 @@
 import numpy as np
 from explained import explained
 from job import compute_device, job, measured
+from models import read_models
 
 from varc.explain.tmi import UNCONDITIONAL, randomised
-from varc.freshness import check_fresh, check_made_with, check_models
-from varc.models.weights import read_var, read_vqvae
 from varc.scoring.likelihood import score_tokens
 from varc.storage import column_matrix, fixed_size_list, read_parquet, token_scores_schema, write_parquet
 
@@ -15,11 +14,7 @@ with job(snakemake) as log:
     files, params = snakemake.input, snakemake.params
     images = explained(snakemake)
     tokens = column_matrix(read_parquet(files.tokens), "tokens")[images.where]
-    vqvae, vqvae_card = read_vqvae(files.vqvae, params.vqvae_checkpoint)
-    var, card = read_var(files.var, params.var_checkpoint)
-    check_models(files.var, card, files.vqvae, vqvae_card["sha256"])
-    check_made_with([files.tokens], "vqvae_sha256", vqvae_card["sha256"], files.vqvae)
-    check_fresh([files.tokens])
+    vqvae, var, _, made_with = read_models(snakemake, [files.tokens])
     if params.randomised:
         var = randomised(var, params.seed)
     class_ids = images.classes[0]
@@ -30,5 +25,5 @@ with job(snakemake) as log:
         snakemake.output.token_scores,
         {"image_id": images.ids, "class_id": class_ids, "log_prob": fixed_size_list(log_prob)},
         token_scores_schema(log_prob.shape[1]),
-        {**record, "var_sha256": card["sha256"], "vqvae_sha256": vqvae_card["sha256"]},
+        {**record, **made_with},
     )

@@ -1,5 +1,6 @@
 """The files that the code inputs of rules stand for are the files that their scripts really import."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -10,38 +11,47 @@ from snakemake_runs import ROOT, python, snakemake, write_config
 
 from workflow.imports import STAMPS, code_inputs, code_stamp, digest
 
-HELPERS = ("explained", "job", "networks", "shapes", "weights")
-SCRIPTS = sorted(
-    path.stem
-    for path in (ROOT / "scripts").glob("*.py")
-    if path.stem not in ("explained", "job", "networks", "shapes", "weights")
-)
+HELPERS = ("explained", "job", "models", "networks", "shapes")
+SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if path.stem not in HELPERS)
 
 LOAD = """
-import sys, types
-name = sys.argv[1]
+import json, os, sys
 sys.path.append("scripts")
 class Stop(Exception): pass
 import job
 def stop(snakemake): raise Stop
 job.job = stop
-try:
-    exec(compile(open(f"scripts/{name}.py").read(), name, "exec"), {"snakemake": None, "__name__": "script"})
-except Stop:
-    pass
-print("\\n".join(m.__file__ for m in sys.modules.values() if getattr(m, "__file__", None)))
+for name in sys.argv[1:]:
+    read, write = os.pipe()
+    if os.fork() == 0:  # each script sees what it imports itself
+        try:
+            exec(compile(open(f"scripts/{name}.py").read(), name, "exec"), {"snakemake": None, "__name__": "script"})
+        except Stop:
+            pass
+        files = [m.__file__ for m in sys.modules.values() if getattr(m, "__file__", None)]
+        own = tuple(f"{os.getcwd()}/{folder}/" for folder in ("varc", "scripts"))
+        os.write(write, json.dumps([name, [f for f in files if f.startswith(own)]]).encode())
+        os._exit(0)
+    os.close(write)
+    print(open(read).read())
+    os.wait()
 """
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_code_inputs_are_what_the_script_imports(script, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    done = python(ROOT, ["-c", LOAD, script])
+@pytest.fixture(scope="module")
+def loaded():
+    """Script -> the project's files that it has imported once its own imports are done."""
+    done = python(ROOT, ["-c", LOAD, *SCRIPTS])
     assert done.code == 0, done.output
-    loaded = {line for line in done.output.splitlines() if line.startswith((f"{ROOT}/varc/", f"{ROOT}/scripts/"))}
-    loaded = {line.removeprefix(f"{ROOT}/") for line in loaded}
+    return dict(json.loads(line) for line in done.output.splitlines())
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_code_inputs_are_what_the_script_imports(script, loaded, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    files = {file.removeprefix(f"{ROOT}/") for file in loaded[script]}
     found = set(code_inputs(f"scripts/{script}.py", "."))
-    assert loaded and loaded <= found
+    assert files and files <= found
     assert all((ROOT / path).is_file() for path in found)
 
 
