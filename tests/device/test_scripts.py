@@ -189,5 +189,5 @@ def test_every_script_that_can_use_a_gpu_is_run(demo):
     """One that is not: give demo.yaml what takes it."""
     calling = {path.stem for path in (ROOT / "scripts").glob("*.py") if "compute_device(" in path.read_text()}
     takers = (calling - {"job"}) | demo.takers
-    assert len(takers) > 20
+    assert len(takers) >= 20
     assert sorted(takers - demo.scripts) == []

@@ -7,7 +7,6 @@ Shapes: B pairs, L tokens, C width, H heads, D = C / H.
 """
 
 import copy
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from varc.models.var import MAX_LOG_SCALE, VAR, Block, tokens_at
 from varc.models.vqvae import MultiScaleQuantizer
+from varc.scoring.memory import free_memory, in_batches, most_pairs
 
 HEAD_ROWS = 1024  # positions whose logits exist at a time
 CPU_NUMBERS = 2**20  # tokens x width in a batch on the CPU: more leave its caches, see benchmarks/engine.py
@@ -27,8 +27,6 @@ CPU_TOKENS = 2**12  # tokens in a batch on the CPU: more gain nothing at any wid
 GPU_SHARE = 0.5  # of the free memory that a batch may take
 
 ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.backends.mkldnn.is_available()
-
-logger = logging.getLogger(__name__)
 
 
 @torch.inference_mode()
@@ -182,24 +180,30 @@ def pair_hidden(var: VAR, tables: ClassTables, x: Tensor, rows: Tensor) -> Tenso
 
 
 def in_precision(var: VAR, precision: str) -> VAR:
-    """The model itself for float32; for bf16 a copy whose blocks' linear layers are bfloat16, and all else is not."""
+    """The model itself for float32; for bf16 one whose blocks' linear layers are bfloat16, and that shares all else."""
     if precision == "float32":
         return var
-    var = copy.deepcopy(var)
+    as_it_is = {id(tensor): tensor for tensor in (*var.parameters(), *var.buffers())}
     for block in var.blocks:
         for part in (block.attn, block.ffn):
             assert isinstance(part, nn.Module)
-            part.bfloat16()
-    return var
+            for parameter in part.parameters():
+                as_it_is[id(parameter)] = nn.Parameter(parameter.detach().bfloat16(), requires_grad=False)
+            for buffer in part.buffers():
+                as_it_is[id(buffer)] = buffer.bfloat16()
+    return copy.deepcopy(var, as_it_is)
 
 
 def pairs_per_batch(var: VAR, length: int, device: torch.device) -> int:
     """How many pairs of `length` tokens a batch should hold: a measured number on the CPU, by free memory on a GPU."""
     if device.type != "cuda":
         return max(1, min(CPU_NUMBERS // (length * var.config.width), CPU_TOKENS // length))
-    per_pair = 4 * length * (24 * var.config.width)  # residual, normalised, qkv twice, MLP's inner layer twice
-    free, _ = torch.cuda.mem_get_info(device)
-    return max(1, int(GPU_SHARE * free / per_pair))
+    return max(1, min(most_pairs(length), int(GPU_SHARE * free_memory(device) / pair_bytes(var, length))))
+
+
+def pair_bytes(var: VAR, length: int) -> int:
+    """Bytes that a pair takes while `length` of its tokens go through a block."""
+    return 4 * length * (24 * var.config.width)  # residual, normalised, qkv twice, MLP's inner layer twice
 
 
 @torch.inference_mode()
@@ -262,22 +266,12 @@ def batches(
     all_tokens = torch.from_numpy(tokens.astype(np.int64)).to(device)
     class_ids, rows = torch.from_numpy(candidates.astype(np.int64)).to(device).flatten().unique(return_inverse=True)
     tables = class_tables(var, class_ids)
-    size = batch_size or pairs_per_batch(var, tokens.shape[1], device)
-    start = 0
-    while start < candidates.size:
-        pairs = torch.arange(start, min(start + size, candidates.size), device=device)
-        image = pairs // classes
-        first, last = start // classes, int(pairs[-1]) // classes
-        batch = all_tokens[first : last + 1]
-        try:
-            x = embed(var, quantizer.teacher_input(batch))[image - first]
-            log_prob = pair_log_prob(var, tables, x, batch[image - first], rows[pairs])
-        except torch.OutOfMemoryError:
-            if size == 1:
-                raise
-            size //= 2
-            logger.warning("out of memory: %d pairs a batch from here on", size)
-            torch.cuda.empty_cache()
-            continue
-        yield start, log_prob
-        start += len(pairs)
+
+    def work(start: int, end: int) -> Tensor:
+        pairs = torch.arange(start, end, device=device)
+        image = pairs // classes - start // classes  # within the images of the batch
+        batch = all_tokens[start // classes : (end - 1) // classes + 1]
+        x = embed(var, quantizer.teacher_input(batch))[image]
+        return pair_log_prob(var, tables, x, batch[image], rows[pairs])
+
+    yield from in_batches(candidates.size, batch_size or pairs_per_batch(var, tokens.shape[1], device), work)
