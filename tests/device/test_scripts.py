@@ -58,7 +58,7 @@ def demo(tmp_path_factory):
     with as_it_was(), graph(cpu) as workflow:
         gpu = shutil.copytree(cpu, tmp_path_factory.mktemp("gpu"), dirs_exist_ok=True)
         jobs = [job for level in workflow.dag.toposorted() for job in level if job.rule.script]
-        run_all(jobs, cpu, contextlib.nullcontext)
+        run_all(jobs, cpu, no_gpu)
         launches = run_all(jobs, gpu, PretendCuda)
         outputs = {job.rule.name: [] for job in jobs if "gpu" in job.rule.resources}
         for job in jobs:
@@ -98,6 +98,13 @@ def graph(folder):
         workflow._prepare_dag(forceall=True, ignore_incomplete=True, lock_warn_only=True)
         workflow._build_dag()
         yield workflow
+
+
+@contextlib.contextmanager
+def no_gpu():
+    """A machine without a GPU, whatever this one has: the rules' device is auto."""
+    with mock.patch("torch.cuda.is_available", lambda: False):
+        yield None
 
 
 def run_all(jobs, folder, device):
