@@ -5,6 +5,7 @@ import logging
 import os
 import platform
 import resource
+from pathlib import Path
 
 import torch
 
@@ -15,25 +16,50 @@ logger = logging.getLogger("varc")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 LARGE_BLOCK = 32 * 2**20  # the most that M_MMAP_THRESHOLD may be, in bytes
 
+DRIVER = Path("/proc/driver/nvidia")  # there where NVIDIA's driver is loaded
+GRANTED = ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_GPUS", "SLURM_STEP_GPUS")  # where Slurm names a job's GPUs
+NONE_GRANTED = ("", "NoDevFiles", "-1")
+WHEELS = "https://download.pytorch.org/whl"
+
 
 def pick_device(name: str = "auto") -> torch.device:
     """The named device; "auto" is CUDA where torch sees a GPU, else the CPU. The log says which, and what was granted.
 
-    TensorFloat-32 is switched off: with it, tokens would differ between machines. On the CPU memory that is freed is
-    kept (keep_freed_memory). Raises InputError for a CUDA device that is not there.
+    TensorFloat-32, and sums in bfloat16 within a product, are switched off: with them, tokens and scores would differ
+    between machines. On the CPU memory that is freed is kept (keep_freed_memory). Raises InputError for a CUDA device
+    that is not there, and where Slurm granted a GPU on a node with NVIDIA's driver but torch sees none.
     """
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     chosen = name == "auto"
     if chosen:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"device: {name} was asked for, but torch {torch.__version__} sees no GPU; use device=cpu")
+        raise InputError(no_gpu(f"device: {name} was asked for"))
+    if chosen and name == "cpu" and "SLURM_JOB_ID" in os.environ and granted_gpus() and DRIVER.exists():
+        raise InputError(no_gpu(f"Slurm granted a GPU ({', '.join(granted_gpus())})"))
     device = torch.device(name)
     if device.type == "cpu":
         keep_freed_memory()
     report_device(device, chosen)
     return device
+
+
+def granted_gpus() -> list[str]:
+    """The variables of this job that name GPUs, with what they name."""
+    found = {key: os.environ.get(key, "") for key in GRANTED}
+    return [f"{key}={value}" for key, value in found.items() if value not in NONE_GRANTED]
+
+
+def no_gpu(why: str) -> str:
+    """Says that torch sees no GPU, of which build it is, and how to get another or do without."""
+    cuda = torch.version.cuda
+    build = f"a build for CUDA {cuda}, for which the driver may be too old" if cuda else "a CPU build"
+    return (
+        f"{why}, but torch {torch.__version__} ({build}) sees no GPU; run rm -r .venv; make venv "
+        f"TORCH_INDEX={WHEELS}/cu130 (cu126 where nvidia-smi says CUDA 12), or set device=cpu to compute on the CPU"
+    )
 
 
 def keep_freed_memory() -> None:
@@ -53,11 +79,9 @@ def report_device(device: torch.device, chosen: bool) -> None:
     granted = {key: os.environ[key] for key in ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID") if key in os.environ}
     words = [device_name(device), f"on {platform.node()}, {torch.get_num_threads()} threads"]
     logger.info(" ".join([*words, *(f"{key}={value}" for key, value in granted.items())]))
-    if chosen and device.type == "cpu" and granted.get("CUDA_VISIBLE_DEVICES"):
+    if chosen and device.type == "cpu" and (gpus := granted_gpus()):
         logger.warning(
-            "CUDA_VISIBLE_DEVICES is %s, but torch %s sees no GPU: computing on the CPU; see docs/cluster.md",
-            granted["CUDA_VISIBLE_DEVICES"],
-            torch.__version__,
+            "%s, but torch %s sees no GPU: computing on the CPU; see docs/cluster.md", gpus[0], torch.__version__
         )
 
 
@@ -76,6 +100,12 @@ def check_precision(precision: str, device: torch.device) -> None:
 def device_name(device: torch.device) -> str:
     """A name for the provenance: the GPU's model, or "cpu"."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that this process may still take on CUDA: those free on the GPU, and those that torch holds unused."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def peak_memory(device: torch.device) -> int:
