@@ -5,12 +5,13 @@ import pytest
 import torch
 from device.pretend import CUDA, PretendCuda
 
+from varc.device import free_memory
 from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import MultiScaleQuantizer
 from varc.scoring import memory
 from varc.scoring.guidance import score_guided
 from varc.scoring.likelihood import in_precision, pairs_per_batch, score
-from varc.scoring.memory import free_memory, most_pairs
+from varc.scoring.memory import most_pairs
 from varc.scoring.progressive import adaptive_scores
 
 CPU = torch.device("cpu")

@@ -17,9 +17,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from varc.device import free_memory
 from varc.models.var import MAX_LOG_SCALE, VAR, Block, tokens_at
 from varc.models.vqvae import MultiScaleQuantizer
-from varc.scoring.memory import free_memory, in_batches, most_pairs
+from varc.scoring.memory import in_batches, most_pairs
 
 HEAD_ROWS = 1024  # positions whose logits exist at a time
 CPU_NUMBERS = 2**20  # tokens x width in a batch on the CPU: more leave its caches, see benchmarks/engine.py

@@ -15,12 +15,6 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-def free_memory(device: torch.device) -> int:
-    """Bytes that tensors can still take on a GPU: what the driver has, and what torch's allocator holds unused."""
-    free, _ = torch.cuda.mem_get_info(device)
-    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-
-
 def most_pairs(length: int) -> int:
     """How many pairs of `length` tokens a batch on a GPU may hold, whatever the memory."""
     return max(1, min(GPU_PAIRS, GPU_TOKENS // length))

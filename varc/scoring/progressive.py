@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from varc.device import free_memory
 from varc.models.var import VAR, tokens_at
 from varc.models.vqvae import MultiScaleQuantizer
 from varc.scoring.adaptive import AdaptiveScores, finished, survivors, unsettled
@@ -29,7 +30,7 @@ from varc.scoring.likelihood import (
     pairs_per_batch,
     score,
 )
-from varc.scoring.memory import free_memory, in_batches, unless_out_of_memory
+from varc.scoring.memory import in_batches, unless_out_of_memory
 
 CPU_BYTES = 2**30  # of keys and values that a batch is made for on the CPU
 KEPT_SHARE = 0.75  # of a GPU's free memory that keys and values may take, with the activations of a scale
