@@ -1,19 +1,15 @@
 """Fine-tune a VAR on cached tokens, in one process or several."""
 
-import json
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 from job import job
 
 from varc.data.classes import class_ids, data_set_classes
-from varc.errors import InputError
-from varc.training.finetune_files import finetune_files
+from varc.training.finetune_files import finetune_files, finetune_in_processes
 
 with job(snakemake) as log:
     settings, params = dict(snakemake.params.settings), snakemake.params
+    processes = snakemake.resources.processes
     validation = None
     if params.validation_dataset:
         validation = {
@@ -26,7 +22,7 @@ with job(snakemake) as log:
         "settings": settings,
         "seed": params.seed,
         "device": snakemake.resources.device,
-        "threads": snakemake.threads,
+        "threads": max(1, snakemake.threads // processes),
         "manifest": snakemake.input.manifest,
         "tokens": list(snakemake.input.tokens),
         "validation": validation,
@@ -35,14 +31,7 @@ with job(snakemake) as log:
         **{name: snakemake.output[name] for name in ("weights", "curve", "plot")},
         "checkpoint": str(Path(snakemake.output.weights).with_name("finetune.checkpoint")),
     }
-    if snakemake.resources.processes == 1:
+    if processes == 1:
         finetune_files(request, log.info)
     else:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "request.json"
-            path.write_text(json.dumps(request))
-            torchrun = ["-m", "torch.distributed.run", "--standalone"]
-            torchrun += [f"--nproc-per-node={snakemake.resources.processes}"]
-            torchrun += ["-m", "varc.training.finetune_files", path]
-            if subprocess.run([sys.executable, *torchrun]).returncode:
-                raise InputError("a process of the fine-tuning failed; its message is above")
+        finetune_in_processes(request, processes, log.info)

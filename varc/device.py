@@ -108,6 +108,11 @@ def free_memory(device: torch.device) -> int:
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
+def gpu_memory(device: torch.device) -> int | None:
+    """Bytes that a GPU has in all; None for the CPU."""
+    return torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else None
+
+
 def peak_memory(device: torch.device) -> int:
     """Peak bytes of this process so far: of the GPU's allocator on CUDA, else resident."""
     if device.type == "cuda":

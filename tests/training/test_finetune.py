@@ -1,6 +1,4 @@
-import json
-import subprocess
-import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,6 +6,7 @@ import pytest
 import torch
 
 from varc.errors import InputError
+from varc.models.architectures import PATCH_NUMS_256
 from varc.models.checkpoints import load_var, read_card, save_model
 from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import VQVAE, VQVAEConfig
@@ -15,8 +14,8 @@ from varc.scoring.likelihood import log_prob_per_token
 from varc.storage import MANIFEST, fixed_size_list, tokens_schema, write_parquet
 from varc.training import cca
 from varc.training.cca import cca_loss
-from varc.training.finetune import Validation, draw_batch, finetune
-from varc.training.finetune_files import finetune_files
+from varc.training.finetune import Validation, check_memory, draw_batch, finetune
+from varc.training.finetune_files import finetune_files, finetune_in_processes, own_gpu
 
 CPU = torch.device("cpu")
 SETTINGS = {"steps": 12, "batch_size": 8, "lr": 1e-3, "accumulate": 1, "precision": "float32"}
@@ -251,6 +250,22 @@ def test_a_batch_that_cannot_be_divided_is_refused():
         run(CCA | {"accumulate": 3})
 
 
+def manifest_of(folder, labels):
+    ids = [f"{i:03}" for i in range(len(labels))]
+    path = folder / f"manifest{len(labels)}.parquet"
+    write_parquet(path, {"image_id": ids, "label": labels, "path": ids}, MANIFEST, {})
+    return str(path)
+
+
+def tokens_of(folder, images):
+    """A file with the clean tokens of some images."""
+    ids, sample = [f"{i:03}" for i in range(len(images))], small_data()[0][0, images]
+    path = folder / f"tokens_of_{len(images)}.parquet"
+    made_with = {"vqvae_sha256": read_card(folder / "vqvae.safetensors")["sha256"]}
+    write_parquet(path, {"image_id": ids, "tokens": fixed_size_list(sample)}, tokens_schema(5), made_with)
+    return str(path)
+
+
 def request_files(folder, name, settings):
     """A request as the rule's script makes it."""
     vqvae, var = small_models()
@@ -258,8 +273,8 @@ def request_files(folder, name, settings):
     save_model(folder / "vqvae.safetensors", vqvae, {})
     save_model(folder / "base.safetensors", var, {})
     made_with = {"vqvae_sha256": read_card(folder / "vqvae.safetensors")["sha256"]}
+    manifest = manifest_of(folder, labels)
     ids = [f"{i:03}" for i in range(len(labels))]
-    write_parquet(folder / "manifest.parquet", {"image_id": ids, "label": labels, "path": ids}, MANIFEST, {})
     for i, sample in enumerate(tokens):
         columns = {"image_id": ids, "tokens": fixed_size_list(sample)}
         write_parquet(folder / f"tokens{i}.parquet", columns, tokens_schema(5), made_with)
@@ -269,10 +284,10 @@ def request_files(folder, name, settings):
         "seed": 0,
         "device": "cpu",
         "threads": 1,
-        "manifest": str(folder / "manifest.parquet"),
+        "manifest": manifest,
         "tokens": [str(folder / f"tokens{i}.parquet") for i in range(2)],
         "validation": {
-            "manifest": str(folder / "manifest.parquet"),
+            "manifest": manifest,
             "tokens": [str(folder / "tokens0.parquet")],
             "class_ids": [0, 1, 2, 3],
             "every": 4,
@@ -288,22 +303,73 @@ def request_files(folder, name, settings):
     }
 
 
-def test_two_processes_have_the_loss_curve_of_one(tmp_path):
-    alone = request_files(tmp_path, "alone", CCA)
-    finetune_files(alone, lambda line: None)
-    together = request_files(tmp_path, "together", CCA)
-    path = tmp_path / "request.json"
-    path.write_text(json.dumps(together))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*command, "-m", "varc.training.finetune_files", str(path)], capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
+def same_ends(alone, together):
+    """Whether two requests ended alike: curves, with the validations, and weights."""
     curves = [pd.read_csv(request["curve"]) for request in (alone, together)]
+    exact = [curve["validation_accuracy"].dropna().tolist() for curve in curves]
+    assert exact[0] == exact[1] and len(exact[0]) > 1  # counts of images, whoever counts them
     assert np.allclose(curves[0], curves[1], rtol=1e-4, atol=1e-5, equal_nan=True)
     models = [load_var(request["weights"])[0] for request in (alone, together)]
     for a, b in zip(*(model.parameters() for model in models), strict=True):
         assert torch.allclose(a, b, atol=1e-5)
+    assert not Path(together["checkpoint"]).exists()
+    return exact[0]
+
+
+def test_two_processes_have_the_curve_of_one(tmp_path):
+    alone = request_files(tmp_path, "alone", CCA)
+    finetune_files(alone, lambda line: None)
+    together = request_files(tmp_path, "together", CCA)
+    lines = []
+    finetune_in_processes(together, 2, lines.append)
+    same_ends(alone, together)
     card = load_var(together["weights"])[1]
     assert card["processes"] == 2 and card["finetuned_from"] == load_var(tmp_path / "base.safetensors")[1]["sha256"]
-    assert not (tmp_path / "together" / "finetune.checkpoint").exists()
+    assert [line.split(",")[0] for line in lines if line.startswith("step")] == [f"step {i}/12" for i in range(1, 13)]
+
+
+def test_two_processes_go_on_from_a_killed_one_and_keep_its_best_step(tmp_path):
+    """The best step comes before the kill, and the validation set has fewer images than there are processes."""
+    settings = CCA | {"lr": 0.02}
+    alone, together = (request_files(tmp_path, name, settings) for name in ("alone", "together"))
+    for request in (alone, together):
+        request["validation"] |= {"manifest": manifest_of(tmp_path, [1]), "tokens": [tokens_of(tmp_path, [33])]}
+        request["validation"]["every"] = 1
+    finetune_files(alone, lambda line: None)
+
+    def kill(line):
+        if line.startswith("step 9/"):
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        finetune_files(together, kill)
+    lines = []
+    finetune_in_processes(together, 2, lines.append)
+    assert next(line for line in lines if line.startswith("step")).startswith("step 9/12")
+    found = same_ends(alone, together)
+    best = max(step for step, value in enumerate(found) if value == max(found))
+    assert 0 < best < 8, found
+
+
+def test_the_first_failure_of_several_processes_is_one_line(tmp_path):
+    request = request_files(tmp_path, "together", CCA | {"batch_size": 9})
+    with pytest.raises(InputError, match="batch_size 9 is no multiple of accumulate 1 times 2 processes"):
+        finetune_in_processes(request, 2, lambda line: None)
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert own_gpu(3, 4) == torch.device("cuda", 3)
+    with pytest.raises(InputError, match=r"processes: 8, but this node gives 4 GPUs; .* finetune:gpu=8"):
+        own_gpu(3, 8)
+
+
+def test_a_step_that_a_gpu_cannot_hold_is_refused_before_the_first(monkeypatch):
+    config = VARConfig(16, 1024, 16, 1000, 4096, 32, PATCH_NUMS_256)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**30, 80 * 2**30))
+    settings = CCA | {"accumulate": 1}
+    message = r"accumulate 1, precision float32: 64 images at a time take 13\d\.\d GiB, and the GPU has 80\.0; raise"
+    with pytest.raises(InputError, match=message):
+        check_memory(config, settings, 64, torch.device("cuda"))
+    check_memory(config, settings, 32, torch.device("cuda"))
+    check_memory(config, settings, 64, CPU)

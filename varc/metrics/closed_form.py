@@ -21,6 +21,7 @@ class Shape(NamedTuple):
     vocab_size: int
     depth: int
     width: int
+    heads: int
     shared_adaln: bool = False
 
     @classmethod

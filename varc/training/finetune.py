@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from varc.device import check_precision
+from varc.device import check_precision, gpu_memory
 from varc.errors import InputError
-from varc.models.var import VAR
+from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import MultiScaleQuantizer
 from varc.scoring.likelihood import score
 from varc.training.cca import cca_loss, draw_labels, empty_cache, reference_log_likelihood
 from varc.training.loop import Checkpoint, Curve, optimise
+from varc.training.memory import finetune_bytes
 
 CHECKPOINTS = 20  # per training
 
@@ -59,23 +60,27 @@ def finetune(
 
     settings: steps, batch_size, lr, accumulate (micro-batches per step and process), precision (float32 or bf16, by
     autocast), and beta and lambda for CCA; without them the loss is cross-entropy. With a validation set the weights
-    of the step with the best accuracy are returned, of several the last one; step 0 takes part.
+    of the step with the best accuracy are returned, of several the last one; step 0 takes part. Of several processes
+    all validate, and the first one returns these weights.
 
-    Raises InputError for a batch_size that accumulate times the processes does not divide, and for a loss that is not
-    finite.
+    Raises InputError for a batch_size that accumulate times the processes does not divide, for a step that is planned
+    to take more memory than the GPU has, and for a loss that is not finite.
     """
     check_precision(settings["precision"], device)
-    processes = dist.get_world_size() if dist.is_initialized() else 1
+    rank, processes = place()
     parts = settings["accumulate"] * processes
     if settings["batch_size"] % parts:
         raise InputError(
             f"batch_size {settings['batch_size']} is no multiple of accumulate {settings['accumulate']} "
             f"times {processes} processes; change one of them"
         )
-    own = range(dist.get_rank() if processes > 1 else 0, parts, processes)
-    reference = copy.deepcopy(var).to(device).eval().requires_grad_(False)
-    var = var.to(device).train().requires_grad_(True)
-    wrapped = DistributedDataParallel(var, broadcast_buffers=False) if processes > 1 else var
+    check_memory(var.config, settings, settings["batch_size"] // parts, device)
+    own = range(rank, parts, processes)
+    digest = fingerprint(var, tokens, labels, settings, seed) if checkpoint else ""
+    var = var.to(device)
+    reference = copy.deepcopy(var).eval().requires_grad_(False) if "beta" in settings else None
+    var = var.train().requires_grad_(True)
+    wrapped = distributed(var) if processes > 1 else var
     cache = empty_cache(tokens.shape[0], tokens.shape[1], var.config.num_classes + 1)
     amp = torch.autocast(device.type, torch.bfloat16, enabled=settings["precision"] == "bf16")
 
@@ -87,14 +92,14 @@ def finetune(
             targets = torch.from_numpy(tokens[part.sample, part.image].astype(np.int64)).to(device)
             with torch.no_grad():
                 teacher_input = quantizer.teacher_input(targets)
-            if "beta" in settings:
+            if reference is None:
+                values = cross_entropy_part(wrapped, part, targets, teacher_input, amp)
+            else:
                 models = (wrapped, reference)
                 values = cca_part(models, cache, part, targets, teacher_input, settings, share, amp)
-            else:
-                values = cross_entropy_part(wrapped, part, targets, teacher_input, amp)
             yield {name: value / settings["accumulate"] for name, value in values.items()}
 
-    keep: dict[str, Tensor] = {}  # the weights of the best step
+    keep: dict[str, Tensor] = {}  # the weights of the best step, in the first process: in the host's memory
 
     def validate(row: dict[str, float]) -> dict[str, float]:
         """Its accuracy for a row of the curve; keeps the best weights."""
@@ -102,9 +107,9 @@ def finetune(
         if validation is None or (step % validation.every and step != steps):
             return {}
         found = accuracy(var, quantizer, validation, device)
-        if found >= float(keep.get("accuracy", torch.tensor(-1.0))):
+        if rank == 0 and found >= float(keep.get("accuracy", torch.tensor(-1.0))):
             keep.clear()
-            keep.update({name: t.detach().clone() for name, t in var.state_dict().items()})
+            keep.update({name: t.detach().to("cpu", copy=True) for name, t in var.state_dict().items()})
             keep["accuracy"] = torch.tensor(found, dtype=torch.float64)
             keep["step"] = torch.tensor(step)
         return {"validation_accuracy": found}
@@ -112,12 +117,8 @@ def finetune(
     start = validate({"step": 0})
     saved = None
     if checkpoint is not None:
-        saved = Checkpoint(
-            checkpoint,
-            max(1, settings["steps"] // CHECKPOINTS),
-            fingerprint(reference, tokens, labels, settings, seed),
-            keep,
-        )
+        every = max(1, settings["steps"] // CHECKPOINTS)
+        saved = Checkpoint(checkpoint, every, digest, keep if rank == 0 else {})
     curve = optimise(
         var.parameters(),
         losses,
@@ -131,6 +132,27 @@ def finetune(
         report(f"best validation accuracy {float(keep.pop('accuracy')):.4f} at step {int(keep.pop('step'))}")
         var.load_state_dict(keep)
     return var.eval().requires_grad_(False), [{"step": 0, **start}, *curve]
+
+
+def place() -> tuple[int, int]:
+    """The rank of this process, and how many processes there are."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def distributed(var: VAR) -> nn.Module:
+    """The model of one of several processes. Its gradients lie in the buffers that are summed: no second copy."""
+    return DistributedDataParallel(var, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def check_memory(config: VARConfig, settings: dict[str, Any], images: int, device: torch.device) -> None:
+    """Raises InputError where a step with so many images at a time is planned to take more than the GPU has."""
+    need = finetune_bytes(config, images, settings["precision"], "beta" in settings, config.num_classes)
+    has = gpu_memory(device)
+    if has is not None and need > has:
+        raise InputError(
+            f"accumulate {settings['accumulate']}, precision {settings['precision']}: {images} images at a time take "
+            f"{need / 2**30:.1f} GiB, and the GPU has {has / 2**30:.1f}; raise accumulate, or take precision bf16"
+        )
 
 
 class Batch(NamedTuple):
@@ -191,9 +213,8 @@ def cca_part(
             return log_likelihood(reference, targets[rows], teacher_input[rows], label[rows], amp).cpu()
 
     keys = (*(torch.from_numpy(np.tile(key, 2)) for key in (part.sample, part.image)), label.cpu())
-    log_ratio = log_likelihood(model, targets, teacher_input, label, amp)
-    log_ratio = log_ratio - reference_log_likelihood(cache, keys, of_reference).to(device)
-    gap, negative_gap = log_ratio.chunk(2)
+    expected = reference_log_likelihood(cache, keys, of_reference).to(device)  # before the model's graph takes memory
+    gap, negative_gap = (log_likelihood(model, targets, teacher_input, label, amp) - expected).chunk(2)
     contrast = torch.from_numpy(part.contrast).to(device)
     return {
         "loss": cca_loss(gap, negative_gap, contrast, settings["beta"], settings["lambda"]),
@@ -219,16 +240,21 @@ def shuffled(images: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 
 def accuracy(var: VAR, quantizer: MultiScaleQuantizer, validation: Validation, device: torch.device) -> float:
-    """VARC's top-1 on the validation images."""
-    candidates = np.tile(validation.class_ids, (len(validation.labels), 1))
-    scores = score(var, quantizer, validation.tokens, candidates, device=device).sum(-1)
-    return float((validation.class_ids[scores.argmax(1)] == validation.labels).mean())
+    """VARC's top-1 on the validation images, which the processes share."""
+    rank, processes = place()
+    tokens, labels = validation.tokens[rank::processes], validation.labels[rank::processes]
+    candidates = np.tile(validation.class_ids, (len(labels), 1))
+    scores = score(var, quantizer, tokens, candidates, device=device).sum(-1)
+    right = torch.tensor((validation.class_ids[scores.argmax(1)] == labels).sum(), device=device)
+    if processes > 1:
+        dist.all_reduce(right)
+    return right.item() / len(validation.labels)
 
 
 def fingerprint(var: VAR, tokens: Tokens, labels: NDArray[np.int64], settings: dict[str, Any], seed: int) -> str:
     """What a fine-tuning is made from, as a digest."""
     digest = hashlib.sha256(json.dumps([settings, seed], sort_keys=True).encode())
-    digest.update(tokens.tobytes())
+    digest.update(np.ascontiguousarray(tokens).data)
     digest.update(labels.tobytes())
     for parameter in var.parameters():
         digest.update(parameter.detach().float().cpu().numpy().tobytes())

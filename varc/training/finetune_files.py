@@ -6,9 +6,12 @@
 import json
 import logging
 import os
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ import torch.distributed as dist
 from varc.device import device_name, peak_memory, pick_device
 from varc.errors import InputError
 from varc.freshness import check_made_with, check_models
+from varc.logs import in_one_line
 from varc.models.checkpoints import Card, save_model
 from varc.models.var import VAR
 from varc.models.weights import read_var, read_vqvae
@@ -27,16 +31,19 @@ from varc.training.curves import plot_finetuning, write_curve
 from varc.training.finetune import Validation, finetune
 from varc.training.loop import Curve
 
+TIMEOUT = timedelta(hours=6)  # that a process waits for the others: longer than one writes a checkpoint, or starts
+ERROR = "error: "
+
 
 def finetune_files(request: dict[str, Any], report: Callable[[str], None] = print) -> None:
     """What scripts/finetune.py asks for: reads weights and tokens, fine-tunes, writes weights, card and curve.
 
-    With several processes the first one validates and writes.
+    With several processes the first one writes.
     """
     torch.set_num_threads(request["threads"])
     device = pick_device(request["device"])
     if dist.is_initialized() and device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        device = own_gpu(int(os.environ["LOCAL_RANK"]), dist.get_world_size())
         torch.cuda.set_device(device)
     first = not dist.is_initialized() or dist.get_rank() == 0
     vqvae, vqvae_card = read_vqvae(request["vqvae"], request["vqvae_checkpoint"])
@@ -47,7 +54,7 @@ def finetune_files(request: dict[str, Any], report: Callable[[str], None] = prin
     tokens = np.stack(read_samples(request["tokens"], request["settings"]["samples"]))
     labels = read_labels(request["manifest"])
     validation = None
-    if request["validation"] and first:
+    if request["validation"]:
         validation = Validation(
             read_tokens(request["validation"]["tokens"]),
             read_labels(request["validation"]["manifest"]),
@@ -98,15 +105,47 @@ def write_finetuned(
     Path(request["checkpoint"]).unlink(missing_ok=True)
 
 
+def own_gpu(rank: int, processes: int) -> torch.device:
+    """The GPU of a process of several on this node. Raises InputError where there are fewer GPUs."""
+    if processes > torch.cuda.device_count():
+        raise InputError(
+            f"processes: {processes}, but this node gives {torch.cuda.device_count()} GPUs; "
+            f"ask for as many: --set-resources finetune:gpu={processes} finetune:processes={processes}"
+        )
+    return torch.device("cuda", rank)
+
+
+def finetune_in_processes(request: dict[str, Any], processes: int, report: Callable[[str], None]) -> None:
+    """finetune_files in several processes on this node; report gets the lines that they write.
+
+    Raises InputError where one of them fails, with the message of the first; torchrun has ended the others then.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "request.json"
+        path.write_text(json.dumps(request))
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        command += ["-m", "varc.training.finetune_files", str(path)]
+        message = ""
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as torchrun:
+            for line in torchrun.stderr or ():
+                if line.startswith(ERROR):
+                    message = message or line.removeprefix(ERROR).rstrip()
+                elif not message:  # after it torchrun tells of its processes
+                    report(line.rstrip())
+    if torchrun.returncode:
+        raise InputError(message or "a process of the fine-tuning failed; its message is above")
+
+
 def main() -> None:
     """The entry of torchrun: one of several processes."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     request = json.loads(Path(sys.argv[1]).read_text())
-    dist.init_process_group("nccl" if pick_device(request["device"]).type == "cuda" else "gloo")
+    backend = "nccl" if pick_device(request["device"]).type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=TIMEOUT)
     try:
         finetune_files(request, logging.getLogger("varc").info)
     except InputError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"{ERROR}{in_one_line(str(error))}")
     finally:
         dist.destroy_process_group()
 
