@@ -10,7 +10,7 @@ from shapes import model_configs
 
 from varc.baselines.costs import shaped_family, stage_costs
 from varc.baselines.rates import measure_stage
-from varc.device import check_precision, device_name
+from varc.device import check_precision, device_name, gpu_memory
 from varc.files import write_text
 from varc.planning import Kind
 from varc.scoring.rates import measure
@@ -53,4 +53,5 @@ with job(snakemake) as log:
         rates.append({"kind": kind, "speed": known[key]})
         log.info("%s: %.1f GFLOP/s", " ".join(map(str, kind)), known[key][0])
     write_text(cache, json.dumps(known, indent=1))
-    write_text(snakemake.output.rates, json.dumps({"device": name, "rates": rates, "counted": counted}, indent=1))
+    record = {"device": name, "gpu_memory_bytes": gpu_memory(device), "rates": rates, "counted": counted}
+    write_text(snakemake.output.rates, json.dumps(record, indent=1))

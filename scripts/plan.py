@@ -1,6 +1,7 @@
 """Plan a run: what its jobs will take, from the config and a device's rate."""
 
 import json
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -9,14 +10,16 @@ from shapes import model_shape
 
 from varc.baselines.costs import shaped_family, stage_costs
 from varc.metrics.tables import write_table
-from varc.planning import Counted, Work, given, measured, number_of_shards, of_rival, plan_rows
+from varc.planning import Counted, Work, given, measured, number_of_shards, of_rival, plan_rows, too_large
 from varc.storage import provenance
 
 CAPTION = (
-    "What the run will take, before it: encoder and tokens, and each stage's scores; works that classifiers share are "
-    "counted for each, and once for all. Not planned: training, explanations, incremental learning. "
-    "gflops: as fvcore counts, without scores that are there already; an adaptive stage at its most. device_hours: "
-    "computation alone. minutes_per_job, memory_bytes: of the longest and of the largest job, no memory of rivals. "
+    "What the run will take, before it: encoder and tokens, each stage's scores, fine-tuning; works that classifiers "
+    "share are counted for each, and once for all. Not planned: other training, explanations, incremental learning. "
+    "gflops: as fvcore counts, without scores that are there already; an adaptive stage at its most; of fine-tuning 3 "
+    "passes for each label (forward and backward) and 1 of CCA's reference, as if none came from its cache. "
+    "device_hours: computation alone. minutes_per_job, memory_bytes: of the longest and of the largest job, no memory "
+    "of rivals; of fine-tuning as its processes share it, and what each takes on its device. "
     "images_per_job: that make the longest job 20 minutes. parquet_bytes: on disk."
 )
 
@@ -38,10 +41,10 @@ def counted_stage(stage):
 
 with job(snakemake) as log:
     params = snakemake.params
-    device, rate = "given", params.gflops_per_second and given(params.gflops_per_second)
+    device, memory, rate = "given", None, params.gflops_per_second and given(params.gflops_per_second)
     if rate is None:
         record = json.loads(Path(snakemake.input.rates).read_text())
-        device, rate = record["device"], measured(record)
+        device, memory, rate = record["device"], record.get("gpu_memory_bytes"), measured(record)
     works = [Work(*work) for work in params.works]
     shapes = {name: model_shape(shape) for name, shape in params.shapes.items()}
     shapes |= {name: counted_stage(stage) for name, stage in params.rivals.items()}
@@ -51,7 +54,10 @@ with job(snakemake) as log:
         own = [work for work in works if not of_rival(work) or device != "given"]
         shards = number_of_shards(own, shapes, images, rate)
     table = pd.DataFrame(plan_rows(works, shapes, images, shards, rate))
+    table = table.astype(dict.fromkeys(("images_per_job", "memory_bytes"), "Int64"))  # some are empty
     table.insert(3, "device", device)
     write_table(table, snakemake.output.csv, snakemake.output.markdown, CAPTION)
     print(Path(snakemake.output.markdown).read_text())
+    for line in too_large(works, shapes, memory or math.inf):
+        log.warning(line)
     log.info("%d shards; %.3g device-hours in all", shards, table["device_hours"].iloc[-1])

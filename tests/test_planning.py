@@ -4,10 +4,23 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from varc.metrics.closed_form import Shape
+from varc.metrics.closed_form import Shape, var_parameters
 from varc.models.architectures import ARCHITECTURES
-from varc.planning import JOB_SECONDS, Speed, Work, given, measured, number_of_shards, plan_rows
+from varc.planning import (
+    JOB_SECONDS,
+    PROCESS_BYTES,
+    Speed,
+    Work,
+    given,
+    measured,
+    memory_bytes,
+    node_bytes,
+    number_of_shards,
+    plan_rows,
+    too_large,
+)
 from varc.storage import features_schema, fixed_size_list, scores_schema, tokens_schema, write_parquet
+from varc.training.memory import finetune_bytes
 
 SHAPES = {"d16": Shape.of(ARCHITECTURES["var_d16"])}
 
@@ -30,8 +43,18 @@ FUNNEL = [
 VARC = [encode("varc"), score("stage1", "all/10", 10, 100, "varc")]
 
 
+def finetune(**more):
+    """An epoch of CCA by the paper's settings, and two validations of 100 classes."""
+    settings = {"candidates": 2, "steps": 5004, "batch_size": 256, "accumulate": 8, "precision": "bf16", "scales": 10}
+    who = {"classifier": "(training)", "model": "d16"}
+    return [
+        Work("train", stage="finetune", rule="finetune", folder="models/cca", **who, **settings | more),
+        Work("imagenet", "(training)", "validation", "validate", "d16", "models/cca/validation", 10, "float32", 100, 2),
+    ]
+
+
 def rows(works, shards=10, rate=None, images=5000):
-    found = plan_rows(works, SHAPES, {"imagenet": images}, shards, rate or given(1e4))
+    found = plan_rows(works, SHAPES, {"imagenet": images, "train": 1_281_167}, shards, rate or given(1e4))
     return {(row["classifier"], row["stage"]): row for row in found}
 
 
@@ -69,6 +92,60 @@ def test_shards_are_the_fewest_whose_jobs_are_short_enough():
     assert per_job == math.floor(JOB_SECONDS / (13997.113344 / 5e3))
     assert number_of_shards(VARC, SHAPES, {"imagenet": 12}, given(0.01)) == 12
     assert number_of_shards(VARC, SHAPES, {"imagenet": 12}, given(1e9)) == 1
+
+
+def test_fine_tuning_is_one_job_of_forward_and_backward_passes():
+    found = rows(finetune() + VARC)
+    training, validation = found["(training)", "finetune"], found["(training)", "validation"]
+    assert (training["jobs"], validation["jobs"], found["all", "total"]["jobs"]) == (1, 0, 21)
+    # under two labels forward and backward, which count as three passes, and the reference's
+    assert training["gflops"] == pytest.approx(5004 * 256 * 2 * (3 + 1) * 139.97113344)
+    assert validation["gflops"] == pytest.approx(2 * 5000 * 100 * 139.97113344)
+    assert found["all", "total"]["minutes_per_job"] == pytest.approx(
+        training["minutes_per_job"] + validation["minutes_per_job"]
+    )
+    assert training["memory_bytes"] == round(finetune_bytes(SHAPES["d16"], 32, "bf16", True))
+    assert training["images_per_job"] is None and found["all", "total"]["images_per_job"] <= 5000
+    entropy = rows(finetune(candidates=1))["(training)", "finetune"]
+    assert entropy["gflops"] == pytest.approx(5004 * 256 * 3 * 139.97113344)
+
+
+def test_processes_share_time_and_memory_and_take_as_many_devices():
+    def rate(kind):
+        return Speed(1e4, 60.0)
+
+    one, eight = (rows([w._replace(processes=n) for w in finetune()], rate=rate) for n in (1, 8))
+    one, eight = one["(training)", "finetune"], eight["(training)", "finetune"]
+    assert (eight["minutes_per_job"] - 1) * 8 == pytest.approx(one["minutes_per_job"] - 1)
+    assert eight["device_hours"] == pytest.approx(one["device_hours"] + 7 / 60)
+    assert eight["memory_bytes"] == round(finetune_bytes(SHAPES["d16"], 4, "bf16", True))
+
+
+def test_shards_do_not_depend_on_fine_tuning():
+    images = {"imagenet": 5000, "train": 1_281_167}
+    assert number_of_shards(finetune() + VARC, SHAPES, images, given(1e4)) == number_of_shards(
+        VARC, SHAPES, images, given(1e4)
+    )
+
+
+def test_fine_tuning_that_a_card_cannot_hold_is_named():
+    works = finetune(accumulate=1, precision="float32") + finetune() + VARC
+    (line,) = too_large(works, SHAPES, 79 * 2**30)
+    assert line.startswith(
+        "models: d16: accumulate 1, precision float32: fine-tuning takes 516.6 GiB, and the GPU has 79"
+    )
+
+
+def test_a_node_holds_tokens_weights_and_checkpoints_and_without_a_gpu_all_else():
+    work, d16 = finetune(samples=2)[0], SHAPES["d16"]
+    weights, tokens = 4 * var_parameters(d16, 1000), 2 * 2 * 1_281_167 * 680
+    one = node_bytes(work, d16, 1_281_167, on_gpu=True)
+    assert one == pytest.approx(PROCESS_BYTES + 7 * weights + 3 * tokens)
+    eight = node_bytes(work._replace(processes=8), d16, 1_281_167, on_gpu=True)
+    assert eight == pytest.approx(8 * (PROCESS_BYTES + 2 * weights + 3 * tokens) + 5 * weights)
+    on_cpu = node_bytes(work, d16, 1_281_167, on_gpu=False)
+    assert on_cpu == pytest.approx(one + finetune_bytes(d16, 32, "bf16", True))
+    assert node_bytes(VARC[1], d16, 500, on_gpu=True) == memory_bytes(VARC[1], d16, 500)
 
 
 def test_parquet_bytes_are_those_of_files_with_random_numbers(tmp_path):

@@ -18,6 +18,7 @@ from varc.metrics.closed_form import (
     var_parameters,
 )
 from varc.models.scales import tokens_at
+from varc.training.memory import finetune_bytes, host_bytes
 
 JOB_SECONDS = 20 * 60.0  # of the longest job, where the number of shards is chosen: 10 to 30 minutes are wanted
 MOST_IMAGES = 256  # that are encoded or tokenised at a time
@@ -41,8 +42,12 @@ class Work(NamedTuple):
     folder: str  # what is written: equal for classifiers that share it
     scales: int = 0
     precision: str = "float32"
-    candidates: int = 0  # per image
-    samples: int = 1  # of each candidate; above 1 for an adaptive stage alone, which is planned at its most
+    candidates: int = 0  # per image; of `finetune` labels per image
+    samples: int = 1  # of each candidate, of an adaptive stage the most; of `finetune` of the tokens
+    steps: int = 0  # of `finetune`, with its batch_size and accumulate
+    batch_size: int = 0
+    accumulate: int = 1
+    processes: int = 1  # that share a job
 
 
 class Kind(NamedTuple):
@@ -77,7 +82,8 @@ class Speed(NamedTuple):
 
 
 Rate = Callable[[Kind], Speed]
-RATED_AS = {"score_adaptive": "score"}  # rules whose rate is that of another
+RATED_AS = {"score_adaptive": "score", "validate": "score"}  # rules whose rate is that of another
+UNSHARDED = ("finetune", "validate")  # one job for all shards; `validate` is no rule, but a part of it
 
 
 def kind(work: Work) -> Kind:
@@ -91,6 +97,21 @@ def of_rival(work: Work) -> bool:
     return work.rule == "score_baseline"
 
 
+def measured_with(work: Work) -> int:
+    """What a rate is measured with: an image's candidates, or of `finetune` the sequences of a micro-batch."""
+    return work.candidates * images_of_a_part(work) if work.rule == "finetune" else work.candidates
+
+
+def images_of_a_part(work: Work) -> int:
+    """Images of a micro-batch in each process."""
+    return max(1, work.batch_size // (work.accumulate * work.processes))
+
+
+def image_passes(labels: int) -> int:
+    """Passes that an image of fine-tuning counts as: forward and backward three for each label, the reference one."""
+    return labels * (4 if labels > 1 else 3)
+
+
 def cost(work: Work, shape: Any) -> Cost:
     """What one image costs."""
     if isinstance(shape, Counted):
@@ -101,8 +122,9 @@ def cost(work: Work, shape: Any) -> Cost:
     if work.rule == "tokenize":
         bits = tokens_at(shape.patch_nums, len(shape.patch_nums)) * math.log2(shape.vocab_size)
         return Cost(0, quantizer_gflops(shape), TOKEN_BYTES * bits)
-    passes = work.candidates * work.samples
-    return Cost(passes, passes * pass_gflops(shape, work.scales), SCORE_BYTES * work.candidates * (1 + work.scales))
+    passes = image_passes(work.candidates) if work.rule == "finetune" else work.candidates * work.samples
+    written = 0 if work.rule in UNSHARDED else SCORE_BYTES * work.candidates * (1 + work.scales)
+    return Cost(passes, passes * pass_gflops(shape, work.scales), written)
 
 
 def images_at_once(side: int) -> int:
@@ -111,9 +133,14 @@ def images_at_once(side: int) -> int:
 
 
 def memory_bytes(work: Work, shape: Any, images: int) -> float | None:
-    """Peak memory of a job with so many images; a GPU's batches take more where it is there. None for a rival."""
-    if isinstance(shape, Counted):
+    """Peak memory of a job with so many images; a GPU's batches take more where it is there. None for a rival.
+
+    Of `finetune` that of each process, on its device; its validation takes less.
+    """
+    if isinstance(shape, Counted) or work.rule == "validate":
         return None
+    if work.rule == "finetune":
+        return finetune_bytes(shape, images_of_a_part(work), work.precision, work.candidates > 1)
     batch = min(images_at_once(image_size(shape)), images)
     if work.rule == "encode":
         pixels = image_size(shape) ** 2
@@ -127,6 +154,27 @@ def memory_bytes(work: Work, shape: Any, images: int) -> float | None:
     return PROCESS_BYTES + weights + one_batch + 2 * FLOAT * HEAD_ROWS * shape.vocab_size
 
 
+def node_bytes(work: Work, shape: Any, images: int, on_gpu: bool) -> float | None:
+    """What a job takes of its node: on a GPU fine-tuning takes other memory there than memory_bytes has."""
+    own = memory_bytes(work, shape, images)
+    if work.rule != "finetune" or own is None:
+        return own
+    each = PROCESS_BYTES + (0 if on_gpu else own)
+    return work.processes * each + host_bytes(shape, work.samples * images, work.processes)
+
+
+def too_large(works: Iterable[Work], shapes: Mapping[str, Any], has: float) -> list[str]:
+    """A line for each fine-tuning that takes more than the bytes that a GPU has."""
+    found = []
+    for work in works:
+        if work.rule == "finetune" and (need := memory_bytes(work, shapes[work.model], 0) or 0) > has:
+            found.append(
+                f"models: {work.model}: accumulate {work.accumulate}, precision {work.precision}: fine-tuning takes "
+                f"{need / 2**30:.1f} GiB, and the GPU has {has / 2**30:.1f}; raise accumulate, or take precision bf16"
+            )
+    return found
+
+
 def features(shape: Any) -> int:
     """Bytes of one image's features in memory."""
     return FLOAT * shape.z_channels * shape.patch_nums[-1] ** 2
@@ -137,23 +185,47 @@ def seconds_per_image(work: Work, shape: Any, rate: Rate) -> float:
     return cost(work, shape).gflops / rate(kind(work)).gflops_per_second
 
 
+def images_taken(work: Work, images: Mapping[str, int]) -> int:
+    """How many images a work takes, of `finetune` those of all steps."""
+    return work.steps * work.batch_size if work.rule == "finetune" else images[work.dataset]
+
+
+def parts(work: Work, shards: int) -> int:
+    """How many parts a work is divided into, one a job."""
+    return 1 if work.rule in UNSHARDED else shards
+
+
+def job_images(work: Work, images: Mapping[str, int], shards: int) -> float:
+    """How many images each job of a work takes."""
+    return images_taken(work, images) / parts(work, shards)
+
+
 def job_seconds(work: Work, shape: Any, images: float, rate: Rate) -> float:
-    """Device-seconds of a job with so many images."""
-    return images * seconds_per_image(work, shape, rate) + rate(kind(work)).seconds_per_job
+    """Seconds of a job with so many images, which its processes share."""
+    return images * seconds_per_image(work, shape, rate) / work.processes + rate(kind(work)).seconds_per_job
+
+
+def longest_job(
+    works: Iterable[Work], shapes: Mapping[str, Any], images: Mapping[str, int], shards: int, rate: Rate
+) -> float:
+    """Seconds of the longest job; a model's fine-tuning and its validations are one."""
+    jobs: dict[Any, float] = {}
+    for work in works:
+        job = work.model if work.rule in UNSHARDED else work
+        seconds = job_seconds(work, shapes[work.model], job_images(work, images, shards), rate)
+        jobs[job] = jobs.get(job, 0.0) + seconds
+    return max(jobs.values())
 
 
 def number_of_shards(works: Iterable[Work], shapes: Mapping[str, Any], images: Mapping[str, int], rate: Rate) -> int:
     """The smallest number of shards whose longest job takes at most JOB_SECONDS; no more than the fewest images."""
+    works = [work for work in works if work.rule not in UNSHARDED]
     longest = max(images[work.dataset] * seconds_per_image(work, shapes[work.model], rate) for work in works)
     return max(1, min(math.ceil(longest / JOB_SECONDS), min(images[work.dataset] for work in works)))
 
 
 def plan_rows(
-    works: Sequence[Work],
-    shapes: Mapping[str, Any],
-    images: Mapping[str, int],
-    shards: int,
-    rate: Rate,
+    works: Sequence[Work], shapes: Mapping[str, Any], images: Mapping[str, int], shards: int, rate: Rate
 ) -> list[dict[str, Any]]:
     """Rows of tables/plan.csv: per data set and classifier its stages and their total, then the whole run.
 
@@ -175,28 +247,28 @@ def plan_rows(
 
 
 def summary(
-    works: Sequence[Work],
-    shapes: Mapping[str, Any],
-    images: Mapping[str, int],
-    shards: int,
-    rate: Rate,
+    works: Sequence[Work], shapes: Mapping[str, Any], images: Mapping[str, int], shards: int, rate: Rate
 ) -> dict[str, Any]:
     """The figures of some works together; minutes and memory of the largest job, and images of the
-    slowest that would take JOB_SECONDS."""
-    counts = [images[work.dataset] for work in works]
+    slowest that would take JOB_SECONDS, where there are shards."""
+    counts = [images_taken(work, images) for work in works]
     costs = [cost(work, shapes[work.model]) for work in works]
-    times = [seconds_per_image(work, shapes[work.model], rate) for work in works]
-    jobs = [job_seconds(work, shapes[work.model], images[work.dataset] / shards, rate) for work in works]
-    needs = [memory_bytes(work, shapes[work.model], math.ceil(images[work.dataset] / shards)) for work in works]
+    sharded = [work for work in works if work.rule not in UNSHARDED]
+    slowest = max((seconds_per_image(work, shapes[work.model], rate) for work in sharded), default=None)
+    most = max((images[work.dataset] for work in sharded), default=0)
+    per_job = [job_images(work, images, shards) for work in works]
+    jobs = [job_seconds(work, shapes[work.model], n, rate) for work, n in zip(works, per_job, strict=True)]
+    needs = [memory_bytes(work, shapes[work.model], math.ceil(n)) for work, n in zip(works, per_job, strict=True)]
     known = [need for need in needs if need is not None]
+    hours = [parts(work, shards) * s * work.processes / 3600 for work, s in zip(works, jobs, strict=True)]
     return {
-        "jobs": shards * len(works),
+        "jobs": sum(parts(work, shards) for work in works if work.rule != "validate"),
         "images": sum(images[name] for name in {work.dataset for work in works}),
         "passes": sum(n * c.passes for n, c in zip(counts, costs, strict=True)),
         "gflops": sum(n * c.gflops for n, c in zip(counts, costs, strict=True)),
-        "device_hours": shards * sum(jobs) / 3600,
-        "minutes_per_job": max(jobs) / 60,
-        "images_per_job": max(1, min(max(counts), int(JOB_SECONDS / max(times)))),
+        "device_hours": sum(hours),
+        "minutes_per_job": longest_job(works, shapes, images, shards, rate) / 60,
+        "images_per_job": max(1, min(most, int(JOB_SECONDS / slowest))) if slowest else None,
         "memory_bytes": round(max(known)) if known else None,
         "parquet_bytes": round(sum(n * c.parquet_bytes for n, c in zip(counts, costs, strict=True))),
     }

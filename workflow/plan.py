@@ -10,16 +10,19 @@ from typing import Any
 from varc.errors import InputError
 from varc.metrics.closed_form import Shape
 from varc.planning import (
+    UNSHARDED,
     Counted,
     Rate,
     Work,
     given,
-    job_seconds,
     kind,
+    longest_job,
     measured,
-    memory_bytes,
+    measured_with,
+    node_bytes,
     number_of_shards,
     of_rival,
+    parts,
 )
 from workflow.config.entry import ConfigError
 from workflow.config.lineage import ancestry, architecture, finetuning
@@ -81,7 +84,7 @@ class Plan:
             yield Work(rule="tokenize", folder=self.run.tokens_folder(model, dataset, noise), **who)
 
     def training_works(self, model: str) -> Iterator[Work]:
-        """The works that make the tokens that a model learns from, and those that it is validated on."""
+        """The works that make the tokens that a model learns from and is validated on, and its fine-tuning."""
         entry = self.config.models[model]
         if isinstance(entry, FinetunedModel):
             settings = finetuning(self.config.models, model)
@@ -93,6 +96,23 @@ class Plan:
         yield from self.token_works(settings["data"], "(training)", model, noises)
         if "validate" in settings:
             yield from self.token_works(settings["validate"], "(training)", model, ["clean"])
+        if isinstance(entry, FinetunedModel):
+            yield from self.finetune_works(model, settings)
+
+    def finetune_works(self, model: str, settings: dict[str, Any]) -> Iterator[Work]:
+        """Fine-tuning of a model, and its validations: before the first step, every so many, and after the last."""
+        who: dict[str, Any] = {"classifier": "(training)", "model": model, "scales": self.config.num_scales(model)}
+        own = {key: settings[key] for key in ("samples", "steps", "batch_size", "accumulate", "precision")}
+        own |= {"dataset": settings["data"], "candidates": 2 if "beta" in settings else 1}
+        yield Work(stage="finetune", rule="finetune", folder=f"models/{model}", **who, **own)
+        if dataset := settings.get("validate"):
+            times = 1 + math.ceil(settings["steps"] / settings["validate_every"])
+            own = {"dataset": dataset, "candidates": self.config.datasets[dataset].class_count(), "samples": times}
+            yield Work(stage="validation", rule="validate", folder=f"models/{model}/validation", **who, **own)
+
+    def shared(self, processes: int) -> list[Work]:
+        """All works, fine-tuning by so many processes."""
+        return [work._replace(processes=processes) if work.rule in UNSHARDED else work for work in self.works]
 
     # what the rates of rivals depend on
 
@@ -124,12 +144,12 @@ class Plan:
         assert isinstance(stage, RivalStage)
         return {**stage.scoring, "keep": stage.keep}
 
-    def kinds(self) -> list[tuple[Any, ...]]:
+    def kinds(self, processes: int) -> list[tuple[Any, ...]]:
         """The kinds of work whose rates a plan needs, each with the candidates that it is measured with."""
         most: dict[Any, int] = {}
-        for work in self.works:
+        for work in self.shared(processes):
             if not of_rival(work):
-                most[kind(work)] = max(work.candidates, most.get(kind(work), 0))
+                most[kind(work)] = max(measured_with(work), most.get(kind(work), 0))
         return [(*each, candidates) for each, candidates in most.items()]
 
     def models(self) -> list[str]:
@@ -216,11 +236,11 @@ class Plan:
                 raise ConfigError(f"models: {work.model}: architecture is missing; shards: auto needs it")
         return number_of_shards(works, shapes, images, rate)  # type: ignore[arg-type]
 
-    @cached_property
-    def needs(self) -> Needs:
-        """What the largest job of each rule takes; no bytes for rivals.
+    def needs(self, processes: int) -> Needs:
+        """What the largest job of each rule takes of its node, and how long the longest takes; no bytes for rivals.
 
-        Only of rules that are planned, and of these only where the config tells images and shapes and a rate is known.
+        processes: that share a fine-tuning. Only of rules that are planned, and of these only where the config tells
+        images and shapes and a rate is known.
         """
         try:
             rate = self.rate()
@@ -228,17 +248,18 @@ class Plan:
             return {}
         if rate is None:
             return {}
-        images, shapes, found = self.images(), self.shapes(), {}
-        for rule in {work.rule for work in self.works}:
-            own = [work for work in self.works if work.rule == rule]
+        works, found = self.shared(processes), Needs()
+        on_gpu = bool(self.config.gflops_per_second or self.rates_file().get("gpu_memory_bytes"))
+        images, shapes, shards = self.images(), self.shapes(), self.run.shards
+        full = {name: count and shards * math.ceil(count / shards) for name, count in images.items()}  # largest shards
+        for rule in {work.rule for work in works} - {"validate"}:
+            own = [work for work in works if work.rule == rule or (rule, work.rule) == ("finetune", "validate")]
             if any(images[work.dataset] is None or shapes[work.model] is None for work in own):
                 continue
-            jobs = [
-                (work, shapes[work.model], math.ceil((images[work.dataset] or 0) / self.run.shards)) for work in own
-            ]
+            jobs = [(w, shapes[w.model], math.ceil((images[w.dataset] or 0) / parts(w, shards))) for w in own]
             try:
-                memory = None if rule == "score_baseline" else max(memory_bytes(*job) or 0 for job in jobs)
-                found[rule] = memory, max(job_seconds(*job, rate) for job in jobs)
+                memory = [need for job in jobs if (need := node_bytes(*job, on_gpu)) is not None]
+                found[rule] = max(memory, default=None), longest_job(own, shapes, full, shards, rate)  # type: ignore[arg-type]
             except InputError:  # the config has changed since the rates were measured
                 continue
         return found

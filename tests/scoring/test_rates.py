@@ -46,11 +46,13 @@ def test_a_neighbour_ends_where_its_parent_does(monkeypatch):
     assert not list(parents)
 
 
-@pytest.mark.parametrize("rule", ["encode", "tokenize", "score"])
+@pytest.mark.parametrize("rule", ["encode", "tokenize", "score", "finetune"])
 def test_every_kind_of_work_is_measured(rule, monkeypatch):
     monkeypatch.setattr(rates, "SECONDS", 0.01)
     var = VARConfig(2, 16, 2, 10, 16, 4, (1, 2, 3))
-    found = rates.measure(Kind(rule, "m", 2 if rule == "score" else 0, "float32"), VQVAE, var, 5, CPU)
+    found = rates.measure(
+        Kind(rule, "m", 2 if rule == "score" else 3 if rule == "finetune" else 0, "float32"), VQVAE, var, 5, CPU
+    )
     assert found.gflops_per_second > 0 and found.seconds_per_job >= 0
 
 

@@ -1,9 +1,12 @@
 """A rule that uses a GPU is a cluster's job with its needs; every other one runs beside snakemake."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 import yaml
+from snakemake_executor_plugin_slurm.submit_string import get_submit_command
+from snakemake_executor_plugin_slurm.utils import set_gres_string
 from snakemake_runs import NEEDS, ROOT, RULES, copy_project, snakemake
 
 from workflow.gpu import START, needs
@@ -73,6 +76,33 @@ def test_a_site_says_in_one_place_how_gpus_are_asked_for(tmp_path):
     for rule, words in resources(run.output):
         if rule in NEEDS:
             assert "gres=gpu:a100:1" in words and "gpu=1" not in words.split(", "), (rule, words)
+
+
+class Asked(dict):
+    """The resources of a job, also by name."""
+
+    __getattr__ = dict.__getitem__
+
+
+def asked_of_sbatch(rule, *options):
+    """The sbatch call of a rule's first job in the default config, as the Slurm plugin makes it from a dry run."""
+    overridden = ("--config", "run=not_there", "--forceall", *options)
+    run = snakemake(ROOT, "--dry-run", "--profile", "slurm", *overridden)
+    assert run.code == 0, run.output
+    (job,) = re.findall(rf"^rule {rule}:\n((?:    .*\n)*)", run.output, re.MULTILINE)[:1]
+    resources = dict(word.split("=") for word in re.search(r"resources: (.*)", job)[1].split(", "))
+    resources = {key: int(value) if value.isdigit() else value for key, value in resources.items()}
+    threads = re.search(r"threads: (\d+)", job)
+    job = SimpleNamespace(resources=Asked(resources), threads=int(threads[1]) if threads else 1)
+    names = ("run_uuid", "slurm_logfile", "comment_str", "account", "partition", "workdir")
+    return get_submit_command(job, dict.fromkeys(names, "")) + set_gres_string(job)
+
+
+def test_processes_of_a_job_are_on_one_node_with_a_gpu_and_cores_for_each():
+    options = ["--set-resources", "finetune:gpu=8", "finetune:processes=8", "--set-threads", "finetune=16"]
+    words = asked_of_sbatch("finetune", "--cores", "16", *options).split()
+    assert {"--nodes=1", "--gpus=8", "--cpus-per-task=16"} <= set(words)
+    assert not [word for word in words if word.startswith("--ntasks")]  # one task, which starts the processes
 
 
 def test_no_site_is_named_outside_the_profile():

@@ -13,6 +13,10 @@ from snakemake_runs import NEEDS, ROOT, copy_project, default_config, plan, snak
 
 from varc.data.classes import data_set_classes
 from varc.data.manifest import manifest
+from varc.metrics.closed_form import Shape, var_parameters
+from varc.models.architectures import ARCHITECTURES
+from varc.planning import PROCESS_BYTES
+from varc.training.memory import finetune_bytes
 from workflow.config.data import Digits, ImageFolder
 from workflow.config.entry import ConfigError
 from workflow.gpu import START
@@ -37,7 +41,7 @@ def planned(project, config):
     return pd.read_csv(project / "results" / config["run"] / "tables" / "plan.csv"), run.output
 
 
-SCORING = ("encode", "tokenize", "score", "score_adaptive", "score_baseline")
+PLANNED = ("encode", "tokenize", "score", "score_adaptive", "score_baseline", "finetune")
 
 
 @pytest.mark.parametrize("name", ["config", "digits_adaptive", "imagenet100", "study_quick"])
@@ -45,7 +49,7 @@ def test_the_planned_jobs_are_those_of_the_graph(project, name):
     config = read_config(name)
     table, _ = planned(project, config)
     jobs = plan(project, "--configfile", f"config/{name}.yaml").jobs
-    assert table["jobs"].iloc[-1] == sum(jobs[rule] for rule in SCORING)
+    assert table["jobs"].iloc[-1] == sum(jobs[rule] for rule in PLANNED)
     assert table["passes"].iloc[-1] > 0
 
 
@@ -115,9 +119,9 @@ def test_auto_takes_the_shards_of_the_plan_and_keeps_them(project):
     assert plan(project, "--configfile", write_config(project, config)).jobs["encode"] == 5
 
 
-def asked(project, config):
+def asked(project, config, *options):
     """rule -> the resources that a dry run says of its jobs."""
-    run = snakemake(project, "--dry-run", "--configfile", write_config(project, config))
+    run = snakemake(project, "--dry-run", "--configfile", write_config(project, config), *options)
     assert run.code == 0, run.output
     found = {}
     for rule, text in re.findall(r"^rule (\w+):\n(?:    .*\n)*?    resources: (.*)", run.output, re.MULTILINE):
@@ -139,6 +143,42 @@ def test_jobs_ask_for_what_the_plan_says(project):
     assert minutes == START[1] + math.ceil(2 * 500 * 100 * 139.97113344 / 5000 / 60)
     del config["gflops_per_second"]
     assert asked(project, config)["score"] == {tuple(map(str, NEEDS["score"]))}  # nothing is known of the device
+
+
+def test_fine_tuning_asks_for_its_node_what_its_processes_take(project):
+    config = read_config("cca_imagenet") | {"run": "finetune", "gflops_per_second": 100_000}
+    table, _ = planned(project, config)
+    row = table[table["stage"] == "finetune"].iloc[0]
+    assert row["memory_bytes"] == round(finetune_bytes(Shape.of(ARCHITECTURES["var_d16"]), 32, "bf16", True))
+    assert row["passes"] == 5004 * 256 * 8
+    weights, tokens = 4 * var_parameters(Shape.of(ARCHITECTURES["var_d16"]), 1000), 2 * 1_281_167 * 680
+    for processes, options in ((1, []), (8, ["--set-resources", "finetune:processes=8"])):
+        node = processes * (PROCESS_BYTES + 2 * weights + 3 * tokens) + 5 * weights
+        minutes = row["minutes_per_job"] / processes
+        expected = (str(START[0] + math.ceil(2 * node / 1e6)), str(START[1] + math.ceil(2 * minutes)))
+        assert asked(project, config, *options)["finetune"] == {expected}
+
+
+def test_validations_are_planned_with_their_fine_tuning(project):
+    table, _ = planned(project, default_config(project) | {"run": "validated"})
+    row = table[table["stage"] == "validation"].iloc[0]
+    assert row["passes"] == 185 * 10 * (1 + 80 // 10) and row["jobs"] == 0
+    assert (table["stage"] == "finetune").sum() == 1
+
+
+def test_a_plan_for_a_card_that_is_too_small_says_so(project):
+    config = default_config(project) | {"run": "small_card"}
+    name = write_config(project, config)
+    run = snakemake(project, "plan", "--configfile", name)
+    assert run.code == 0 and "raise accumulate" not in run.output, run.output
+    rates = project / "results/small_card/rates.json"
+    record = json.loads(rates.read_text())
+    assert record["gpu_memory_bytes"] is None  # measured on the CPU
+    rates.write_text(json.dumps(record | {"gpu_memory_bytes": 2**20}))
+    run = snakemake(project, "plan", "--configfile", name)
+    assert run.code == 0, run.output
+    assert "models: cca: accumulate 1, precision float32: fine-tuning takes" in run.output
+    assert "raise accumulate, or take precision bf16" in run.output
 
 
 def test_jobs_ask_for_measured_needs_and_survive_damaged_rates(project):

@@ -1,4 +1,4 @@
-"""The speed of a device: GFLOPs per second of the encoder, the quantiser and the scoring engine, on random weights.
+"""The speed of a device: GFLOPs per second of encoder, quantiser, scoring engine and fine-tuning, on random weights.
 
 The same functions run as in a job, on a model of the same shape; of its blocks only the first few, so that a model of
 2 billion weights is measured in seconds, and fits anywhere.
@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +19,10 @@ from varc.metrics.closed_form import encoder_gflops, pass_gflops, quantizer_gflo
 from varc.models.scales import tokens_at
 from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import VQVAE, VQVAEConfig
-from varc.planning import Kind, Speed, images_at_once
+from varc.planning import Kind, Speed, image_passes, images_at_once
 from varc.scoring.likelihood import pairs_per_batch, score
 from varc.scoring.smoothing import encode, tokenize
+from varc.training.finetune import finetune
 
 SECONDS = 1.0  # that a measurement takes at least
 MOST_DEPTH = 4  # blocks of the models that are measured
@@ -72,6 +74,8 @@ def measure_beside(kind: Kind, vqvae: VQVAEConfig, var: VARConfig, candidates: i
         return speed(encoder_gflops(vqvae), lambda n: encode_random(model.to(device), n, device), device)
     if kind.rule == "tokenize":
         return speed(quantizer_gflops(vqvae), lambda n: tokenize_random(model.to(device), n, device), device)
+    if kind.rule == "finetune":
+        return measure_finetune(kind, model, var, candidates, device)
     return measure_score(kind, model, var, candidates, device)
 
 
@@ -127,3 +131,27 @@ def measure_score(kind: Kind, vqvae: VQVAE, config: VARConfig, candidates: int, 
         score(var.to(device), vqvae.quantize.to(device), tokens, classes, device=device, precision=kind.precision)
 
     return speed(candidates * pass_gflops(config, kind.scales), score_random, device)
+
+
+def measure_finetune(kind: Kind, vqvae: VQVAE, config: VARConfig, sequences: int, device: torch.device) -> Speed:
+    """The speed of fine-tuning by CCA in micro-batches of so many sequences, or of fewer where these are too many.
+
+    Every step is one micro-batch of images that the reference has not seen.
+    """
+    config = dataclasses.replace(config, depth=min(config.depth, MOST_DEPTH), num_classes=1000)
+    var = VAR(config)
+    most = pairs_per_batch(var, config.num_tokens, device)
+    if device.type == "cuda":
+        most //= MOST_DEPTH  # the batches of score hold one block's activations; these hold them all
+    images = max(1, min(sequences, most) // 2)
+    settings: dict[str, Any] = {"beta": 0.02, "lambda": 50.0, "lr": 1e-6, "batch_size": images, "accumulate": 1}
+    random = np.random.default_rng(0)
+
+    def finetune_random(steps: int) -> None:
+        tokens = random.integers(0, config.vocab_size, (1, steps * images, config.num_tokens)).astype(np.uint16)
+        labels = random.integers(0, 1000, steps * images)
+        chosen = settings | {"steps": steps, "precision": kind.precision}
+        quantizer = vqvae.quantize.to(device)
+        finetune(var, quantizer, tokens, labels, chosen, seed=0, device=device, report=lambda line: None)
+
+    return speed(images * image_passes(2) * pass_gflops(config, kind.scales), finetune_random, device)

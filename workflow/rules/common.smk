@@ -92,12 +92,23 @@ for entry in RUN.config.baselines.values():  # stamps must be there before snake
 FAMILIES = sorted({file for _, name in RUN.rival_pairs for file in family_code(RUN.family_of(name))})
 
 
+def finetune_processes():
+    """How many processes share a fine-tuning: the rule's resource, which --set-resources may have changed."""
+    return workflow.get_rule("finetune").resources["processes"].value
+
+
+@functools.cache
+def planned_needs():
+    """What the largest jobs take, as far as a plan can tell."""
+    return PLAN.needs(finetune_processes())
+
+
 def gpu_job(rule, mem_mb, runtime):
     """The resources of a rule that uses a GPU: memory and minutes where no plan tells. The one place that names it:
     all other rules run beside snakemake itself. A profile's default-resources may ask for GPUs in its own way."""
     ON_GPU.add(rule)
     gpu = {} if "gpu" in (workflow.resource_settings.default_resources or {}) else {"gpu": 1}
-    return {**needs(rule, mem_mb, runtime, lambda: PLAN.needs), **gpu, "device": "auto"}
+    return {**needs(rule, mem_mb, runtime, planned_needs), **gpu, "device": "auto"}
 
 
 def check_sources():

@@ -81,6 +81,7 @@ rule finetune:
     resources:
         **gpu_job("finetune", mem_mb=32_000, runtime=720),
         processes=1,
+        nodes=1,
     params:
         settings=ask(JOBS.finetuning),
         validation_dataset=ask(JOBS.validation_dataset),

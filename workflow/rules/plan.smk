@@ -13,7 +13,7 @@ rule measure_rates:
     resources:
         **gpu_job("measure_rates", mem_mb=16_000, runtime=30),
     params:
-        kinds=ask(PLAN.kinds),
+        kinds=lambda wildcards: PLAN.kinds(finetune_processes()),
         rivals=ask(PLAN.rivals),
         shapes=ask(PLAN.model_shapes),
     script:
@@ -33,7 +33,7 @@ rule plan:
     conda:
         "../envs/varc.yaml"
     params:
-        works=lambda wildcards: [tuple(work) for work in PLAN.works],
+        works=lambda wildcards: [tuple(work) for work in PLAN.shared(finetune_processes())],
         images=ask(PLAN.images),
         rivals=ask(PLAN.rivals),
         shapes=ask(PLAN.model_shapes),
