@@ -155,6 +155,10 @@ class Plan:
     def models(self) -> list[str]:
         return sorted({work.model for work in self.works if not of_rival(work)})
 
+    def shape_files(self) -> list[str]:
+        """The checkpoints that shapes are read from."""
+        return self.run.checkpoints.shape_files(self.models())
+
     def images(self) -> dict[str, int | None]:
         """Data set -> how many images it has."""
         return {work.dataset: self.config.datasets[work.dataset].count() for work in self.works}
@@ -185,7 +189,7 @@ class Plan:
             "rates": [] if self.config.gflops_per_second else self.run.rates,
             "manifests": [self.run.manifest(name) for name, count in self.images().items() if count is None],
             "classes": self.class_lists(),
-            "checkpoints": self.run.checkpoints.shape_files(self.models()),
+            "checkpoints": self.shape_files(),
         }
 
     def model_shapes(self) -> dict[str, Any]:

@@ -107,4 +107,4 @@ def test_processes_of_a_job_are_on_one_node_with_a_gpu_and_cores_for_each():
 
 def test_no_site_is_named_outside_the_profile():
     for path in (ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk"), *(ROOT / "workflow").rglob("*.py")):
-        assert not re.search(r"slurm_|gres\b|partition|constraint=", path.read_text()), path
+        assert not re.search(r"slurm_|gres\b|(?<![.r])partition|constraint=", path.read_text()), path

@@ -1,6 +1,6 @@
 rule ablation:
     input:
-        **TABLES.ablation_inputs(),
+        unpack(ask(TABLES.ablation_inputs)),
         gflops=rules.gflops.output.csv,
         published=TABLES.published(),
         code=code("ablation"),
@@ -21,7 +21,7 @@ rule ablation:
 
 rule smoothing:
     input:
-        **TABLES.smoothing_inputs(),
+        unpack(ask(TABLES.smoothing_inputs)),
         code=code("smoothing"),
     output:
         csv=report("results/{run}/tables/smoothing.csv", category="Tables", caption="../report/smoothing.rst"),

@@ -36,7 +36,7 @@ rule score_adaptive:
 
 rule adaptive:
     input:
-        **TABLES.adaptive_inputs(),
+        unpack(ask(TABLES.adaptive_inputs)),
         code=code("adaptive"),
     output:
         csv=report("results/{run}/tables/adaptive.csv", category="Tables", caption="../report/adaptive.rst"),
@@ -55,7 +55,7 @@ rule adaptive:
 
 rule calibration:
     input:
-        **TABLES.calibration_inputs(),
+        unpack(ask(TABLES.calibration_inputs)),
         code=code("calibration"),
     output:
         csv=report("results/{run}/tables/calibration.csv", category="Tables", caption="../report/calibration.rst"),

@@ -185,7 +185,7 @@ rule faithfulness:
 
 rule explanation:
     input:
-        **EXPLAINING.explanation_inputs(),
+        unpack(ask(EXPLAINING.explanation_inputs)),
         published=TABLES.published(),
         code=code("explanation"),
     output:

@@ -81,7 +81,7 @@ rule learn_tasks_baseline:
 
 rule incremental:
     input:
-        **LEARNING.incremental_inputs(),
+        unpack(ask(LEARNING.incremental_inputs)),
         published=TABLES.published(),
         code=code("incremental"),
     output:

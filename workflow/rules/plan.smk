@@ -1,6 +1,6 @@
 rule measure_rates:
     input:
-        checkpoints=lambda wildcards: CHECKPOINTS.shape_files(PLAN.models()),
+        checkpoints=ask(PLAN.shape_files),
         classes=PLAN.rival_class_lists(),
         families=FAMILIES,
         code=code("measure_rates"),

@@ -2,7 +2,7 @@ rule gflops:
     input:
         classes=TABLES.class_lists(),
         published=TABLES.published(),
-        checkpoints=TABLES.shape_files(),
+        checkpoints=ask(TABLES.shape_files),
         adaptive=TABLES.adaptive_scores(),
         families=FAMILIES,
         code=code("gflops"),
@@ -102,7 +102,7 @@ rule robustness_paired:
 
 rule pruning:
     input:
-        **TABLES.pruning_inputs(),
+        unpack(ask(TABLES.pruning_inputs)),
         code=code("pruning"),
     output:
         csv=report("results/{run}/tables/pruning.csv", category="Tables", caption="../report/pruning.rst"),
