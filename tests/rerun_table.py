@@ -8,6 +8,7 @@ import copy
 import re
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,7 +98,8 @@ def finished(folder: Path, config: Any) -> Path:
 
 def rerun_rules(project: Path, config: Any, path: tuple[Any, ...]) -> list[str]:
     """The rules of which jobs rerun when the key at a path changes, in the order of the rules' files."""
-    found = plan(project, "--configfile", write_config(project, resolved(config, path))).jobs
+    name = f"{'-'.join(map(str, path))}.yaml"  # dry runs run side by side
+    found = plan(project, "--configfile", write_config(project, resolved(config, path), name)).jobs
     return [rule for rule in all_rules() if rule in found]
 
 
@@ -112,11 +114,11 @@ def table() -> str:
     config = read_keys()
     rows: list[tuple[tuple[str, ...], list[str], str]] = []
     with tempfile.TemporaryDirectory() as folder:
-        project = finished(Path(folder), config)
-        for path in changes(config):
+        project, paths = finished(Path(folder), config), list(changes(config))
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(lambda path: told(project, config, path), paths))
+        for path, text in zip(paths, found, strict=True):
             *above, key = key_of(path)
-            rules = REFUSED.get(key) if not above else None
-            text = rules or ", ".join(f"`{rule}`" for rule in rerun_rules(project, config, path)) or "none"
             if rows and (rows[-1][0], rows[-1][2]) == (tuple(above), text):
                 rows[-1][1].append(key)
             else:
@@ -126,6 +128,13 @@ def table() -> str:
         f"| {': '.join([*above, ''])}{', '.join(f'`{key}`' for key in keys)} | {rules} |" for above, keys, rules in rows
     ]
     return "\n".join(lines) + "\n"
+
+
+def told(project: Path, config: Any, path: tuple[Any, ...]) -> str:
+    """What a row says of the key at a path."""
+    *above, key = key_of(path)
+    refused = REFUSED.get(key) if not above else None
+    return refused or ", ".join(f"`{rule}`" for rule in rerun_rules(project, config, path)) or "none"
 
 
 def written() -> str:

@@ -195,7 +195,7 @@ def test_other_sites(cluster, gpu, visible):
     """A site that spells GPUs as gres; a site without GPUs (docs/cluster.md)."""
     project, *_ = cluster
     profile = yaml.safe_load((project / "slurm/config.yaml").read_text())
-    profile["set-resources"] = dict.fromkeys(profile["set-resources"], gpu)
+    profile["default-resources"] |= gpu
     (project / "site").mkdir(exist_ok=True)
     (project / "site/config.yaml").write_text(yaml.safe_dump(profile))
     target = "results/digits/features/base/digits/0.parquet"

@@ -1,10 +1,14 @@
-"""What a rival family is: one file here, found by its name.
+"""What a rival family is: one file here and its settings beside it, found by their name.
 
-A family `<name>` is the module varc/baselines/<name>.py with
+A family `<name>` has, in varc/baselines/settings/<name>.py, which imports no torch,
 
 - Shape: a frozen dataclass, the keys of `shape:` in the config. `image_size` is one of them.
 - Training: a frozen dataclass, the keys of `train:` beside `data`.
 - Scoring: a frozen dataclass, the keys of a stage of a classifier beside `keep`; it may be empty.
+- PUBLIC_WEIGHTS = True, CAM_LAYER = True: whether it has load_public, cam_layer;
+
+and in the module varc/baselines/<name>.py these three, and
+
 - build(shape, classes) -> Model: random weights, from torch's global seed; class_ids are 0 to classes - 1.
 - train(model, images, labels, training, seed, report): in place, on the device that the model is on.
 - score(model, images, candidates, scoring, earlier) -> scores of the candidates, the larger the likelier. An image's
