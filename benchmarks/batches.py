@@ -10,7 +10,8 @@ import torch
 
 from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import VQVAE, VQVAEConfig
-from varc.scoring.likelihood import pairs_per_batch, score
+from varc.scoring.batching import pairs_per_batch
+from varc.scoring.likelihood import score
 
 CPU = torch.device("cpu")
 SHAPES = {  # patch numbers, depth, width, heads, vocabulary, pairs

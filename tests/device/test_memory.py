@@ -1,4 +1,6 @@
-"""Batches on a GPU fit its memory, and where it does not suffice they are halved: on the pretended GPU."""
+"""How much of a GPU's memory scoring takes, on one that is pretended, and what happens where that does not suffice."""
+
+import copy
 
 import numpy as np
 import pytest
@@ -8,133 +10,161 @@ from device.pretend import CUDA, PretendCuda
 from varc.device import free_memory
 from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import MultiScaleQuantizer
-from varc.scoring import memory
+from varc.scoring import likelihood
+from varc.scoring.batching import GPU_SHARE, MOST_PAIRS, pairs_per_batch, pass_bytes
 from varc.scoring.guidance import score_guided
-from varc.scoring.likelihood import in_precision, pairs_per_batch, score
-from varc.scoring.memory import most_pairs
+from varc.scoring.likelihood import in_precision, score
 from varc.scoring.progressive import adaptive_scores
 
 CPU = torch.device("cpu")
-PATCH = (1, 2, 3, 4)
-CLASSES = 100
-GIB, MIB = 2**30, 2**20
+PATCH_NUMS = (1, 2, 3, 4)
+MIB = 2**20
+NEVER = np.full(len(PATCH_NUMS), np.inf)
 
 
-def models():
+def models(classes, depth=3, width=64):
+    """A VAR of random weights, and a quantiser."""
     torch.manual_seed(0)
-    var = VAR(VARConfig(4, 64, 2, CLASSES, 32, 8, PATCH)).eval().requires_grad_(False)
-    for p in var.parameters():
-        if p.ndim >= 2:
-            p.data = torch.randn(p.shape) * p.shape[-1] ** -0.5
-    return var, MultiScaleQuantizer(32, 8, PATCH).eval().requires_grad_(False)
+    var = VAR(VARConfig(depth, width, 2, classes, 32, 8, PATCH_NUMS)).eval().requires_grad_(False)
+    for parameter in var.parameters():
+        if parameter.ndim >= 2:
+            torch.nn.init.normal_(parameter, std=parameter.shape[-1] ** -0.5)
+    return var, MultiScaleQuantizer(32, 8, PATCH_NUMS).eval().requires_grad_(False)
 
 
-TOKENS = np.random.default_rng(0).integers(0, 32, (4, 30)).astype(np.uint16)
-CANDIDATES = np.tile(np.arange(CLASSES, dtype=np.int32), (4, 1))
-NEVER = np.full(len(PATCH), np.inf)
+def question(images, classes):
+    """Tokens (N, L) of random images, and all classes as their candidates."""
+    tokens = np.random.default_rng(0).integers(0, 32, (images, 30)).astype(np.uint16)
+    return tokens, np.tile(np.arange(classes, dtype=np.int32), (images, 1))
 
 
-def scored(device):
-    var, quantizer = models()
-    return score(var.to(device), quantizer.to(device), TOKENS, CANDIDATES, device=device)
+def scored(var, quantizer, tokens, candidates, device):
+    return score(var, quantizer, tokens, candidates, device=device)
 
 
-def guided(device):
-    var, quantizer = models()
-    return score_guided(var.to(device), quantizer.to(device), TOKENS, CANDIDATES, 1.5, device=device)
+def guided(var, quantizer, tokens, candidates, device):
+    return score_guided(var, quantizer, tokens, candidates, 1.5, device=device)
 
 
-def adaptive(device):
-    """With thresholds that drop nothing, so that keys and values of all candidates are wanted to the end."""
-    var, quantizer = models()
-    return adaptive_scores(
-        var.to(device), quantizer.to(device), [TOKENS], CANDIDATES, NEVER, device=device
-    ).log_likelihood
-
-
-WORK = {"score": scored, "guided": guided, "adaptive": adaptive}
-
-
-def taken(device):
-    """Bytes that the models take, which is there before any batch."""
-    with PretendCuda() as gpu:
-        var, quantizer = models()
-        var.to(device), quantizer.to(device)
-        return gpu.live
-
-
-@pytest.mark.parametrize("name", WORK)
-def test_the_peak_is_below_the_memory_there_is_and_results_are_those_of_plenty(name):
-    expected, own = WORK[name](CPU), taken(CUDA)
-    for memory_there in (4 * MIB, 16 * MIB, GIB):
-        with PretendCuda(total=own + memory_there, capacity=own + memory_there) as gpu:
-            found = WORK[name](CUDA)
-        assert gpu.peak <= own + memory_there
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", WORK)
-def test_batches_are_halved_where_less_is_there_than_the_driver_says(name, caplog):
-    expected, own = WORK[name](CPU), taken(CUDA)
-    with PretendCuda(total=GIB, capacity=own + 2 * MIB):
-        found = WORK[name](CUDA)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
-    assert any("pairs a batch from here on" in message for message in caplog.messages)
-
-
-def test_where_not_even_one_pair_fits_it_is_an_error():
-    own = taken(CUDA)
-    with PretendCuda(total=GIB, capacity=own + 300_000), pytest.raises(torch.OutOfMemoryError):
-        scored(CUDA)
+def adaptive(var, quantizer, tokens, candidates, device):
+    return adaptive_scores(var, quantizer, [tokens], candidates, NEVER, device=device).per_scale
 
 
 def test_free_memory_counts_what_the_allocator_holds_unused():
-    with PretendCuda(total=10 * GIB, used=GIB) as gpu:
-        held = torch.zeros(2**20, device=CUDA)
-        assert free_memory(CUDA) == 9 * GIB - gpu.live
+    with PretendCuda(total=100 * MIB, used=30 * MIB, cached=50 * MIB) as gpu:
+        held = torch.zeros(MIB, device=CUDA)  # of 4 MiB
+        assert gpu.mem_get_info()[0] == 16 * MIB
+        assert free_memory(CUDA) == 66 * MIB
         del held
-    with PretendCuda(total=10 * GIB, used=GIB, cached=3 * GIB):
-        assert torch.cuda.mem_get_info(CUDA)[0] == 6 * GIB
-        assert free_memory(CUDA) == 9 * GIB
+        assert free_memory(CUDA) == 70 * MIB
 
 
-def test_a_batch_grows_with_the_free_memory_up_to_the_bounds_of_kernels(monkeypatch):
-    var, _ = models()
-    per_pair = 4 * 30 * 24 * 64
-    with PretendCuda(total=1000 * per_pair):
-        assert pairs_per_batch(var, 30, CUDA) == 500
-    with PretendCuda(total=1000 * per_pair, cached=400 * per_pair):
-        assert pairs_per_batch(var, 30, CUDA) == 500  # what the allocator holds counts
-    with PretendCuda(total=80 * GIB):
-        assert pairs_per_batch(var, 30, CUDA) == 2**18 // 30 == most_pairs(30)
-        assert pairs_per_batch(var, 1, CUDA) == most_pairs(1) == 65_534
-    assert most_pairs(680) * 680 <= 2**18 and most_pairs(10**9) == 1
+def test_pairs_by_free_memory_as_by_hand():
+    """A d16 and 680 tokens: 24 x 1,024 float32 a token."""
+    config = VARConfig(16, 1024, 16, 1000, 4096, 32, (1, 2, 3, 4, 5, 6, 8, 10, 13, 16))
+    assert pass_bytes(config, 680) == 680 * 24 * 1024 * 4
+    with PretendCuda(total=80 * 2**30, cached=30 * 2**30):
+        assert int(GPU_SHARE * free_memory(CUDA) / pass_bytes(config, 680)) == 642
 
 
-def test_half_precision_shares_all_but_the_blocks_linear_layers():
-    var, _ = models()
-    half = in_precision(var, "bf16")
-    shared = {name: tensor.data_ptr() for name, tensor in var.state_dict().items()}
-    for name, tensor in half.state_dict().items():
-        if ".attn." in name or ".ffn." in name:
-            assert tensor.dtype == torch.bfloat16 and torch.equal(tensor, var.state_dict()[name].bfloat16())
-        else:
-            assert tensor.data_ptr() == shared[name] and tensor.dtype == var.state_dict()[name].dtype
-    assert {p.dtype for p in var.parameters()} == {torch.float32}
+@pytest.mark.parametrize(("length", "pairs"), [(30, 2**18 // 30), (5, 2**18 // 5), (1, 65534)])
+def test_a_batch_has_at_most_so_many_tokens_and_pairs(length, pairs):
+    var, _ = models(2)
+    with PretendCuda():
+        assert pairs_per_batch(var, length, CUDA) == pairs
+    with PretendCuda(total=pass_bytes(var.config, length) * 14):
+        assert pairs_per_batch(var, length, CUDA) == 7
+    with PretendCuda(total=1):
+        assert pairs_per_batch(var, length, CUDA) == 1
 
 
-def test_half_precision_takes_half_of_the_blocks_more_and_no_whole_copy():
+def test_no_batch_has_more_pairs_than_a_grid_of_cuda(monkeypatch):
+    sizes = []
+
+    def counted(var, tables, x, tokens, rows):
+        sizes.append(len(x))
+        return torch.zeros(tokens.shape)
+
+    var, quantizer = models(2)
+    monkeypatch.setattr(likelihood, "pair_log_prob", counted)
+    tokens, candidates = question(35_000, 2)
+    score(var, quantizer, tokens[:, :1], candidates, device=CPU, batch_size=70_000)
+    assert sizes == [MOST_PAIRS, 70_000 - MOST_PAIRS]
+
+
+CASES = {  # what is scored, images, classes, MiB that are free
+    "score": (scored, 4, 60, 8),
+    "guided": (guided, 2, 120, 8),
+    "adaptive, images that do not fit together": (adaptive, 8, 20, 8),
+    "adaptive, an image that does not fit": (adaptive, 2, 120, 8),
+    "adaptive, a pair that hardly fits": (adaptive, 1, 12, 1),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_scoring_stays_within_the_free_memory(case):
+    run, images, classes, free = CASES[case]
+    var, quantizer = models(classes)
+    asked = question(images, classes)
+    expected = run(var, quantizer, *asked, CPU)
     with PretendCuda() as gpu:
-        var = models()[0].to(CUDA)
-        linear = sum(p.numel() * 4 for name, p in var.named_parameters() if ".attn." in name or ".ffn." in name)
+        var, quantizer = var.to(CUDA), quantizer.to(CUDA)
         before = gpu.peak = gpu.live
+        gpu.total = before + free * MIB
+        found = run(var, quantizer, *asked, CUDA)
+        assert 0.2 < (gpu.peak - before) / (free * MIB) < 0.8
+    assert np.abs(found - expected).max() < 1e-3
+
+
+@pytest.mark.parametrize("run", [scored, guided, adaptive])
+def test_memory_that_does_not_suffice_shrinks_the_batches(run, caplog):
+    """The memory that is free by the driver is not to be had."""
+    var, quantizer = models(40)
+    asked = question(3, 40)
+    expected = run(var, quantizer, *asked, CPU)
+    with PretendCuda() as gpu:
+        var, quantizer = var.to(CUDA), quantizer.to(CUDA)
+        gpu.capacity = gpu.live + 3 * MIB
+        found = run(var, quantizer, *asked, CUDA)
+    assert np.abs(found - expected).max() < 1e-3
+    assert caplog.messages and all(message.startswith("out of memory: ") for message in caplog.messages)
+    with PretendCuda() as gpu, pytest.raises(torch.OutOfMemoryError):
+        var, quantizer = models(40)
+        var, quantizer = var.to(CUDA), quantizer.to(CUDA)
+        gpu.capacity = gpu.live + MIB // 4
+        run(var, quantizer, *asked, CUDA)
+    assert len(caplog.messages) < 60
+
+
+def linear_layers(var):
+    return [part for block in var.blocks for part in (block.attn, block.ffn)]
+
+
+def test_bf16_copies_the_linear_layers_of_the_blocks_alone():
+    var, _ = models(10)
+    with PretendCuda() as gpu:
+        var = var.to(CUDA)
+        before = gpu.live
+        gpu.peak = before
         half = in_precision(var, "bf16")
-        assert gpu.peak - before <= linear / 2 + 512 * len(list(half.parameters()))
+        tensors = [t for part in linear_layers(var) for t in (*part.parameters(), *part.buffers())]
+        copied = sum(-(-t.numel() * 2 // 512) * 512 for t in tensors)
+        assert gpu.peak == gpu.live == before + copied
+        assert {t.dtype for part in linear_layers(half) for t in part.state_dict().values()} == {torch.bfloat16}
+        assert {t.dtype for t in var.parameters()} == {torch.float32}
 
 
-def test_batches_are_in_order_and_cover_all():
-    assert list(memory.in_batches(7, 3, lambda first, end: range(first, end))) == [
-        (0, range(0, 3)),
-        (3, range(3, 6)),
-        (6, range(6, 7)),
-    ]
+def test_bf16_shares_all_else():
+    var, _ = models(10)
+    half, whole = in_precision(var, "bf16"), copy.deepcopy(var)
+    for part in linear_layers(whole):
+        part.bfloat16()
+    own = dict(var.state_dict())
+    for name, tensor in half.state_dict().items():
+        inside = name.startswith("blocks.") and name.split(".")[2] in ("attn", "ffn")
+        assert (tensor.data_ptr() == own[name].data_ptr()) is not inside, name
+    assert all(torch.equal(t, whole.state_dict()[name]) for name, t in half.state_dict().items())
+    assert {name: t.dtype for name, t in half.state_dict().items()} == {
+        name: t.dtype for name, t in whole.state_dict().items()
+    }
+    assert in_precision(var, "float32") is var

@@ -3,6 +3,9 @@ import pytest
 import torch
 from parity import models, reference
 
+from varc.models.var import VAR, VARConfig
+from varc.models.vqvae import MultiScaleQuantizer
+from varc.scoring import progressive
 from varc.scoring.adaptive import (
     AdaptiveScores,
     calibrate,
@@ -13,8 +16,9 @@ from varc.scoring.adaptive import (
     survivors,
     unsettled,
 )
+from varc.scoring.batching import pass_bytes, past_bytes
 from varc.scoring.likelihood import score
-from varc.scoring.progressive import adaptive_scores
+from varc.scoring.progressive import adaptive_scores, keep_survivors, whole_images
 
 CPU = torch.device("cpu")
 NEVER = np.full(3, np.inf)
@@ -128,6 +132,47 @@ def test_the_engine_does_what_the_simulation_says():
         assert np.nanmax(np.abs(found.per_scale - expected.per_scale)) < 1e-2
         assert np.array_equal(np.isnan(found.per_scale), np.isnan(expected.per_scale))
         assert np.abs(found.log_likelihood - expected.log_likelihood).max() < 1e-2
+
+
+@pytest.mark.parametrize("pairs", [30, 11, 0.5])  # whose keys and values at all scales there is memory for
+def test_memory_for_fewer_keys_and_values_changes_no_result(pairs, monkeypatch):
+    """On 5 images of 12 classes: some images are put off, or some pairs of one start anew at each scale."""
+    torch.manual_seed(0)
+    var = VAR(VARConfig(2, 32, 4, 12, 32, 4, (1, 2, 3, 4))).eval()
+    for parameter in var.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    quantizer = MultiScaleQuantizer(32, 4, (1, 2, 3, 4)).eval()
+    tokens = np.random.default_rng(0).integers(0, 32, (5, 30)).astype(np.uint16)
+    candidates = np.tile(np.arange(12, dtype=np.int32), (5, 1))
+    whole = score(var, quantizer, tokens, candidates, device=CPU)
+    behind = whole.cumsum(-1).max(1, keepdims=True) - whole.cumsum(-1)
+    thresholds = np.quantile(behind, 0.9, axis=(0, 1))
+    expected = simulate(whole, np.zeros((0, 5, 12)), thresholds)
+    memory = int(pairs * (past_bytes(var.config, 30) + pass_bytes(var.config, 16)))
+    monkeypatch.setattr(progressive, "budget", lambda device: (memory, memory))
+    held = []
+
+    def counted(past, left, most):
+        keep_survivors(past, left, most)
+        held.append(past[0].shape[1])
+
+    monkeypatch.setattr(progressive, "keep_survivors", counted)
+    found = adaptive_scores(var, quantizer, [tokens], candidates, thresholds, device=CPU, images_per_batch=5)
+    survivors = (expected.samples > 0).sum()
+    assert max(held[3::4]) <= pairs < survivors
+    assert (found.scales == expected.scales).all() and (found.samples == expected.samples).all()
+    assert np.nanmax(np.abs(found.per_scale - expected.per_scale)) < 1e-3
+
+
+def test_whole_images_and_their_survivors_by_hand():
+    alive = np.array([[True, True, False], [True, True, True], [True, False, False]])
+    assert [whole_images(alive, pairs) for pairs in (0, 1, 2, 4, 5, 6, 99)] == [1, 1, 1, 1, 2, 3, 3]
+    numbers = torch.arange(5.0).view(1, 5, 1, 1, 1)  # of 5 pairs, of which a sixth has no keys and values
+    for most, expected in ((9, [0.0, 2.0, 3.0]), (2, [0.0, 2.0]), (0, [])):
+        past = [numbers, numbers + 1]
+        keep_survivors(past, np.array([True, False, True, True, False, True]), most)
+        assert past[0].flatten().tolist() == expected
+        assert past[1].flatten().tolist() == [x + 1 for x in expected]
 
 
 def test_predictions_of_an_adaptive_funnel():

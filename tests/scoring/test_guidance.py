@@ -40,3 +40,13 @@ def test_the_order_of_classes_does_not_matter():
     found = score_guided(var, vqvae.quantize, tokens, candidates, 1.0, device=CPU)
     turned = score_guided(var, vqvae.quantize, tokens, candidates[:, ::-1].copy(), 1.0, device=CPU)
     assert np.abs(turned[:, ::-1] - found).max() < 1e-3
+
+
+def test_guided_scores_do_not_depend_on_batch_size():
+    """Batches begin at an image, in its midst, at its last class; one holds just the unconditional pair."""
+    vqvae, var, tokens, candidates = small_case()
+    tokens, candidates = np.concatenate([tokens, tokens[:1]]), np.concatenate([candidates, candidates[:1] + 9])
+    whole = score_guided(var, vqvae.quantize, tokens, candidates, 1.5, device=CPU, batch_size=12)
+    for batch_size in (1, 3, 5, 9):
+        other = score_guided(var, vqvae.quantize, tokens, candidates, 1.5, device=CPU, batch_size=batch_size)
+        assert np.abs(other - whole).max() < 1e-3

@@ -7,7 +7,7 @@ from varc.metrics.closed_form import pass_gflops
 from varc.models.var import VARConfig
 from varc.models.vqvae import VQVAEConfig
 from varc.planning import BATCH_NUMBERS, BATCH_TOKENS, HEAD_ROWS, Kind
-from varc.scoring import likelihood, rates
+from varc.scoring import batching, likelihood, rates
 
 VQVAE = VQVAEConfig((1, 2, 3), ch=8, ch_mult=(1, 2), num_res_blocks=1, z_channels=4, vocab_size=16, norm_groups=4)
 CPU = torch.device("cpu")
@@ -73,5 +73,5 @@ def test_a_deep_model_is_measured_on_its_first_blocks(monkeypatch):
 
 
 def test_the_plan_knows_the_batches_of_the_engine():
-    assert (BATCH_NUMBERS, BATCH_TOKENS) == (likelihood.CPU_NUMBERS, likelihood.CPU_TOKENS)
+    assert (BATCH_NUMBERS, BATCH_TOKENS) == (batching.CPU_NUMBERS, batching.CPU_TOKENS)
     assert HEAD_ROWS == likelihood.HEAD_ROWS

@@ -1,6 +1,5 @@
 """Scores under classifier-free guidance: a negative result of the A-VARC+ paper, which lowers the accuracy."""
 
-import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -13,14 +12,13 @@ from varc.models.vqvae import MultiScaleQuantizer
 from varc.scoring.likelihood import (
     HEAD_ROWS,
     ClassTables,
-    class_tables,
-    embed,
+    LogProb,
+    batches,
+    linear,
     pair_hidden,
-    pairs_per_batch,
     scales_in,
     sum_per_scale,
 )
-from varc.scoring.memory import in_batches
 
 
 @torch.inference_mode()
@@ -32,54 +30,57 @@ def score_guided(
     guidance: float,
     *,
     device: torch.device,
+    batch_size: int | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> NDArray[np.float64]:
     """Log-likelihoods per scale (N, M, k), in nats, of images under their candidates, under guided logits.
 
     The logits are (1 + w) times those under the class less w times the unconditional ones, w the guidance, the same at
-    all scales (Ho and Salimans 2022); 0 gives varc.scoring.likelihood.score. One image at a time: its candidates in
-    batches as score's, the unconditional class once.
+    all scales (Ho and Salimans 2022); 0 gives varc.scoring.likelihood.score. The unconditional class is each image's
+    first candidate. batch_size and report: see there.
     """
     patch_nums = var.config.patch_nums
-    result = np.empty((*candidates.shape, scales_in(patch_nums, tokens.shape[1])))
-    all_tokens = torch.from_numpy(tokens.astype(np.int64)).to(device)
-    tables = class_tables(var, torch.from_numpy(np.unique([*candidates.flat, var.config.num_classes])).to(device))
-    rows = torch.searchsorted(tables.class_ids, torch.from_numpy(candidates.astype(np.int64)).to(device))
-    unconditional = torch.tensor([len(tables.class_ids) - 1], device=device)  # the largest class_id
-    size = pairs_per_batch(var, tokens.shape[1], device)
-    for i, row in enumerate(rows):
-        image = all_tokens[i : i + 1]
-        x = embed(var, quantizer.teacher_input(image))
-        without = pair_hidden(var, tables, x, unconditional)
-        work = functools.partial(guided_pairs, var, tables, x, row, without, image[0], guidance)
-        for first, log_prob in in_batches(len(row), size, work):
-            result[i, first : first + len(log_prob)] = sum_per_scale(log_prob, patch_nums).cpu().numpy()
-        report(i + 1, len(result))
-    return result
+    unconditional = np.full((len(candidates), 1), var.config.num_classes, candidates.dtype)
+    classes = np.concatenate([unconditional, candidates], axis=1)
+    result = np.empty((classes.size, scales_in(patch_nums, tokens.shape[1])))
+    for first, log_prob in batches(var, quantizer, tokens, classes, device, batch_size, guided_pairs(guidance)):
+        end = first + len(log_prob)
+        result[first:end] = sum_per_scale(log_prob, patch_nums).cpu().numpy()
+        report(end, len(result))
+    return result.reshape(*classes.shape, -1)[:, 1:]
 
 
-def guided_pairs(
-    var: VAR,
-    tables: ClassTables,
-    x: Tensor,
-    rows: Tensor,
-    without: Tensor,
-    tokens: Tensor,
-    guidance: float,
-    first: int,
-    end: int,
-) -> Tensor:
-    """log p of an image's tokens (L,), float32 (B, L), under a batch of its rows; without: unconditional, (1, L, C)."""
-    hidden = pair_hidden(var, tables, x.expand(end - first, -1, -1), rows[first:end])
-    return guided_log_prob(var, torch.cat([hidden, without]), tokens, guidance)
+def guided_pairs(guidance: float) -> LogProb:
+    """What gives the guided log p of batches of pairs that come in order, each image's unconditional one first.
+
+    What the head saw of the last unconditional pair is kept for the next batch, which may go on with the same image.
+    """
+    kept: list[Tensor] = []
+
+    def log_prob(var: VAR, tables: ClassTables, x: Tensor, tokens: Tensor, rows: Tensor) -> Tensor:
+        hidden = pair_hidden(var, tables, x, rows)
+        unconditional = rows == len(tables.class_ids) - 1
+        bases = torch.cat([*kept, hidden[unconditional]])  # (images, L, C)
+        base = len(kept) + unconditional.cumsum(0) - 1
+        found = guided_log_prob(var, hidden, bases, base, tokens, guidance)
+        kept[:] = [bases[-1:].clone()]
+        return found
+
+    return log_prob
 
 
-def guided_log_prob(var: VAR, hidden: Tensor, tokens: Tensor, guidance: float) -> Tensor:
-    """log p of tokens (L,), float32 (M, L), from what the head sees (M + 1, L, C): the last row is unconditional."""
-    parts = []
-    step = max(1, HEAD_ROWS // len(hidden))
-    for h, target in zip(hidden.split(step, dim=1), tokens.split(step), strict=True):
-        logits = var.head(h)
-        guided = (1 + guidance) * logits[:-1] - guidance * logits[-1:]
-        parts.append(guided.log_softmax(-1).gather(-1, target.expand(len(guided), -1)[..., None])[..., 0])
-    return torch.cat(parts, dim=1)
+def guided_log_prob(var: VAR, hidden: Tensor, bases: Tensor, base: Tensor, tokens: Tensor, guidance: float) -> Tensor:
+    """log p of tokens (B, L), float32, from what the head sees of each pair (B, L, C) and of the unconditional ones.
+
+    bases (N, L, C): of each image. base (B,): the position there of a pair's image.
+    """
+    length = tokens.shape[1]
+    where = base[:, None] * length + torch.arange(length, device=base.device)
+    flat, parts = bases.flatten(0, 1), []
+    pieces = (part.split(HEAD_ROWS) for part in (hidden.flatten(0, 1), where.flatten(), tokens.flatten()))
+    for rows, other, target in zip(*pieces, strict=True):
+        logits = linear(rows, var.head.weight, var.head.bias)
+        unconditional = linear(flat[other], var.head.weight, var.head.bias)
+        guided = (1 + guidance) * logits - guidance * unconditional
+        parts.append(guided.gather(1, target[:, None])[:, 0] - guided.logsumexp(1))
+    return torch.cat(parts).view(tokens.shape)

@@ -9,7 +9,7 @@ Shapes: B pairs, L tokens, C width, H heads, D = C / H.
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,15 +17,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from varc.device import free_memory
 from varc.models.var import MAX_LOG_SCALE, VAR, Block, tokens_at
 from varc.models.vqvae import MultiScaleQuantizer
-from varc.scoring.memory import in_batches, most_pairs
+from varc.scoring.batching import in_batches, most_pairs, pairs_per_batch
 
 HEAD_ROWS = 1024  # positions whose logits exist at a time
-CPU_NUMBERS = 2**20  # tokens x width in a batch on the CPU: more leave its caches, see benchmarks/engine.py
-CPU_TOKENS = 2**12  # tokens in a batch on the CPU: more gain nothing at any width, see benchmarks/batches.py
-GPU_SHARE = 0.5  # of the free memory that a batch may take
 
 ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.backends.mkldnn.is_available()
 
@@ -61,6 +57,9 @@ class ClassTables(NamedTuple):
         tuple[Tensor, ...]
     ]  # per block gamma1, gamma2, 1 + scale1, 1 + scale2, shift1, shift2: each (n, 1, C)
     head: tuple[Tensor, Tensor]  # 1 + scale, shift: each (n, 1, C)
+
+
+LogProb = Callable[[VAR, ClassTables, Tensor, Tensor, Tensor], Tensor]  # as pair_log_prob
 
 
 def class_tables(var: VAR, class_ids: Tensor) -> ClassTables:
@@ -184,27 +183,12 @@ def in_precision(var: VAR, precision: str) -> VAR:
     """The model itself for float32; for bf16 one whose blocks' linear layers are bfloat16, and that shares all else."""
     if precision == "float32":
         return var
-    as_it_is = {id(tensor): tensor for tensor in (*var.parameters(), *var.buffers())}
-    for block in var.blocks:
-        for part in (block.attn, block.ffn):
-            assert isinstance(part, nn.Module)
-            for parameter in part.parameters():
-                as_it_is[id(parameter)] = nn.Parameter(parameter.detach().bfloat16(), requires_grad=False)
-            for buffer in part.buffers():
-                as_it_is[id(buffer)] = buffer.bfloat16()
-    return copy.deepcopy(var, as_it_is)
-
-
-def pairs_per_batch(var: VAR, length: int, device: torch.device) -> int:
-    """How many pairs of `length` tokens a batch should hold: a measured number on the CPU, by free memory on a GPU."""
-    if device.type != "cuda":
-        return max(1, min(CPU_NUMBERS // (length * var.config.width), CPU_TOKENS // length))
-    return max(1, min(most_pairs(length), int(GPU_SHARE * free_memory(device) / pair_bytes(var, length))))
-
-
-def pair_bytes(var: VAR, length: int) -> int:
-    """Bytes that a pair takes while `length` of its tokens go through a block."""
-    return 4 * length * (24 * var.config.width)  # residual, normalised, qkv twice, MLP's inner layer twice
+    same: dict[int, Any] = {id(t): t for t in (*var.parameters(), *var.buffers())}  # what stands for each tensor
+    for part in (part for block in var.blocks for part in (block.attn, block.ffn)):
+        assert isinstance(part, nn.Module)
+        same |= {id(t): nn.Parameter(t.bfloat16(), requires_grad=False) for t in part.parameters()}
+        same |= {id(t): t.bfloat16() for t in part.buffers()}
+    return copy.deepcopy(var, same)
 
 
 @torch.inference_mode()
@@ -222,13 +206,14 @@ def score(
     """Log-likelihoods per scale (N, M, k), in nats, of images under their candidate classes.
 
     tokens: (N, L) of the first k scales. candidates: (N, M) class_ids. A batch holds (image, class) pairs, also of
-    several images; its size (None: chosen here) changes results by float rounding only, and is halved where memory
-    does not suffice. precision: float32, or bf16 for the linear layers of the blocks. report(done, total) is called
-    with the pairs scored so far, after each batch.
+    several images; its size (None: chosen by varc.scoring.batching) changes results by float rounding only, and is
+    halved where memory does not suffice. precision: float32, or bf16 for the linear layers of the blocks.
+    report(done, total) is called with the pairs scored so far, after each batch.
     """
     patch_nums = var.config.patch_nums
     result = np.empty((candidates.size, scales_in(patch_nums, tokens.shape[1])))
-    for first, log_prob in batches(var, quantizer, tokens, candidates, device, batch_size, precision):
+    model = in_precision(var, precision)
+    for first, log_prob in batches(model, quantizer, tokens, candidates, device, batch_size, pair_log_prob):
         end = first + len(log_prob)
         result[first:end] = sum_per_scale(log_prob, patch_nums).cpu().numpy()
         report(end, len(result))
@@ -247,7 +232,7 @@ def score_tokens(
 ) -> NDArray[np.float32]:
     """log p of each token (N, M, L), in nats, of images under their candidate classes; see score."""
     result = np.empty((candidates.size, tokens.shape[1]), np.float32)
-    for first, log_prob in batches(var, quantizer, tokens, candidates, device, batch_size, "float32"):
+    for first, log_prob in batches(var, quantizer, tokens, candidates, device, batch_size, pair_log_prob):
         result[first : first + len(log_prob)] = log_prob.cpu().numpy()
     return result.reshape(*candidates.shape, result.shape[1])
 
@@ -259,20 +244,27 @@ def batches(
     candidates: NDArray[np.int32],
     device: torch.device,
     batch_size: int | None,
-    precision: str,
+    log_prob: LogProb,
 ) -> Iterator[tuple[int, Tensor]]:
-    """First pair and log p per token (B, L), float32, of every batch of pairs, in order; see score."""
-    classes = candidates.shape[1]
-    var = in_precision(var, precision)
-    all_tokens = torch.from_numpy(tokens.astype(np.int64)).to(device)
-    class_ids, rows = torch.from_numpy(candidates.astype(np.int64)).to(device).flatten().unique(return_inverse=True)
-    tables = class_tables(var, class_ids)
+    """First pair and log p per token (B, L), float32, of every batch of pairs, in order; see score.
 
-    def work(start: int, end: int) -> Tensor:
-        pairs = torch.arange(start, end, device=device)
-        image = pairs // classes - start // classes  # within the images of the batch
-        batch = all_tokens[start // classes : (end - 1) // classes + 1]
-        x = embed(var, quantizer.teacher_input(batch))[image]
-        return pair_log_prob(var, tables, x, batch[image], rows[pairs])
+    log_prob: what gives these of a batch, as pair_log_prob does.
+    """
+    classes, length = candidates.shape[1], tokens.shape[1]
+    tables = class_tables(var, on_device(np.unique(candidates), device))
 
-    yield from in_batches(candidates.size, batch_size or pairs_per_batch(var, tokens.shape[1], device), work)
+    def run(first: int, end: int) -> Tensor:
+        before = first // classes
+        some = on_device(tokens[before : (end - 1) // classes + 1], device)
+        image = torch.arange(first, end, device=device) // classes - before
+        rows = torch.searchsorted(tables.class_ids, on_device(candidates.ravel()[first:end], device))
+        x = embed(var, quantizer.teacher_input(some))[image]
+        return log_prob(var, tables, x, some[image], rows)
+
+    size = min(batch_size, most_pairs(length)) if batch_size else pairs_per_batch(var, length, device)
+    yield from in_batches(candidates.size, size, run)
+
+
+def on_device(numbers: NDArray[Any], device: torch.device) -> Tensor:
+    """Whole numbers as int64 on a device."""
+    return torch.from_numpy(numbers.astype(np.int64)).to(device)

@@ -1,12 +1,13 @@
 """The adaptive funnel's engine: candidates are scored scale by scale, and only those that are left.
 
-Keys and values of the survivors are kept where memory allows, so a scale costs only its own tokens, and pairs are
-packed anew after each scale, so batches stay dense.
+Keys and values of the survivors are kept, so a scale costs only its own tokens, and pairs are packed anew after each
+scale, so batches stay dense. Where memory does not hold the keys and values of a batch, its last images come again in
+the next one; where it does not hold those of one image, they are computed anew at each scale for its last candidates.
 """
 
 import functools
-from collections.abc import Sequence
-from itertools import pairwise
+import logging
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +16,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from varc.device import free_memory
-from varc.models.var import VAR, tokens_at
+from varc.models.var import VAR, VARConfig, tokens_at
 from varc.models.vqvae import MultiScaleQuantizer
 from varc.scoring.adaptive import AdaptiveScores, finished, survivors, unsettled
+from varc.scoring.batching import (
+    GPU_SHARE,
+    MOST_PAIRS,
+    in_batches,
+    most_pairs,
+    pairs_per_batch,
+    pass_bytes,
+    past_bytes,
+    unless_out_of_memory,
+)
 from varc.scoring.likelihood import (
     ClassTables,
     block_pass,
@@ -25,15 +36,17 @@ from varc.scoring.likelihood import (
     embed,
     head_log_prob,
     modulated,
-    pair_bytes,
+    on_device,
     pair_hidden,
-    pairs_per_batch,
     score,
 )
-from varc.scoring.memory import in_batches, unless_out_of_memory
 
-CPU_BYTES = 2**30  # of keys and values that a batch is made for on the CPU
-KEPT_SHARE = 0.75  # of a GPU's free memory that keys and values may take, with the activations of a scale
+CPU_BYTES = 2**30  # keys and values of the images that start together on the CPU, as far as can be foreseen
+CPU_MOST_BYTES = 2**32  # what they may come to there
+
+logger = logging.getLogger(__name__)
+
+Scored = tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.bool_]]  # per_scale, scales, who is alive at the end
 
 
 @torch.inference_mode()
@@ -52,15 +65,8 @@ def adaptive_scores(
     Results do not depend on images_per_batch (None: chosen by the memory that keys and values take), but for float
     rounding.
     """
-    images, classes = candidates.shape
-    size = images_per_batch or images_at_once(var, classes, device)
-    class_ids, rows = torch.from_numpy(candidates.astype(np.int64)).to(device).unique(return_inverse=True)
-    tables = class_tables(var, class_ids)
-    clean = torch.from_numpy(tokens[0].astype(np.int64)).to(device)
-    parts = [
-        scale_by_scale(var, quantizer, tables, clean[i : i + size], rows[i : i + size], thresholds)
-        for i in range(0, images, size)
-    ]
+    tables = class_tables(var, on_device(np.unique(candidates), device))
+    parts = list(clean_parts(var, quantizer, tables, tokens[0], candidates, thresholds, images_per_batch))
     per_scale, scales, alive = (np.concatenate([part[j] for part in parts]) for j in range(3))
     samples = per_scale.sum(axis=2)[None]
     used = alive.astype(np.int32)
@@ -98,104 +104,144 @@ def score_survivors(
     return result
 
 
-def images_at_once(var: VAR, classes: int, device: torch.device) -> int:
-    """How many images a batch holds, by the memory of the keys and values of a fifth of their candidates."""
-    memory = free_memory(device) // 2 if device.type == "cuda" else CPU_BYTES
-    return max(1, int(memory / (kept_bytes(var, var.config.num_tokens) * classes / 5)))
+def clean_parts(
+    var: VAR,
+    quantizer: MultiScaleQuantizer,
+    tables: ClassTables,
+    tokens: NDArray[np.uint16],
+    candidates: NDArray[np.int32],
+    thresholds: NDArray[np.float64],
+    size: int | None,
+) -> Iterator[Scored]:
+    """What scale_by_scale returns for every batch of images, `size` at first, in order."""
+    start, memory = budget(tables.class_ids.device)
+    size = size or images_at_once(var.config, candidates.shape[1], start)
+    done = 0
+    while done < len(tokens):
+        batch = tokens[done : done + size], candidates[done : done + size]
+        run = functools.partial(scale_by_scale, var, quantizer, tables, *batch, thresholds, memory)
+        found = unless_out_of_memory(run, last=pairs_with_past(var.config, 0, memory) == 0)
+        if found is None:
+            memory //= 2
+            logger.warning("out of memory: %d MiB for keys and values from here on", memory >> 20)
+            continue
+        yield found
+        size = len(found[0])
+        done += size
 
 
-def kept_bytes(var: VAR, length: int) -> int:
-    """Bytes of a pair's keys and values of `length` tokens."""
-    return 2 * var.config.depth * length * var.config.width * 4
+def budget(device: torch.device) -> tuple[int, int]:
+    """Bytes of keys and values that images should start with together, and that a batch may come to."""
+    if device.type != "cuda":
+        return CPU_BYTES, CPU_MOST_BYTES
+    most = int(GPU_SHARE * free_memory(device))
+    return most, most
+
+
+def pairs_with_past(config: VARConfig, scale: int, memory: int) -> int:
+    """How many pairs may be scored at `scale` at a time with the keys and values of the earlier ones; 0 is possible."""
+    first, end = (tokens_at(config.patch_nums, k) for k in (scale, scale + 1))
+    fitting = memory // (past_bytes(config, end) + pass_bytes(config, end - first))
+    return min(fitting, most_pairs(end - first))
+
+
+def images_at_once(config: VARConfig, classes: int, memory: int) -> int:
+    """How many images start together: as many as fit at the last scale where a fifth of their candidates are left."""
+    left = max(1.0, classes / 5)
+    fitting = int(pairs_with_past(config, len(config.patch_nums) - 1, memory) / left)
+    return max(1, min(fitting, MOST_PAIRS // classes))
+
+
+def whole_images(alive: NDArray[np.bool_], pairs: int) -> int:
+    """How many of the first images, 1 at least, have no more candidates alive (N, M) in all than so many pairs."""
+    return max(1, int(np.searchsorted(alive.sum(1).cumsum(), pairs, side="right")))
+
+
+class Images(NamedTuple):
+    """A batch of images, on the device."""
+
+    x: Tensor  # (N, L, C), the transformer's input
+    tokens: Tensor  # (N, L)
+    rows: Tensor  # (N, M), of the tables
 
 
 def scale_by_scale(
     var: VAR,
     quantizer: MultiScaleQuantizer,
     tables: ClassTables,
-    tokens: Tensor,
-    rows: Tensor,
+    tokens: NDArray[np.uint16],
+    candidates: NDArray[np.int32],
     thresholds: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.bool_]]:
-    """One batch: tokens (N, L), rows (N, M) of the tables. Returns per_scale, scales and who is alive at the end.
+    memory: int,
+) -> Scored:
+    """One batch: tokens (N, L), candidates (N, M). Returns per_scale, scales and who is alive at the end.
 
-    Keys and values of the pairs that are alive are kept while they fit; where they do not, each scale is computed with
-    all before it, in batches, until few enough are left.
+    These are of the first images, 1 at least: of as many as have their survivors' keys and values in `memory` bytes at
+    every scale. Of one image alone the first survivors have theirs there, and the others none.
     """
-    patch_nums, device = var.config.patch_nums, tokens.device
-    memory = KEPT_SHARE * free_memory(device) if device.type == "cuda" else 4 * CPU_BYTES
-    x = embed(var, quantizer.teacher_input(tokens))
-    per_scale = np.zeros((*rows.shape, len(patch_nums)))
-    scales = np.zeros(rows.shape, np.int32)
-    alive = np.ones(rows.shape, bool)
-    past: list[Tensor] = []  # of each block, of the pairs that are alive; empty where none are kept
-    for k in range(len(patch_nums)):
-        image, candidate = (torch.from_numpy(index).to(device) for index in alive.nonzero())
-        pairs = Pairs(x, tokens, image, rows[image, candidate])
-        log_prob = None
-        if len(image) * (kept_bytes(var, tokens_at(patch_nums, k + 1)) + step_bytes(var, k, past)) <= memory:
-            log_prob = unless_out_of_memory(functools.partial(next_scale, var, tables, pairs, k, past))
-        if log_prob is None:
-            past.clear()
-            log_prob = whole_prefix(var, tables, pairs, k)
-        per_scale[..., k][alive] = log_prob.double().sum(1).cpu().numpy()
+    config, device = var.config, tables.class_ids.device
+    codes = on_device(tokens, device)
+    x = embed(var, quantizer.teacher_input(codes))
+    images = Images(x, codes, torch.searchsorted(tables.class_ids, on_device(candidates, device)))
+    left = alive = np.ones(candidates.shape, bool)
+    per_scale = np.zeros((*alive.shape, len(config.patch_nums)))
+    scales = np.zeros(alive.shape, np.int32)
+    past = [x.new_empty(2, alive.size, config.heads, 0, config.width // config.heads)] * config.depth
+    for k in range(len(config.patch_nums)):
+        room = pairs_with_past(config, k, memory)
+        done = whole_images(left, room)
+        keep_survivors(past, left[alive], min(room, int(left[:done].sum())))
+        alive, per_scale, scales = left[:done], per_scale[:done], scales[:done]
+        per_scale[..., k][alive] = scale_sums(var, tables, images, alive, k, past)
         scales[alive] = k + 1
         left = survivors(per_scale.sum(axis=2), alive, thresholds[k])
-        kept = torch.from_numpy(left[alive]).to(device)
-        if k + 1 < len(patch_nums) and not bool(kept.all()):
-            for b in range(len(past)):  # one after the other, so that little is there twice
-                past[b] = past[b][:, kept]
-        alive = left
-    return per_scale, scales, alive
+    return per_scale, scales, left
 
 
-class Pairs(NamedTuple):
-    """Pairs of a batch's images, with embeddings x (N, L, C) and tokens (N, L), and rows of the class tables."""
-
-    x: Tensor
-    tokens: Tensor
-    image: Tensor  # (B,)
-    row: Tensor  # (B,)
-
-
-def step_bytes(var: VAR, k: int, past: list[Tensor]) -> int:
-    """Bytes that a pair takes in next_scale beside what is kept."""
-    first, end = (tokens_at(var.config.patch_nums, i) for i in (k, k + 1))
-    return pair_bytes(var, end - first if past else end)
+def keep_survivors(past: list[Tensor], left: NDArray[np.bool_], most: int) -> None:
+    """Takes out of `past`, block by block, the keys and values of all pairs but those `left` (P,), the first `most`."""
+    kept = left[: past[0].shape[1]]
+    kept = kept & (kept.cumsum() <= most)
+    if not kept.all():
+        positions = on_device(kept.nonzero()[0], past[0].device)
+        for b in range(len(past)):
+            past[b] = past[b][:, positions]
 
 
-def next_scale(var: VAR, tables: ClassTables, pairs: Pairs, k: int, past: list[Tensor]) -> Tensor:
-    """log p of the tokens of scale k (B, p_k^2), float32; past gets their keys and values, one tensor per block.
+def scale_sums(
+    var: VAR, tables: ClassTables, images: Images, alive: NDArray[np.bool_], k: int, past: list[Tensor]
+) -> NDArray[np.float64]:
+    """log p of scale k's tokens (P,), in nats, of the pairs of images and candidates that are alive (N, M).
 
-    Where past is empty the scales before k are computed as well, and kept.
+    past: keys and values of the first pairs, to which those of scale k are added. The other pairs start anew.
     """
-    ends = [tokens_at(var.config.patch_nums, i) for i in range(k + 2)]
-    before = ends[k] if past else 0
-    spans = [(first - before, end - before) for first, end in pairwise(ends) if first >= before]
-    h = pairs.x[pairs.image, before : ends[-1]]
-    if before == 0:
-        h[:, : ends[1]] += tables.start[pairs.row]
-    whole = list[Tensor]()
+    image, candidate = (on_device(index, images.x.device) for index in alive.nonzero())
+    row, held = images.rows[image, candidate], past[0].shape[1]
+    first, end = (tokens_at(var.config.patch_nums, scale) for scale in (k, k + 1))
+    parts = []
+
+    def anew(start: int, stop: int) -> Tensor:
+        own, at = row[held + start : held + stop], image[held + start : held + stop]
+        hidden = pair_hidden(var, tables, images.x[at, :end], own)[:, first:]
+        return head_log_prob(var, hidden, images.tokens[at, first:end])
+
+    if held:
+        hidden = hidden_with_past(var, tables, images.x[image[:held], first:end], row[:held], past)
+        parts.append(head_log_prob(var, hidden, images.tokens[image[:held], first:end]))
+    if held < len(row):
+        size = pairs_per_batch(var, end, images.x.device)
+        parts += [found for _, found in in_batches(len(row) - held, size, anew)]
+    return torch.cat(parts).double().sum(1).cpu().numpy()
+
+
+def hidden_with_past(var: VAR, tables: ClassTables, x: Tensor, rows: Tensor, past: list[Tensor]) -> Tensor:
+    """What the head sees (B, l, C) of one scale's input x (B, l, C) under the rows (B,).
+
+    past: of each block keys and values of the earlier scales, to which those of this one are added.
+    """
+    if past[0].shape[3] == 0:
+        x = x + tables.start[rows]
     for b, block in enumerate(var.blocks):
-        table = [part[pairs.row] for part in tables.blocks[b]]
-        h, kv = block_pass(block, h, table, spans, past[b] if past else None)  # type: ignore[arg-type]
-        if past:
-            past[b] = kv
-        else:
-            whole.append(kv)
-    past += whole
-    hidden = modulated(h[:, spans[-1][0] :], tables.head[0][pairs.row], tables.head[1][pairs.row], torch.float32)
-    return head_log_prob(var, hidden, pairs.tokens[pairs.image, ends[k] : ends[-1]])
-
-
-def whole_prefix(var: VAR, tables: ClassTables, pairs: Pairs, k: int) -> Tensor:
-    """What next_scale returns, from all scales up to k, in batches, with nothing kept."""
-    first, end = (tokens_at(var.config.patch_nums, i) for i in (k, k + 1))
-
-    def work(start: int, stop: int) -> Tensor:
-        image, row = pairs.image[start:stop], pairs.row[start:stop]
-        hidden = pair_hidden(var, tables, pairs.x[image, :end], row)[:, first:]
-        return head_log_prob(var, hidden, pairs.tokens[image, first:end])
-
-    size = pairs_per_batch(var, end, pairs.x.device)
-    return torch.cat([log_prob for _, log_prob in in_batches(len(pairs.image), size, work)])
+        table = [part[rows] for part in tables.blocks[b]]
+        x, past[b] = block_pass(block, x, table, [(0, x.shape[1])], past[b])  # type: ignore[arg-type]
+    return modulated(x, tables.head[0][rows], tables.head[1][rows], torch.float32)

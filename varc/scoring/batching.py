@@ -1,0 +1,76 @@
+"""How many pairs go through a model at a time: a measured number on the CPU, by free memory on a GPU."""
+
+import functools
+import logging
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import torch
+
+from varc.device import free_memory
+from varc.models.var import VAR, VARConfig
+
+CPU_NUMBERS = 2**20  # tokens x width in a batch on the CPU: more leave its caches, see benchmarks/engine.py
+CPU_TOKENS = 2**12  # tokens in a batch on the CPU: more gain nothing at any width, see benchmarks/batches.py
+GPU_SHARE = 0.5  # of the free memory that a batch may take
+MOST_TOKENS = 2**18  # in a batch: a product of so many rows already takes far longer than its launch
+MOST_PAIRS = 2**16 - 2  # in a batch: attention has a block per pair, of which a grid of CUDA has fewer than 2^16
+FLOAT = 4  # bytes
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def pass_bytes(config: VARConfig, length: int) -> int:
+    """Bytes of a pair's activations in a pass over `length` tokens, at most."""
+    return FLOAT * length * 24 * config.width  # residual, normalised, qkv twice, MLP's inner layer twice
+
+
+def past_bytes(config: VARConfig, length: int) -> int:
+    """Bytes of a pair's keys and values of all blocks for `length` tokens."""
+    return FLOAT * length * 2 * config.depth * config.width
+
+
+def most_pairs(length: int) -> int:
+    """How many pairs of `length` tokens a batch may hold however much memory there is."""
+    return max(1, min(MOST_TOKENS // length, MOST_PAIRS))
+
+
+def pairs_per_batch(var: VAR, length: int, device: torch.device) -> int:
+    """How many pairs of `length` tokens a batch should hold: a measured number on the CPU, by free memory on a GPU."""
+    if device.type != "cuda":
+        return max(1, min(CPU_NUMBERS // (length * var.config.width), CPU_TOKENS // length))
+    fitting = int(GPU_SHARE * free_memory(device) / pass_bytes(var.config, length))
+    return max(1, min(fitting, most_pairs(length)))
+
+
+def in_batches(total: int, size: int, run: Callable[[int, int], T]) -> Iterator[tuple[int, T]]:
+    """First position and run(first, end) of every batch of at most `size` of `total`, in order.
+
+    The size is halved where memory does not suffice. Raises torch.OutOfMemoryError where it does not for one alone.
+    """
+    first = 0
+    while first < total:
+        end = min(first + size, total)
+        found = unless_out_of_memory(functools.partial(run, first, end), last=end - first == 1)
+        if found is None:
+            size = (end - first) // 2
+            logger.warning("out of memory: %d pairs a batch from here on", size)
+            continue
+        yield first, found
+        first = end
+
+
+def unless_out_of_memory(run: Callable[[], T], last: bool) -> T | None:
+    """What run() returns, or None where memory does not suffice; that is an error where it is the last try.
+
+    When it returns, the tensors of the failed try are gone with its frames, so that their memory can be had again.
+    """
+    try:
+        return run()
+    except torch.OutOfMemoryError:
+        if last:
+            raise
+    torch.cuda.empty_cache()
+    return None
