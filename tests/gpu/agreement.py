@@ -100,11 +100,9 @@ def image_tokens(setup: Setup) -> Iterator[Result]:
     vqvae.quantize.embedding.weight.data *= expected.std()  # as a trained codebook has it
     reference = copy.deepcopy(vqvae.quantize)
     found = encode(vqvae.to(setup.device), images, batch, setup.device)
-    difference = float((found - expected).norm() / expected.norm())
-    yield at_most("features, relative", difference, FEATURES)
-    yield from compare_tokens(
-        reference, expected, quantized(reference, expected, batch), quantized(vqvae.quantize, found, batch)
-    )
+    yield at_most("features, relative", float((found - expected).norm() / expected.norm()), FEATURES)
+    tokens = quantized(reference, expected, batch), quantized(vqvae.quantize, found, batch)
+    yield from compare_tokens(reference, expected, *tokens)
 
 
 def random_images(count: int, side: int) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,7 @@ from varc.device import device_name, pick_device
 from varc.scoring.likelihood import score
 
 PATIENCE = 240  # seconds, for the other process to be ready
-NEEDED = (
-    "snakemake",
-    "pandas",
-    "pyarrow",
-    "sklearn",
-    "scipy",
-    "matplotlib",
-    "safetensors",
-    "fvcore",
-    "PIL",
-)  # by a demo
+LIBRARIES = ("snakemake", "pandas", "pyarrow", "sklearn", "scipy", "matplotlib", "safetensors", "fvcore", "PIL")
 TOP1 = 0.9  # of the digits: a classifier of the demo has 97 % or more on a CPU
 
 
@@ -59,7 +49,7 @@ def two_processes(setup: Setup) -> Iterator[Result]:
 def start(setup: Setup, folder: str, number: str) -> subprocess.Popen[str]:
     """Starts one of two processes; see score_beside."""
     command = [sys.executable, __file__, setup.device.type, str(int(setup.quick)), folder, number]
-    return subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env=environment(sys.path), stderr=subprocess.PIPE, text=True)
 
 
 def score_beside(device: str, quick: str, folder: str, number: str) -> None:
@@ -77,32 +67,27 @@ def score_beside(device: str, quick: str, folder: str, number: str) -> None:
     np.save(Path(folder, f"{number}.npy"), score(var, quantizer, *inputs, device=setup.device).sum(-1))
 
 
-def environment(*first: Path) -> dict[str, str]:
-    """This process's environment, for a child that imports from the same folders."""
-    path = [str(folder) for folder in first] + [os.path.abspath(folder) for folder in sys.path]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+def environment(folders: Sequence[str]) -> dict[str, str]:
+    """This process's environment, for one that imports from some folders, whatever its own is."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, folders))}
 
 
 def demo(setup: Setup) -> Iterator[Result]:
     """`make demo` in a copy of the project: its tables, and the device that its files name."""
     if setup.quick:
         raise Skipped("takes minutes")
-    if missing := [PACKAGES.get(name, name) for name in NEEDED if importlib.util.find_spec(name) is None]:
+    if missing := [PACKAGES.get(name, name) for name in LIBRARIES if importlib.util.find_spec(name) is None]:
         raise Skipped(f"needs {', '.join(missing)}")
     from snakemake_runs import copy_project
 
     with tempfile.TemporaryDirectory() as folder:
         project = copy_project(Path(folder) / "project")
         command = [sys.executable, "-m", "snakemake", "--cores", str(os.cpu_count()), "--resources", "gpu=1"]
-        hidden = {"CUDA_VISIBLE_DEVICES": ""} if setup.device.type == "cpu" else {}
-        done = subprocess.run(
-            command,
-            cwd=project,
-            env=environment(project) | hidden,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE * 4,
-        )
+        given = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+        variables = environment([str(project), *given])
+        if setup.device.type == "cpu":
+            variables["CUDA_VISIBLE_DEVICES"] = ""
+        done = subprocess.run(command, cwd=project, env=variables, capture_output=True, text=True)
         if done.returncode:
             print(done.stderr[-4000:], file=sys.stderr)
         yield Result("demo", done.returncode == 0, f"exit {done.returncode}", "exit 0")
