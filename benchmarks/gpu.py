@@ -270,7 +270,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="tiny shapes, for trying this without a card")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     options = parser.parse_args(arguments)
-    device, size = pick_device(options.device), sizes(options.quick)
+    try:
+        device, size = pick_device(options.device), sizes(options.quick)
+    except InputError as problem:
+        sys.exit(str(problem))
     lines = []
     for name in size.shapes:
         for precision in PRECISIONS:

@@ -54,6 +54,8 @@ def test_checks_run_on_the_cpu_and_one_that_fails_shows_in_the_status(capsys, mo
 def test_without_a_card_there_is_one_line(capsys):
     assert check.main([]) == 1
     assert capsys.readouterr().out.count("\n") == 1
+    with pytest.raises(SystemExit, match=r"^device: cuda was asked for, but torch .* sees no GPU"):
+        gpu.main([])
 
 
 def test_an_error_is_a_failure_and_a_missing_package_is_told(capsys):
