@@ -19,7 +19,7 @@ from varc.metrics.closed_form import encoder_gflops, pass_gflops, quantizer_gflo
 from varc.models.scales import tokens_at
 from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import VQVAE, VQVAEConfig
-from varc.planning import Kind, Speed, images_at_once
+from varc.planning import Kind, Speed, image_passes, images_at_once
 from varc.scoring.batching import pairs_per_batch
 from varc.scoring.likelihood import score
 from varc.scoring.smoothing import encode, tokenize
