@@ -76,8 +76,9 @@ def test_results_of_the_pretended_card_agree(setup, check):
     assert found and all(found.values())
 
 
-def test_memory_runs_out_and_scores_stay(setup):
-    result = memory.on_card("score", memory.scorings(setup)["score"], setup.device)
+@pytest.mark.parametrize("name", ["score", "adaptive", "guided"])
+def test_memory_runs_out_and_scores_stay(setup, name):
+    result = memory.on_card(name, memory.scorings(setup)[name], setup.device)
     assert result.ok, result
 
 
