@@ -31,7 +31,8 @@ from varc.models.scales import tokens_at
 from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import MultiScaleQuantizer, VQVAEConfig
 from varc.planning import images_at_once
-from varc.scoring.likelihood import pairs_per_batch, score
+from varc.scoring.batching import pairs_per_batch
+from varc.scoring.likelihood import score
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}  # by name; the dtype of most products
 OUTPUT = Path(__file__).with_name("output") / "gpu.md"
