@@ -2,13 +2,13 @@ import functools
 import gc
 import inspect
 import os
-import re
 
 from snakemake.exceptions import WorkflowError
 
 from varc.errors import InputError
 from workflow.config.entry import ConfigError
 from workflow.config.tables import CONTROLS, GRADIENT_METHODS, MASKED_METHODS
+from workflow.constraints import constraints, one_of
 from workflow.gpu import needs
 from workflow.imports import code_inputs, code_stamp, reads_images
 from workflow.learning import STRATEGIES
@@ -26,31 +26,8 @@ CHECKPOINTS, SEED = RUN.checkpoints, RUN.config.seed
 ON_GPU = set()  # the rules that use one
 
 
-def one_of(names):
-    """A wildcard constraint: one of the names."""
-    return "|".join(sorted({re.escape(name) for name in names})) or r"(?!)"
-
-
 wildcard_constraints:
-    run=RUN.config.run,
-    vqvae=r"[\w-]+",
-    model=one_of(RUN.config.models),
-    baseline=one_of(RUN.config.baselines),
-    scorer=one_of([*RUN.config.models, *RUN.config.baselines]),
-    dataset=one_of(RUN.config.datasets),
-    classifier=one_of(RUN.config.classifiers),
-    candidates=one_of([key[2] for key in [*RUN.scored, *RUN.pruned]]),
-    stage=one_of(key[3] for key in RUN.scored),
-    noise=one_of(RUN.noises),
-    shard=r"\d+",
-    tasks=r"\d+",
-    seed=r"\d+",
-    role=r"[\w-]+?",
-    randomised=r"(-randomised)?",
-    method=one_of(key.method for key in EXPLAINING.maps),
-    target=r"label|prediction|\d+",
-    against=r"unconditional|runner_up|\d+",
-    judge=r"[\w-]+",
+    **constraints(RUN, EXPLAINING),
 
 
 def ask(method, **given):
@@ -104,8 +81,8 @@ def planned_needs():
 
 
 def gpu_job(rule, mem_mb, runtime):
-    """The resources of a rule that uses a GPU: memory and minutes where no plan tells. The one place that names it:
-    all other rules run beside snakemake itself. A profile's default-resources may ask for GPUs in its own way."""
+    """The resources of one that uses a GPU, with memory and minutes where no plan tells. The one place that names it:
+    all others run beside snakemake itself. A profile's default-resources may ask for GPUs in its own way."""
     ON_GPU.add(rule)
     gpu = {} if "gpu" in (workflow.resource_settings.default_resources or {}) else {"gpu": 1}
     return {**needs(rule, mem_mb, runtime, planned_needs), **gpu, "device": "auto"}
