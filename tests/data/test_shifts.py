@@ -2,18 +2,16 @@
 
 import numpy as np
 import pytest
-import yaml
 from scipy.stats import norm
-from snakemake_runs import ROOT
 
 from varc.data.classes import data_set_classes
 from varc.data.manifest import load_images, manifest
 from varc.data.shifts import SEVERITIES, SHIFTS, shifted, sketch
 from varc.seeded import image_generator
+from workflow.config.data import Shift
 
 SIDE = 28
 IDS = [f"image{i}" for i in range(12)]
-SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
 
 
 def pictures(side=SIDE, n=12):
@@ -34,9 +32,10 @@ def dot(side=SIDE):
     return image
 
 
-def test_the_schema_names_the_shifts_and_the_severities():
-    assert SCHEMA["$defs"]["shift"]["enum"] == list(SHIFTS)
-    assert SCHEMA["$defs"]["severity"]["maximum"] == SEVERITIES
+def test_the_config_takes_the_shifts_and_the_severities():
+    taken = Shift.model_json_schema()["properties"]
+    assert taken["name"]["enum"] == list(SHIFTS)
+    assert (taken["severity"]["minimum"], taken["severity"]["maximum"]) == (1, SEVERITIES)
     assert all(len(shift.amounts) == SEVERITIES for shift in SHIFTS.values())
 
 
