@@ -228,7 +228,7 @@ BAD_CONFIGS = {
     "yes for a number": (set_key(["shards"], True), "shards: True is not a whole number"),
     "a negative seed": (set_key(["seed"], -1), "seed: -1 should be greater than or equal to 0"),
     "a number as a name": (
-        set_key(["datasets", 2024], {"reader": "digits"}), "datasets: 2024: '2024' should be a valid string"
+        set_key(["datasets", 2024], {"reader": "digits"}), "datasets: 2024 should be a valid string"
     ),
     "a list where a table belongs": (set_key(["models"], ["base"]), r"models: \['base'\] should be a table"),
     "nothing to evaluate": (set_key(["evaluate"], []), r"evaluate: \[\] is empty; give at least 1"),

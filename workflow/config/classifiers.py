@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from workflow.config.entry import Entry, OpenEntry, Path, Positive, Rate, Sigma, Some
+from workflow.config.entry import Entry, OpenEntry, Path, Positive, Rate, Sigma, Some, given_keys
 from workflow.config.families import check_settings, has, known_family
 
 
@@ -44,7 +44,7 @@ class AdaptiveStage(Entry):
 
 
 def kind_of_stage(given: Any) -> str:
-    return "(adaptive)" if isinstance(given, dict) and "adaptive" in given else "(fixed)"
+    return "(adaptive)" if "adaptive" in given_keys(given) else "(fixed)"
 
 
 AnyStage = Annotated[
@@ -201,7 +201,7 @@ class Rival(Entry):
 
 
 def kind_of_classifier(given: Any) -> str:
-    return "(rival)" if isinstance(given, dict) and "baseline" in given else "(model)"
+    return "(rival)" if "baseline" in given_keys(given) else "(model)"
 
 
 AnyClassifier = Annotated[

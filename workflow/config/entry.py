@@ -49,6 +49,13 @@ class OpenEntry(Entry):
     model_config = ConfigDict(extra="allow")
 
 
+def given_keys(given: Any) -> list[str]:
+    """The keys of a table, as it stands in a file or as an entry: what tells which of several kinds it is."""
+    if isinstance(given, BaseModel):
+        return list(type(given).model_fields)
+    return list(given) if isinstance(given, Mapping) else []
+
+
 def did_you_mean(name: Any, names: Iterable[str]) -> str:
     """The name that was most likely meant, as the end of a message; empty where none is near."""
     near = difflib.get_close_matches(str(name), list(names), 1)
@@ -122,12 +129,13 @@ def message(given: Any, error: Any) -> str:
 
 def located(given: Any, location: Iterable[Any]) -> tuple[str, Any]:
     """Where a mistake is, e.g. "classifiers: varc: ", and what stands there, without what pydantic adds to a path."""
-    where, value = "", given
+    where, above, value, name = "", "", given, None
     for part in location:
-        if part == "[key]":
-            return where, where.split(": ")[-2]
+        if part == "[key]":  # a name that a user chose, and not what stands under it
+            return above, name
         inside = isinstance(value, Mapping) and part in value
         if inside or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
+            above, name = where, part
             where, value = f"{where}{part}: ", value[part]
     return where, value
 

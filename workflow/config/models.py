@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 
 from varc.models.architectures import ARCHITECTURES
-from workflow.config.entry import Entry, Name, Path, Positive, Rate, Sigma, Some, did_you_mean
+from workflow.config.entry import Entry, Name, Path, Positive, Rate, Sigma, Some, did_you_mean, given_keys
 
 PUBLIC_NORM_GROUPS, PUBLIC_IMAGE_SIZE = 32, 256
 
@@ -223,8 +223,8 @@ class PublicModel(Entry):
 
 
 def kind_of_model(given: Any) -> str:
-    given = given if isinstance(given, dict) else {}
-    return "(trained)" if "train" in given else "(finetuned)" if "finetune" in given else "(public)"
+    keys = given_keys(given)
+    return "(trained)" if "train" in keys else "(finetuned)" if "finetune" in keys else "(public)"
 
 
 Model = Annotated[
