@@ -169,7 +169,9 @@ def test_mean_errors_by_hand():
     def errors(latents, times, noise, labels):
         return times * (labels + 1)
 
-    found = mean_errors(errors, torch.zeros(1, 1, 2, 2), ["a"], np.array([[0, 3]], np.int32), Scoring(4), 0, None)
+    found = mean_errors(
+        errors, torch.zeros(1, 1, 2, 2), ["a"], np.array([[0, 3]], np.int32), Scoring(4), 0, None, torch.device("cpu")
+    )
     mean = np.mean([fraction(j) for j in range(4)])
     assert np.allclose(found, [[-mean, -4 * mean]])
 

@@ -7,14 +7,18 @@ import pytest
 import torch
 from device.pretend import CUDA, PretendCuda
 
+from varc.baselines import convnet
+from varc.baselines.family import Images, family, seeded, settings
+from varc.data.preprocess import to_input
 from varc.device import free_memory
 from varc.models.var import VAR, VARConfig
-from varc.models.vqvae import MultiScaleQuantizer
+from varc.models.vqvae import VQVAE, MultiScaleQuantizer, VQVAEConfig
 from varc.scoring import likelihood
 from varc.scoring.batching import GPU_SHARE, MOST_PAIRS, pairs_per_batch, pass_bytes
 from varc.scoring.guidance import score_guided
 from varc.scoring.likelihood import in_precision, score
 from varc.scoring.progressive import adaptive_scores
+from varc.scoring.smoothing import encode, tokenize
 
 CPU = torch.device("cpu")
 PATCH_NUMS = (1, 2, 3, 4)
@@ -30,6 +34,10 @@ def models(classes, depth=3, width=64):
         if parameter.ndim >= 2:
             torch.nn.init.normal_(parameter, std=parameter.shape[-1] ** -0.5)
     return var, MultiScaleQuantizer(32, 8, PATCH_NUMS).eval().requires_grad_(False)
+
+
+def vqvae_model():
+    return VQVAE(VQVAEConfig(PATCH_NUMS, 16, (1, 2), 1, 8, 32, 8)).eval().requires_grad_(False)
 
 
 def question(images, classes):
@@ -134,6 +142,66 @@ def test_memory_that_does_not_suffice_shrinks_the_batches(run, caplog):
         gpu.capacity = gpu.live + MIB // 4
         run(var, quantizer, *asked, CUDA)
     assert len(caplog.messages) < 60
+
+
+def encoded(images, ids):
+    vqvae = vqvae_model()
+    return lambda device: encode(vqvae.to(device), images, 16, device)
+
+
+def tokenized(images, ids):
+    features, quantizer = torch.zeros(len(images), 8, 4, 4), vqvae_model().quantize
+    noisy = {"sample": 1, "sigma": 0.5, "seed": 0, "batch_size": 16}
+    return lambda device: tokenize(quantizer.to(device), features, ids, device=device, **noisy)
+
+
+def rival(name, shape, scoring):
+    kind = family(name)
+    model = seeded(kind.build, settings(kind.Shape, shape), 3, 0).eval()
+
+    def made(images, ids):
+        asked = Images(images, np.array(ids, object), 0), np.tile(np.arange(3, dtype=np.int32), (len(images), 1))
+        return lambda device: kind.score(model.to(device), *asked, settings(kind.Scoring, scoring), None)
+
+    return made
+
+
+DIT = {"image_size": 8, "patch_size": 4, "width": 16, "depth": 1, "heads": 2, "channels": 1}
+WHOLE_BATCH = {  # what computes on images, and how many a batch of it has
+    "encode": (encoded, 16),
+    "tokenize": (tokenized, 16),
+    "diffusion": (rival("diffusion", DIT, {"draws": 2}), 1),
+    "meanflow": (rival("meanflow", DIT, {"draws": 2}), 1),
+    "resnet": (rival("resnet", {"image_size": 8, "widths": [8, 16], "depths": [1, 1]}, {}), 64),
+}
+
+
+@pytest.mark.parametrize("what", WHOLE_BATCH)
+def test_four_times_as_many_images_take_no_more_memory(what):
+    make, batch = WHOLE_BATCH[what]
+    images = np.random.default_rng(0).integers(0, 256, (4 * batch, 8, 8, 3)).astype(np.uint8)
+    peaks = []
+    for number in (batch, 4 * batch):
+        run = make(images[:number], [str(i) for i in range(number)])
+        with PretendCuda() as gpu:
+            run(CUDA)
+            peaks.append(gpu.peak)
+    assert peaks[0] == peaks[1]
+
+
+def test_the_predictions_of_a_network_take_as_much_memory_for_any_number_of_images(monkeypatch):
+    monkeypatch.setattr(convnet, "PREDICTED", 16)
+    images = to_input(np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3)).astype(np.uint8))
+    peaks = []
+    for number in (16, 64):
+        net = convnet.convnet(convnet.ConvNetConfig(8, 3), 0)
+        whole = convnet.convnet_predictions(net, images[:number], [0, 2])
+        with PretendCuda() as gpu:
+            net, shown = net.to(CUDA), images[:number].to(CUDA)
+            before = gpu.live
+            assert (convnet.convnet_predictions(net, shown, [0, 2]) == whole).all()
+            peaks.append(gpu.peak - before)
+    assert peaks[0] == peaks[1]
 
 
 def linear_layers(var):

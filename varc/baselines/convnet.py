@@ -14,6 +14,7 @@ from varc.models.checkpoints import Card, architecture, assign_weights, read_car
 from varc.training.loop import optimise
 
 BATCH = 64
+PREDICTED = 1024  # images that are classified at a time
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def train_convnet(
 @torch.inference_mode()
 def convnet_predictions(net: ConvNet, images: Tensor, classes: Sequence[int]) -> NDArray[np.int64]:
     """Predictions (N,) among some classes."""
-    return np.array(classes)[net(images)[:, list(classes)].argmax(1).cpu().numpy()]
+    best = [net(batch)[:, list(classes)].argmax(1).cpu() for batch in images.split(PREDICTED)]
+    return np.array(classes)[torch.cat(best).numpy()]
 
 
 def load_convnet(path: str | Path) -> tuple[ConvNet, Card]:

@@ -114,12 +114,12 @@ def train(
 
 @torch.inference_mode()
 def encode(model: Diffusion, pixels: NDArray[np.uint8]) -> Tensor:
-    """What the transformer sees (N, C, H, W): pixels, or the mean of the autoencoder's latents, scaled."""
+    """What the transformer sees (N, C, H, W), on the CPU: pixels, or the mean of the autoencoder's latents, scaled."""
     device = device_of(model)
     if model.autoencoder is None:
-        return planes(pixels, model.transformer.config.in_channels).to(device)
+        return planes(pixels, model.transformer.config.in_channels)
     batches = (pixels[i : i + ENCODER_BATCH] for i in range(0, len(pixels), ENCODER_BATCH))
-    means = [model.autoencoder.encode(to_input(batch).to(device)).latent_dist.mean for batch in batches]
+    means = [model.autoencoder.encode(to_input(batch).to(device)).latent_dist.mean.cpu() for batch in batches]
     return torch.cat(means) * model.autoencoder.config.scaling_factor
 
 
@@ -135,7 +135,7 @@ def score(
 
     latents = encode(model, images.pixels)
     ids = [str(image_id) for image_id in images.image_ids]
-    return mean_errors(errors, latents, ids, candidates, scoring, images.seed, earlier)
+    return mean_errors(errors, latents, ids, candidates, scoring, images.seed, earlier, device_of(model))
 
 
 def cost(shape: Shape, classes: int, scoring: Scoring, candidates: int, earlier: Scoring | None) -> Cost:

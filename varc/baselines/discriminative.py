@@ -50,8 +50,8 @@ def logits(net: nn.Module, images: Images, candidates: NDArray[np.int32]) -> NDA
     """The logits (N, M) of the candidates (N, M), in eval mode."""
     net.eval()
     device, pixels = device_of(net), images.pixels
-    batches = [net(to_input(pixels[i : i + BATCH]).to(device)) for i in range(0, len(pixels), BATCH)]
-    scores = torch.cat(batches).cpu().numpy()
+    batches = [net(to_input(pixels[i : i + BATCH]).to(device)).cpu() for i in range(0, len(pixels), BATCH)]
+    scores = torch.cat(batches).numpy()
     return columns(scores, np.arange(scores.shape[1]), candidates)
 
 

@@ -82,18 +82,20 @@ def mean_errors(
     scoring: Any,
     seed: int,
     earlier: Earlier | None,
+    device: torch.device,
 ) -> NDArray[np.float64]:
     """Minus the mean error (N, M) over scoring.draws, of images with latents (N, C, H, W) under their candidates.
 
-    The draws of an earlier stage are not drawn again: its scores are their mean.
+    errors computes on the device, which gets the latents of an image at a time. The draws of an earlier stage are not
+    drawn again: its scores are their mean.
     """
     draws, known = scoring.draws, known_draws(scoring, earlier and earlier.scoring)
     result = np.empty(candidates.shape)
-    times = torch.tensor([fraction(j) for j in range(known, draws)], device=latents.device)
+    times = torch.tensor([fraction(j) for j in range(known, draws)], device=device)
     for i, image_id in enumerate(image_ids):
         noise = torch.stack([draw_noise(image_id, j, seed, latents.shape[1:]) for j in range(known, draws)])
-        labels = torch.from_numpy(candidates[i].astype(np.int64)).to(latents.device)
-        result[i] = -sum_of_draws(errors, latents[i], times, noise.to(latents.device), labels)
+        labels = torch.from_numpy(candidates[i].astype(np.int64)).to(device)
+        result[i] = -sum_of_draws(errors, latents[i].to(device), times, noise.to(device), labels)
     if earlier and known:
         result += known * earlier.scores
     return result / draws

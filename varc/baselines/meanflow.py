@@ -114,9 +114,9 @@ def score(
         return (u - target).double().square().flatten(1).mean(1)
 
     start = STARTS[scoring.interval]
-    latents = planes(images.pixels, model.transformer.config.out_channels).to(device_of(model))
+    latents = planes(images.pixels, model.transformer.config.out_channels)
     ids = [str(image_id) for image_id in images.image_ids]
-    return mean_errors(errors, latents, ids, candidates, scoring, images.seed, earlier)
+    return mean_errors(errors, latents, ids, candidates, scoring, images.seed, earlier, device_of(model))
 
 
 def cost(shape: Shape, classes: int, scoring: Scoring, candidates: int, earlier: Scoring | None) -> Cost:

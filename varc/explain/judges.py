@@ -13,10 +13,9 @@ from varc.explain.faithfulness import Judge, Pixels
 from varc.explain.tmi import UNCONDITIONAL
 from varc.models.var import VAR
 from varc.models.vqvae import VQVAE
+from varc.planning import images_at_once
 from varc.scoring.likelihood import score
 from varc.scoring.smoothing import clean_tokens
-
-ENCODER_BATCH = 64
 
 
 def varc_judge(vqvae: VQVAE, var: VAR, class_ids: NDArray[np.int32], device: torch.device) -> Judge:
@@ -24,7 +23,7 @@ def varc_judge(vqvae: VQVAE, var: VAR, class_ids: NDArray[np.int32], device: tor
     classes = np.where(class_ids == UNCONDITIONAL, var.config.num_classes, class_ids).astype(np.int32)
 
     def judge(images: Pixels) -> NDArray[np.float64]:
-        tokens = clean_tokens(vqvae, images, ENCODER_BATCH, device)
+        tokens = clean_tokens(vqvae, images, images_at_once(vqvae.config.image_size), device)
         candidates = np.tile(classes, (len(images), 1))
         return score(var, vqvae.quantize, tokens, candidates, device=device).sum(-1)
 
