@@ -72,6 +72,24 @@ def test_a_deep_model_is_measured_on_its_first_blocks(monkeypatch):
     assert found.gflops_per_second == pytest.approx(5 * pass_gflops(shallow, 2) / 2.0)
 
 
+@pytest.mark.parametrize(("sequences", "images"), [(6, 3), (1, 1), (10_000, 68)])
+def test_fine_tuning_is_measured_in_micro_batches_no_larger_than_a_batch_of_scores(monkeypatch, sequences, images):
+    seen = []
+
+    def finetune(var, quantizer, tokens, labels, settings, **more):
+        assert tokens.shape[1] == len(labels) == settings["batch_size"] * settings["steps"]  # no image comes twice
+        assert "beta" in settings and settings["accumulate"] == 1
+        seen.append((len(var.blocks), settings["batch_size"], settings["steps"], settings["precision"]))
+
+    monkeypatch.setattr(rates, "finetune", finetune)
+    monkeypatch.setattr(rates, "timed", lambda work, images, device: work(images) or 2.0)
+    deep = VARConfig(1000, 16, 2, 10, 16, 4, (1, 2, 3, 4))  # 30 tokens: 136 sequences at most, by CPU_TOKENS
+    found = rates.measure(Kind("finetune", "m", 4, "bf16"), VQVAE, deep, sequences, CPU)
+    assert seen == 2 * [(rates.MOST_DEPTH, images, 1, "bf16")]
+    shallow = VARConfig(rates.MOST_DEPTH, 16, 2, 10, 16, 4, (1, 2, 3, 4))
+    assert found.gflops_per_second == pytest.approx(images * 8 * pass_gflops(shallow, 4) / 2.0)
+
+
 def test_the_plan_knows_the_batches_of_the_engine():
     assert (BATCH_NUMBERS, BATCH_TOKENS) == (batching.CPU_NUMBERS, batching.CPU_TOKENS)
     assert HEAD_ROWS == likelihood.HEAD_ROWS

@@ -317,9 +317,10 @@ def same_ends(alone, together):
 
 
 def test_two_processes_have_the_curve_of_one(tmp_path):
+    """Also where each takes its share in two micro-batches."""
     alone = request_files(tmp_path, "alone", CCA)
     finetune_files(alone, lambda line: None)
-    together = request_files(tmp_path, "together", CCA)
+    together = request_files(tmp_path, "together", CCA | {"accumulate": 2})
     lines = []
     finetune_in_processes(together, 2, lines.append)
     same_ends(alone, together)

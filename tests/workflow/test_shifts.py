@@ -169,4 +169,4 @@ def test_the_plan_knows_shifted_images(tmp_path):
     table = pd.read_csv(project / "results/planned/tables/plan.csv")
     assert {"digits-blur1", "digits-blur5"} <= set(table["dataset"])
     jobs = plan(project, "--configfile", name).jobs
-    assert table["jobs"].iloc[-1] == sum(jobs[rule] for rule in ("encode", "tokenize", "score", "score_adaptive"))
+    assert table["jobs"].iloc[-1] == sum(jobs[rule] for rule in ("encode", "tokenize", "score", "finetune"))

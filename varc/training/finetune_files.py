@@ -31,7 +31,7 @@ from varc.training.curves import plot_finetuning, write_curve
 from varc.training.finetune import Validation, finetune
 from varc.training.loop import Curve
 
-TIMEOUT = timedelta(hours=6)  # that a process waits for the others: longer than one writes a checkpoint, or starts
+TIMEOUT = timedelta(hours=6)  # that a process waits for the others: one of them writes checkpoints of many GB
 ERROR = "error: "
 
 
