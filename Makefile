@@ -1,4 +1,4 @@
-# make demo: the main job on the embedded digits. make test: all tests. Both set up .venv first.
+# make demo: the main job on the embedded digits. make test: the tests. Both set up .venv first.
 SHELL := /bin/bash
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
@@ -19,7 +19,7 @@ endif
 
 OTHER_TORCH := for an NVIDIA GPU: rm -r .venv; make venv TORCH_INDEX=https://download.pytorch.org/whl/cu130 (docs/gpu.md)
 
-.PHONY: demo schema test study study-quick test-slurm test-faults test-gpu bench bench-gpu venv lint format lock rerun-table
+.PHONY: demo schema test test-all study study-quick test-slurm test-faults test-gpu bench bench-gpu venv lint format lock rerun-table
 .DEFAULT_GOAL := demo
 
 demo: venv
@@ -40,7 +40,11 @@ study-quick: venv
 	@echo && cat results/study_quick/tables/main.md
 
 test: venv
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+
+# Those too that take long.
+test-all: venv
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 # The digits study on a real Slurm of this machine alone, which comes and goes with the test; root on Debian only.
 # SHORT=1 takes a smaller config, and leaves out jobs over their time or memory, which take minutes to be noticed.

@@ -1,18 +1,19 @@
 """The table "What makes a job rerun" of config/README.md: `python tests/rerun_table.py` writes it (make rerun-table).
 
-For every key of the types the config rerun_keys.yaml has two values. All jobs with the first one are marked as done,
-without running them; what a dry run with the second one would do is the key's row.
+For every key of the types the config rerun_keys.yaml has two values. What reruns when the second one replaces the first
+follows from the graphs of jobs with either (job_graph.py); dry runs over jobs that are marked as done are its control.
 """
 
 import copy
 import re
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from job_graph import Job, jobs, rerun
 from snakemake_runs import ROOT, copy_project, plan, snakemake, write_config
 
 README = ROOT / "config" / "README.md"
@@ -71,24 +72,21 @@ def key_of(path: tuple[Any, ...]) -> tuple[str, ...]:
     return tuple(part for i, part in enumerate(kept) if not (i == 1 and kept[0] in NAMED))
 
 
-def fresh(folder: Path) -> Path:
-    """A copy of the project with files that stand for the data and weights of the config."""
-    project = copy_project(folder / "project")
+def with_files(folder: Path) -> Path:
+    """A folder with files that stand for the data and weights of the config."""
     for name in (*FILES, *WEIGHTS):
-        (project / name).parent.mkdir(exist_ok=True)
-        (project / name).write_text(name)
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(name)
     for name in ("classes.csv", "classes2.csv"):
-        (project / name).write_text(f"folder,class_id,name\na,0,{name}\nb,1,B\n")
-    return project
+        (folder / name).write_text(f"folder,class_id,name\na,0,{name}\nb,1,B\n")
+    return folder
 
 
 def finished(folder: Path, config: Any) -> Path:
     """A project in which every job of the config counts as done, and none was run."""
-    project = fresh(folder)
+    project = with_files(copy_project(folder / "project"))
     arguments = ["--configfile", write_config(project, resolved(config, None))]
-    for file in plan(project, *arguments).files:
-        (project / file).parent.mkdir(parents=True, exist_ok=True)
-        (project / file).write_text("")
+    make_empty(project, plan(project, *arguments).files)
     done = snakemake(project, "--touch", "--no-hooks", "--forceall", *arguments)
     assert done.code == 0, done.output
     left = plan(project, *arguments).jobs
@@ -96,11 +94,23 @@ def finished(folder: Path, config: Any) -> Path:
     return project
 
 
-def rerun_rules(project: Path, config: Any, path: tuple[Any, ...]) -> list[str]:
-    """The rules of which jobs rerun when the key at a path changes, in the order of the rules' files."""
-    name = f"{'-'.join(map(str, path))}.yaml"  # dry runs run side by side
-    found = plan(project, "--configfile", write_config(project, resolved(config, path), name)).jobs
-    return [rule for rule in all_rules() if rule in found]
+def make_empty(folder: Path, files: Iterable[str]) -> None:
+    """Empty files in the place of those that jobs make."""
+    for file in files:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text("")
+
+
+def done_jobs(folder: Path, config: Any) -> list[Job]:
+    """All jobs of the config in an empty folder, where each of them has made its files."""
+    first = resolved(config, None)
+    make_empty(folder, (file for job in jobs(with_files(folder), first) for file in job.outputs))
+    return jobs(folder, first)
+
+
+def in_order(rules: Iterable[str]) -> list[str]:
+    """Rules in the order of their files."""
+    return [rule for rule in all_rules() if rule in rules]
 
 
 def all_rules() -> list[str]:
@@ -109,32 +119,31 @@ def all_rules() -> list[str]:
     return [rule for file in files for rule in re.findall(r"^rule (\w+):$", (ROOT / file).read_text(), re.M)]
 
 
+def reruns(folder: Path, config: Any) -> dict[tuple[Any, ...], list[str]]:
+    """The rules whose jobs rerun, for every path at which a config has two values."""
+    before = done_jobs(folder, config)
+    paths = [path for path in changes(config) if path[-1] not in REFUSED]
+    return {path: in_order(rerun(before, jobs(folder, resolved(config, path)))) for path in paths}
+
+
 def table() -> str:
     """The table in Markdown. Neighbouring keys of one mapping that rerun the same rules share a row."""
     config = read_keys()
     rows: list[tuple[tuple[str, ...], list[str], str]] = []
     with tempfile.TemporaryDirectory() as folder:
-        project, paths = finished(Path(folder), config), list(changes(config))
-        with ThreadPoolExecutor(2) as pool:
-            found = list(pool.map(lambda path: told(project, config, path), paths))
-        for path, text in zip(paths, found, strict=True):
-            *above, key = key_of(path)
-            if rows and (rows[-1][0], rows[-1][2]) == (tuple(above), text):
-                rows[-1][1].append(key)
-            else:
-                rows.append((tuple(above), [key], text))
+        found = reruns(Path(folder), config)
+    for path in changes(config):
+        *above, key = key_of(path)
+        text = REFUSED.get(key) or ", ".join(f"`{rule}`" for rule in found[path]) or "none"
+        if rows and (rows[-1][0], rows[-1][2]) == (tuple(above), text):
+            rows[-1][1].append(key)
+        else:
+            rows.append((tuple(above), [key], text))
     lines = ["| change of | rules that rerun |", "| --- | --- |"]
     lines += [
         f"| {': '.join([*above, ''])}{', '.join(f'`{key}`' for key in keys)} | {rules} |" for above, keys, rules in rows
     ]
     return "\n".join(lines) + "\n"
-
-
-def told(project: Path, config: Any, path: tuple[Any, ...]) -> str:
-    """What a row says of the key at a path."""
-    *above, key = key_of(path)
-    refused = REFUSED.get(key) if not above else None
-    return refused or ", ".join(f"`{rule}`" for rule in rerun_rules(project, config, path)) or "none"
 
 
 def written() -> str:

@@ -4,14 +4,9 @@ Snakemake makes the graph; the scripts of its jobs then run in this process.
 """
 
 import contextlib
-import contextvars
-import gc
-import logging
 import os
 import re
-import runpy
 import shutil
-import sys
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -22,13 +17,12 @@ import pytest
 import torch
 from device.cases import small_models
 from device.pretend import PretendCuda
+from job_graph import graph, run_job, script_of, scripted
 from PIL import Image
 from safetensors.numpy import load_file
-from snakemake.api import SnakemakeApi
-from snakemake.script import Snakemake
-from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
 from snakemake_runs import ROOT
 
+DEMO = Path(__file__).with_name("demo.yaml")
 CLOSE = {  # absolute, and relative beyond 1
     ".parquet": 1e-5,
     ".csv": 1e-5,
@@ -55,9 +49,9 @@ def demo(tmp_path_factory):
     cpu = tmp_path_factory.mktemp("cpu")
     for name, model in zip(("vae.pth", "var.pth"), small_models(torch.device("cpu")), strict=True):
         torch.save(model.state_dict(), cpu / name)
-    with as_it_was(), graph(cpu) as workflow:
+    with graph(DEMO, cpu, {"all", "plan"}) as workflow:
         gpu = shutil.copytree(cpu, tmp_path_factory.mktemp("gpu"), dirs_exist_ok=True)
-        jobs = [job for level in workflow.dag.toposorted() for job in level if job.rule.script]
+        jobs = scripted(workflow)
         run_all(jobs, cpu, no_gpu)
         launches = run_all(jobs, gpu, PretendCuda)
         outputs = {job.rule.name: [] for job in jobs if "gpu" in job.rule.resources}
@@ -65,39 +59,6 @@ def demo(tmp_path_factory):
             outputs.get(job.rule.name, []).extend(job.output)
         scripts, takers = {script_of(job.rule).stem for job in jobs}, scripts_of_devices(workflow)
     return Demo(cpu, gpu, outputs, scripts, launches, takers)
-
-
-@contextlib.contextmanager
-def as_it_was():
-    """Leaves folder, paths, threads, collector and loggers as they were: jobs change them, each in its own process."""
-    folder, paths, threads, collector = os.getcwd(), sys.path[:], torch.get_num_threads(), gc.get_threshold()
-    loggers = {name: logging.getLogger(name).handlers[:] for name in ("varc", "py.warnings")}
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        yield
-    finally:
-        os.chdir(folder)
-        sys.path[:] = paths
-        torch.set_num_threads(threads)
-        gc.set_threshold(*collector)
-        logging.captureWarnings(False)
-        for name, handlers in loggers.items():
-            logging.getLogger(name).handlers[:] = handlers
-
-
-@contextlib.contextmanager
-def graph(folder):
-    """Snakemake's workflow for demo.yaml in a folder, with the graph of its jobs; nothing is run."""
-    config = ConfigSettings(configfiles=[Path(__file__).with_name("demo.yaml")])
-    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
-        made = api.workflow(
-            ResourceSettings(cores=1), config_settings=config, snakefile=ROOT / "Snakefile", workdir=folder
-        )
-        made.dag(DAGSettings(targets={"all", "plan"}))
-        workflow = made._workflow
-        workflow._prepare_dag(forceall=True, ignore_incomplete=True, lock_warn_only=True)
-        workflow._build_dag()
-        yield workflow
 
 
 @contextlib.contextmanager
@@ -113,26 +74,17 @@ def run_all(jobs, folder, device):
     launches = {}
     for job in jobs:
         with device() as gpu, mock.patch("varc.scoring.rates.SECONDS", 0.0):
-            contextvars.copy_context().run(run, job)
+            run(job)
         launches.setdefault(job.rule.name, []).append(gpu and sum(gpu.launches.values()))
     return launches
 
 
 def run(job):
-    """Runs a job's script as Snakemake does, but in this process."""
-    given = ("output", "params", "wildcards", "threads", "resources", "log")
-    known = {name: getattr(job, name) for name in given}
-    script = Snakemake(input_=job.input, **known, config={}, rulename=job.rule.name, bench_iteration=None)
-    for path in (*job.output, *job.log):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    """Runs a job in this process."""
     try:
-        runpy.run_path(str(script_of(job.rule)), {"snakemake": script})
+        run_job(job)
     except SystemExit as error:
         raise AssertionError(Path(job.log[0]).read_text()) from error
-
-
-def script_of(rule):
-    return (Path(rule.basedir) / rule.script).resolve()
 
 
 def scripts_of_devices(workflow):

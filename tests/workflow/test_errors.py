@@ -10,6 +10,7 @@ import configs
 import numpy as np
 import pytest
 import yaml
+from job_graph import run_missing
 from PIL import Image
 from snakemake_runs import copy_project, default_config, snakemake, write_config
 
@@ -429,9 +430,9 @@ BAD_DATA = {  # what is done to two classes of two pictures, what is made of it,
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", BAD_DATA)
-def test_bad_data_is_named_and_leaves_nothing_half_written(project, pictures, name):
-    fault, target, message = BAD_DATA[name]
+def faulty(project, pictures, name):
+    """The config file of a fault, the file that can't be made of it, and the folder of its results."""
+    fault, target, _ = BAD_DATA[name]
     config = folder_config(project, str(pictures))
     spec = config["datasets"]["pictures"]
     fault(Place(project, pictures), spec)
@@ -440,14 +441,37 @@ def test_bad_data_is_named_and_leaves_nothing_half_written(project, pictures, na
     config["shards"] = spec.pop("shards", 1)
     config["run"] = f"shards{config['shards']}"  # trains its model once for all
     config["datasets"]["pictures"] = {key: value for key, value in spec.items() if value is not None}
-    results = project / "results" / config["run"]
-    run = snakemake(project, f"results/{config['run']}/{target}", "--configfile", write_config(project, config))
-    check_refusal(run, message)
-    rule = "manifest" if target == MANIFEST else "encode"
+    results = f"results/{config['run']}"
+    (project / results / "datasets/pictures.parquet").unlink(missing_ok=True)  # of another fault
+    return write_config(project, config), f"{results}/{target}", project / results
+
+
+def check_fault(project, target, results):
+    """Nothing half-written is left of the target, and the log has the details."""
+    rule = "manifest" if target.endswith(MANIFEST) else "encode"
     logs = [path for path in (results / "logs" / rule).rglob("*.log") if "pictures" in path.as_posix()]
-    assert "Traceback" in logs[0].read_text()  # the details
-    assert not (results / target).exists()
+    assert "Traceback" in logs[0].read_text()
+    assert not (project / target).exists()
     assert not [path for path in results.rglob("*") if path.name.endswith(".tmp")]
+
+
+@pytest.mark.parametrize("name", BAD_DATA)
+def test_bad_data_is_named_and_leaves_nothing_half_written(project, pictures, name, capsys):
+    config, target, results = faulty(project, pictures, name)
+    with pytest.raises(SystemExit) as end:
+        run_missing(project / config, project, target)
+    assert end.value.code == 1
+    said = capsys.readouterr().err
+    assert re.search(BAD_DATA[name][2], said) and "Traceback" not in said, said
+    check_fault(project, target, results)
+
+
+@pytest.mark.parametrize("name", ["a folder that is not listed", "a picture cut short", "more shards than images"])
+def test_a_run_ends_with_what_is_wrong_with_the_data(project, pictures, name):
+    config, target, results = faulty(project, pictures, name)
+    run = snakemake(project, target, "--configfile", config)
+    check_refusal(run, BAD_DATA[name][2])
+    check_fault(project, target, results)
 
 
 def test_a_target_that_the_config_does_not_define_is_refused(project):

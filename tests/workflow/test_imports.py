@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from rerun_table import all_rules, fresh, read_keys, resolved
-from snakemake_runs import ROOT, python, snakemake, write_config
+from rerun_table import all_rules, read_keys, resolved, with_files
+from snakemake_runs import ROOT, copy_project, python, snakemake, write_config
 
 from workflow.imports import STAMPS, code_inputs, code_stamp, digest
 
@@ -70,7 +70,8 @@ def test_an_import_of_an_import_counts(tmp_path):
 def test_every_rule_takes_what_its_script_imports(tmp_path, monkeypatch):
     """The code inputs of all jobs of a config that has every key, against the imports of their rules' scripts."""
     monkeypatch.chdir(ROOT)
-    project, config = fresh(tmp_path), resolved(read_keys(), None)
+    project = with_files(copy_project(tmp_path / "project"))
+    config = resolved(read_keys(), None)
     del config["gflops_per_second"]  # so that it is measured
     config["explain"][0]["methods"] += ["gradient_shap", "random"]  # rules that no key of the table has
     rival = {"classifier": "dc", "tasks": [2], "strategies": ["family_sequential"]}

@@ -2,7 +2,9 @@
 
 import json
 
-from rerun_table import changes, key_of, read_keys, table, written
+from job_graph import jobs, rerun
+from rerun_table import changes, done_jobs, finished, key_of, read_keys, resolved, table, written
+from snakemake_runs import plan, write_config
 
 from workflow.config import document
 
@@ -31,5 +33,27 @@ def test_what_comes_from_a_checkpoint_reruns_with_its_sha256_and_not_with_where_
     assert rows["| models: hub: `repo`, `revision`"].endswith("| `download` |")
 
 
-def test_the_table_is_what_dry_runs_say():
+def test_the_table_follows_from_the_jobs():
     assert written() == table(), "config/README.md is out of date; run `make rerun-table`"
+
+
+CONTROL = [  # of every way in which a change comes to a job: outputs, inputs, parameters, what others make
+    ("seed",),
+    ("published",),
+    ("datasets", "pictures", "size"),
+    ("models", "hub", "hub", "revision"),
+    ("classifiers", "a_varc", "funnel", 0, "keep"),
+    ("classifiers", "adaptive", "funnel", 0, "adaptive", "alpha"),
+    ("baselines", "dit", "family"),
+    ("explain", 0, "faithfulness", "steps"),
+]
+
+
+def test_dry_runs_say_the_same_as_the_jobs(tmp_path):
+    config = read_keys()
+    project = finished(tmp_path, config)
+    before = done_jobs(tmp_path, config)
+    for path in CONTROL:
+        after = resolved(config, path)
+        found = plan(project, "--configfile", write_config(project, after)).jobs
+        assert found == rerun(before, jobs(tmp_path, after)), path

@@ -31,7 +31,7 @@ def project(tmp_path_factory):
     """A finished default run, in a folder with spaces in its name."""
     folder = copy_project(tmp_path_factory.mktemp("run") / "a folder with spaces")
     (folder / "config" / "other.csv").write_text((folder / "config" / "published.csv").read_text() + "x,y,0.5,1,z\n")
-    run = snakemake(folder, cold=True)  # as a user's: each job a new process
+    run = snakemake(folder)
     assert run.code == 0, run.output
     return folder
 

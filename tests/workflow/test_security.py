@@ -5,11 +5,14 @@ import os
 import re
 import shutil
 
+import configs
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 from snakemake_runs import ROOT, copy_project, default_config, snakemake, write_config
+
+from workflow.config.entry import ConfigError
 
 NAMES = [  # folders of classes, names of classes and of pictures
     "two words", "it's", 'say "hi"', "$(touch pwned)", "`touch pwned`", "; touch pwned #",
@@ -141,10 +144,16 @@ OUTSIDE = {
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
-def test_names_that_would_lead_out_of_the_run_are_refused(project, name):
+def test_names_that_would_lead_out_of_the_run_are_refused(name):
     change, message = OUTSIDE[name]
-    config = default_config(project) | change
-    run = snakemake(project, "--configfile", write_config(project, config))
+    with pytest.raises(ConfigError, match=message):
+        configs.begun(configs.DIGITS | change)
+
+
+@pytest.mark.parametrize("name", ["run: a path", "a checkpoint's log"])
+def test_such_a_refusal_ends_a_run(project, name):
+    change, message = OUTSIDE[name]
+    run = snakemake(project, "--configfile", write_config(project, default_config(project) | change))
     assert run.code != 0 and "Traceback" not in run.output
     assert re.search(message, run.output), run.output
 
