@@ -2,9 +2,10 @@
 
 from job import compute_device, job, measured
 
-from varc.data.manifest import load_images, rows
+from varc.data.manifest import image_batches, rows
 from varc.models.weights import read_vqvae
-from varc.scoring.smoothing import encode
+from varc.prefetch import waited
+from varc.scoring.smoothing import encode_batches
 from varc.storage import features_schema, fixed_size_list, read_parquet, shard_bounds, write_parquet
 
 with job(snakemake) as log:
@@ -13,9 +14,11 @@ with job(snakemake) as log:
     first, end = shard_bounds(len(listed), snakemake.params.shard, snakemake.resources.shards)
     listed = listed[first:end]
     vqvae, card = read_vqvae(snakemake.input.vqvae, snakemake.params.checkpoint)
-    images = load_images(snakemake.params.dataset, listed, vqvae.config.image_size)
-    with measured(device, len(images), log) as record:
-        features = encode(vqvae.to(device), images, snakemake.resources.batch_size, device)
+    with measured(device, len(listed), log) as record:
+        batches = image_batches(
+            snakemake.params.dataset, listed, vqvae.config.image_size, snakemake.resources.batch_size
+        )
+        features = encode_batches(vqvae.to(device), waited(batches, record), device)
     flat = features.flatten(1).numpy()
     write_parquet(
         snakemake.output.features,

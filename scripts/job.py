@@ -34,6 +34,7 @@ def compute_device(snakemake: Any) -> Any:
 def measured(device: Any, images: int, log: Any, gflops: float | None = None) -> Iterator[dict[str, Any]]:
     """A dict that has the provenance of the computation once the block ends: device, seconds, rates, peak memory.
 
+    The seconds are the device's: what the block puts into it as waited_seconds (varc.prefetch.waited) is left out.
     gflops: what the block computes, where that is known (nominal, fvcore's convention).
     """
     import torch
@@ -45,7 +46,8 @@ def measured(device: Any, images: int, log: Any, gflops: float | None = None) ->
     yield record
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    seconds = time.monotonic() - start
+    idle = record.get("waited_seconds", 0.0)
+    seconds = time.monotonic() - start - idle
     record |= {
         "device": device_name(device),
         "dtype": "float32",
@@ -57,6 +59,8 @@ def measured(device: Any, images: int, log: Any, gflops: float | None = None) ->
     if gflops is not None:
         record["gflops_per_second"] = gflops / seconds
         rate = f", {gflops / seconds:.1f} GFLOP/s"
+    if idle:
+        rate += f", {idle:.1f} s of waiting for them left out"
     log.info("%d images in %.1f s, %.1f images/s%s", images, seconds, images / seconds, rate)
 
 

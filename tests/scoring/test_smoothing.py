@@ -1,10 +1,13 @@
+import threading
+
 import numpy as np
 import pytest
 import torch
 
 from varc.errors import InputError
 from varc.models.vqvae import VQVAE, VQVAEConfig
-from varc.scoring.smoothing import absolute_sigma, encode, noise, tokenize
+from varc.scoring import smoothing
+from varc.scoring.smoothing import absolute_sigma, encode, encode_batches, noise, tokenize
 
 CPU = torch.device("cpu")
 NOISE_OF_DIGITS_0 = [0.2947909, 0.4410109]
@@ -65,6 +68,55 @@ def test_smoothed_tokens_do_not_depend_on_shards_or_order(vqvae):
     assert not np.array_equal(sampled(vqvae, features, IDS, 1), whole)
     assert not np.array_equal(sampled(vqvae, features, IDS, 2, seed=1), whole)
     assert np.array_equal(sampled(vqvae, features, IDS, 2, sigma=0.0), sampled(vqvae, features, IDS, 0))
+
+
+def test_tokens_are_to_the_bit_those_of_noise_that_is_drawn_in_turn(vqvae):
+    features = torch.randn(40, 4, 4, 4)
+    for batch_size in (1, 7, 40, 100):
+        noisy = features + 0.5 * noise(IDS, 2, 0, (4, 4, 4))
+        with torch.inference_mode():
+            in_turn = [vqvae.quantize.quantize(f).numpy() for f in noisy.split(batch_size)]
+        for _ in range(3):
+            assert np.array_equal(sampled(vqvae, features, IDS, 2, batch_size=batch_size), np.concatenate(in_turn))
+
+
+def test_the_noise_of_one_batch_is_drawn_ahead_in_one_thread(vqvae, monkeypatch):
+    drawn, quantised = [], []
+
+    def counted(image_ids, *rest):
+        drawn.append((threading.current_thread(), list(image_ids)))
+        return noise(image_ids, *rest)
+
+    def quantize(f):
+        quantised.append(len(f))
+        assert len(drawn) <= len(quantised) + 1
+        return torch.zeros(len(f), 21)
+
+    monkeypatch.setattr(smoothing, "noise", counted)
+    monkeypatch.setattr(vqvae.quantize, "quantize", quantize)
+    sampled(vqvae, torch.zeros(40, 4, 4, 4), IDS, 1)
+    assert [ids for _, ids in drawn] == [IDS[i : i + 7] for i in range(0, 40, 7)]
+    assert len({thread for thread, _ in drawn} | {threading.main_thread()}) == 2
+    drawn.clear()
+    sampled(vqvae, torch.zeros(40, 4, 4, 4), IDS, 0)
+    assert not drawn
+
+
+def test_tokens_that_fail_leave_no_thread(vqvae, monkeypatch):
+    def fails(f):
+        raise RuntimeError("of the device")
+
+    monkeypatch.setattr(vqvae.quantize, "quantize", fails)
+    with pytest.raises(RuntimeError, match="of the device") as error:  # whose traceback keeps all that ran
+        sampled(vqvae, torch.zeros(40, 4, 4, 4), IDS, 1)
+    assert error.tb
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+
+
+def test_features_of_batches_are_those_of_the_whole(vqvae):
+    images = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3), dtype=np.uint8)
+    batches = iter([images[:4], images[4:8], images[8:]])
+    assert torch.equal(encode_batches(vqvae, batches, CPU), encode(vqvae, images, 4, CPU))
 
 
 def test_encode_does_not_depend_on_batch_size(vqvae):

@@ -1,7 +1,9 @@
 """The manifest: which images a data set has, under which names and labels."""
 
 import hashlib
+import threading
 from collections import Counter
+from collections.abc import Generator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,9 +13,10 @@ from numpy.typing import NDArray
 
 from varc.data.classes import ClassEntry, folder_labels
 from varc.data.preprocess import preprocess, stack_images
-from varc.data.readers import READERS, Found, Spec
+from varc.data.readers import READERS, Found, OpenImage, Spec
 from varc.data.shifts import shifted
 from varc.errors import InputError
+from varc.prefetch import BATCHES_AHEAD, LOADERS, ahead
 
 
 class Listed(NamedTuple):
@@ -116,8 +119,33 @@ def describe(spec: Spec) -> str:
 
 
 def load_images(spec: Spec, listed: list[Listed], side: int) -> NDArray[np.uint8]:
-    """The preprocessed images (N, side, side, 3) of some rows of a manifest, under the data set's shift."""
-    open_image = READERS[spec["reader"]].open_images(spec)
+    """The preprocessed images (N, side, side, 3) of some rows of a manifest, under the data set's shift.
+
+    Raises InputError for an image that cannot be read, or has another size.
+    """
+    return opened_images(READERS[spec["reader"]].open_images(spec), spec, listed, side)
+
+
+def image_batches(
+    spec: Spec, listed: list[Listed], side: int, batch_size: int
+) -> Generator[NDArray[np.uint8], None, None]:
+    """The images of load_images in batches (B, side, side, 3), loaded by threads ahead of who takes them.
+
+    At most BATCHES_AHEAD batches lie ready or are being loaded. Raises what load_images does, at its batch.
+    """
+    own, lock = threading.local(), threading.Lock()
+
+    def load(part: list[Listed]) -> NDArray[np.uint8]:
+        if not hasattr(own, "open_image"):  # each thread's own, since an open tar or Parquet file has one position
+            with lock:  # readers import libraries here
+                own.open_image = READERS[spec["reader"]].open_images(spec)
+        return opened_images(own.open_image, spec, part, side)
+
+    return ahead(load, (listed[i : i + batch_size] for i in range(0, len(listed), batch_size)), LOADERS, BATCHES_AHEAD)
+
+
+def opened_images(open_image: OpenImage, spec: Spec, listed: list[Listed], side: int) -> NDArray[np.uint8]:
+    """The images of load_images, by what opens one."""
     border, images = spec.get("border", 0), []
     for row in listed:
         image = open_image(Found(row.image_id, "", row.path))

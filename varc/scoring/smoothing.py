@@ -1,6 +1,7 @@
 """Features, and tokens of features with seeded noise (likelihood smoothing)."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 
 import numpy as np
 import torch
@@ -10,13 +11,19 @@ from torch import Tensor
 from varc.data.preprocess import to_input
 from varc.errors import InputError
 from varc.models.vqvae import VQVAE, MultiScaleQuantizer
+from varc.prefetch import ahead
 from varc.seeded import image_generator
 
 
-@torch.inference_mode()
 def encode(vqvae: VQVAE, images: NDArray[np.uint8], batch_size: int, device: torch.device) -> Tensor:
     """Features f (N, C, p_K, p_K), float32 on the CPU, of images (N, H, W, 3): quant_conv(encoder(x))."""
     batches = (images[i : i + batch_size] for i in range(0, len(images), batch_size))
+    return encode_batches(vqvae, batches, device)
+
+
+@torch.inference_mode()
+def encode_batches(vqvae: VQVAE, batches: Iterable[NDArray[np.uint8]], device: torch.device) -> Tensor:
+    """The features of encode, of images that come in batches (B, H, W, 3); none is kept."""
     return torch.cat([vqvae.features(to_input(batch).to(device)).cpu() for batch in batches])
 
 
@@ -48,13 +55,26 @@ def tokenize(
     Sample 0 is clean; the others add Gaussian noise of standard deviation sigma to f before it is quantised
     (likelihood smoothing, section 4 of the A-VARC+ paper).
     """
-    batches = []
-    for i in range(0, len(features), batch_size):
-        f = features[i : i + batch_size]
-        if sample > 0:
-            f = f + sigma * noise(image_ids[i : i + batch_size], sample, seed, f.shape[1:])
-        batches.append(quantizer.quantize(f.to(device)).cpu().numpy().astype(np.uint16))
-    return np.concatenate(batches)
+    with closing(sampled(features, image_ids, sample, sigma, seed, batch_size)) as batches:
+        found = [quantizer.quantize(f.to(device)).cpu().numpy().astype(np.uint16) for f in batches]
+    return np.concatenate(found)
+
+
+def sampled(
+    features: Tensor, image_ids: Sequence[str], sample: int, sigma: float, seed: int, batch_size: int
+) -> Generator[Tensor, None, None]:
+    """One sample of features (N, C, p_K, p_K), in batches; a thread draws the noise of the next one meanwhile."""
+    batches = features.split(batch_size)
+    if sample == 0:
+        yield from batches
+        return
+
+    def drawn(first: int) -> Tensor:
+        return noise(image_ids[first : first + batch_size], sample, seed, features.shape[1:])
+
+    with closing(ahead(drawn, range(0, len(features), batch_size), threads=1, depth=1)) as noises:
+        for f, added in zip(batches, noises, strict=True):
+            yield f + sigma * added
 
 
 def clean_tokens(vqvae: VQVAE, images: NDArray[np.uint8], batch_size: int, device: torch.device) -> NDArray[np.uint16]:
