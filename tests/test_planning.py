@@ -19,6 +19,7 @@ from varc.planning import (
     plan_rows,
     too_large,
 )
+from varc.prefetch import BATCHES_AHEAD, LOADERS
 from varc.storage import features_schema, fixed_size_list, scores_schema, tokens_schema, write_parquet
 from varc.training.memory import finetune_bytes
 
@@ -146,6 +147,13 @@ def test_a_node_holds_tokens_weights_and_checkpoints_and_without_a_gpu_all_else(
     on_cpu = node_bytes(work, d16, 1_281_167, on_gpu=False)
     assert on_cpu == pytest.approx(one + finetune_bytes(d16, 32, "bf16", True))
     assert node_bytes(VARC[1], d16, 500, on_gpu=True) == memory_bytes(VARC[1], d16, 500)
+
+
+def test_encoding_holds_the_images_of_a_few_batches_and_the_features_of_all():
+    per_batch, pixels, features = 16, 3 * 256 * 256, 4 * 32 * 16 * 16
+    few, many, more = (memory_bytes(encode(), SHAPES["d16"], n) for n in (16, 1000, 2000))
+    assert more - many == pytest.approx(1000 * 2 * features)
+    assert many - few == pytest.approx((1 + BATCHES_AHEAD + LOADERS - 1) * per_batch * pixels + 984 * 2 * features)
 
 
 def test_parquet_bytes_are_those_of_files_with_random_numbers(tmp_path):

@@ -18,6 +18,7 @@ from varc.metrics.closed_form import (
     var_parameters,
 )
 from varc.models.scales import tokens_at
+from varc.prefetch import BATCHES_AHEAD, LOADERS
 from varc.training.memory import finetune_bytes, host_bytes
 
 JOB_SECONDS = 20 * 60.0  # of the longest job, where the number of shards is chosen: 10 to 30 minutes are wanted
@@ -144,10 +145,12 @@ def memory_bytes(work: Work, shape: Any, images: int) -> float | None:
     batch = min(images_at_once(image_size(shape)), images)
     if work.rule == "encode":
         pixels = image_size(shape) ** 2
-        return PROCESS_BYTES + FLOAT * batch * pixels * 4 * shape.ch + images * (3 * pixels + features(shape))
+        loaded = min(images, batch * (1 + BATCHES_AHEAD + LOADERS))  # a loader's batch is in parts, then in one piece
+        held = 3 * pixels * loaded + 2 * features(shape) * images  # features of batches, then in one piece
+        return PROCESS_BYTES + FLOAT * batch * pixels * 4 * shape.ch + held
     if work.rule == "tokenize":
         distances = FLOAT * batch * shape.patch_nums[-1] ** 2 * shape.vocab_size
-        return PROCESS_BYTES + 2 * distances + 3 * images * features(shape)
+        return PROCESS_BYTES + 2 * distances + (3 * images + batch) * features(shape)  # and the next batch's noise
     weights = FLOAT * (var_parameters(shape, 1000) + work.candidates * (adaln_weights(shape) / shape.width + 2))
     tokens = max(tokens_at(shape.patch_nums, work.scales), min(BATCH_TOKENS, BATCH_NUMBERS // shape.width))
     one_batch = FLOAT * 24 * tokens * shape.width
