@@ -31,7 +31,7 @@ from varc.models.scales import tokens_at
 from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import MultiScaleQuantizer, VQVAEConfig
 from varc.planning import images_at_once
-from varc.scoring.batching import pairs_per_batch
+from varc.scoring.batching import pairs_per_batch, pass_bytes
 from varc.scoring.likelihood import score
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}  # by name; the dtype of most products
@@ -198,7 +198,7 @@ def planned_bytes(job: Job) -> int:
     weights = 4 * sum(p.numel() for p in job.var.parameters())
     copies = sum(p.numel() for p in job.var.blocks.parameters()) * PRECISIONS[job.precision].itemsize
     tables = 4 * job.candidates.shape[1] * adaln_weights(config) // config.width
-    batch = 4 * 24 * config.num_tokens * config.width * pairs
+    batch = pass_bytes(config, config.num_tokens) * pairs
     return weights + (copies if job.precision != "float32" else 0) + tables + batch
 
 

@@ -14,12 +14,11 @@ import agreement
 import arithmetic
 import gpu
 import memory
+from device.pretend import PretendCuda
 from outcome import Setup
 
-pretend = pytest.importorskip("device.pretend")
 
-
-class Card(pretend.PretendCuda):
+class Card(PretendCuda):
     """Also what torch tells of a card, and a limit to a process's memory."""
 
     ran_out = 0
