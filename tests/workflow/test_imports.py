@@ -67,6 +67,16 @@ def test_an_import_of_an_import_counts(tmp_path):
     assert sorted(names) == ["__init__.py", "a.py", "b.py"]
 
 
+def test_an_import_for_types_alone_does_not_count(tmp_path):
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "varc").mkdir()
+    types = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from varc.a import x\nelse:\n    import varc.b\n"
+    (tmp_path / "scripts" / "one.py").write_text(types)
+    for name in ("a", "b"):
+        (tmp_path / "varc" / f"{name}.py").write_text("")
+    assert [path.rpartition("/")[2] for path in code_inputs("scripts/one.py", tmp_path)] == ["b.py"]
+
+
 def test_every_rule_takes_what_its_script_imports(tmp_path, monkeypatch):
     """The code inputs of all jobs of a config that has every key, against the imports of their rules' scripts."""
     monkeypatch.chdir(ROOT)
