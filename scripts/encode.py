@@ -3,7 +3,7 @@
 from job import compute_device, job, measured
 
 from varc.data.manifest import load_images, rows
-from varc.models.weights import read_vqvae
+from varc.models.vqvae_weights import read_vqvae
 from varc.scoring.smoothing import encode
 from varc.storage import features_schema, fixed_size_list, read_parquet, shard_bounds, write_parquet
 

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from parity import DATA, models, reference
 
 from varc.data.preprocess import to_input
-from varc.models.vqvae import VQVAE, MultiScaleQuantizer, VQVAEConfig, phi_index
+from varc.models.quantizer import MultiScaleQuantizer, phi_index
+from varc.models.vqvae import VQVAE, VQVAEConfig
 
 DIGITS = VQVAEConfig((1, 2, 3, 4), ch=16, ch_mult=(1, 2), num_res_blocks=1, z_channels=8, vocab_size=64, norm_groups=8)
 

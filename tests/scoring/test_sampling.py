@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig
-from varc.models.vqvae import MultiScaleQuantizer
 from varc.scoring.likelihood import log_prob_per_token
 from varc.scoring.sampling import draw, sample_tokens
 

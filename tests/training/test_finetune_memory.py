@@ -18,8 +18,8 @@ from torch.utils._pytree import tree_leaves
 
 from varc.metrics.closed_form import Shape
 from varc.models.architectures import ARCHITECTURES, PATCH_NUMS_256
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig
-from varc.models.vqvae import MultiScaleQuantizer
 from varc.training import finetune as module
 from varc.training.cca import cca_loss
 from varc.training.finetune import distributed, finetune, log_likelihood

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from varc.baselines.convnet import ConvNetConfig, convnet, convnet_predictions
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig
-from varc.models.vqvae import MultiScaleQuantizer
 from varc.scoring.likelihood import score
 from varc.training.incremental import (
     Learned,

@@ -77,6 +77,22 @@ def test_an_import_for_types_alone_does_not_count(tmp_path):
     assert [path.rpartition("/")[2] for path in code_inputs("scripts/one.py", tmp_path)] == ["b.py"]
 
 
+# script -> the models whose code it does without: an edit of it must not run these jobs again
+WITHOUT = {
+    "encode": ["var"],
+    "tokenize": ["var"],
+    "train_vqvae": ["var"],
+    "main": ["quantizer", "var", "vqvae"],
+}
+
+
+@pytest.mark.parametrize("script", WITHOUT)
+def test_a_script_imports_the_models_that_it_needs_alone(script):
+    files = {path.rpartition("varc/models/")[2] for path in code_inputs(f"scripts/{script}.py", ROOT)}
+    assert "weights.py" in files
+    assert not files & {f"{name}.py" for name in WITHOUT[script]}
+
+
 def test_every_rule_takes_what_its_script_imports(tmp_path, monkeypatch):
     """The code inputs of all jobs of a config that has every key, against the imports of their rules' scripts."""
     monkeypatch.chdir(ROOT)

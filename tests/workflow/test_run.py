@@ -20,7 +20,8 @@ from varc.data.manifest import load_images, manifest
 from varc.data.preprocess import to_input
 from varc.explain.tmi import tmi_map
 from varc.metrics.accuracy import wilson_interval
-from varc.models.checkpoints import card_path, file_sha256, load_var, load_vqvae, read_card
+from varc.models.checkpoints import load_var, load_vqvae
+from varc.models.weights import card_path, file_sha256, read_card
 from varc.scoring.adaptive import final_order, read_adaptive, read_full_scores, simulate
 from varc.scoring.likelihood import log_prob_per_token
 from varc.scoring.smoothing import noise

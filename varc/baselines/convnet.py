@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from varc.models.checkpoints import Card, architecture, assign_weights, read_card, read_weights
+from varc.models.weights import Card, architecture, assign_weights, read_card, read_weights
 from varc.training.loop import optimise
 
 BATCH = 64

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors with a JSON card beside them."""
+"""Weights on disk, of any model: safetensors with a JSON card beside them."""
 
 import dataclasses
 import hashlib
@@ -14,8 +14,6 @@ from torch import Tensor, nn
 import varc
 from varc.errors import InputError
 from varc.files import whole, write_text
-from varc.models.var import VAR, VARConfig
-from varc.models.vqvae import VQVAE, VQVAEConfig
 
 Card = dict[str, Any]
 C = TypeVar("C")  # a model's configuration, a dataclass
@@ -68,22 +66,6 @@ def read_card(weights: str | Path) -> Card:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: the model's card cannot be read ({error}); train the model again") from None
-
-
-def load_vqvae(path: str | Path) -> tuple[VQVAE, Card]:
-    """A VQ-VAE that was trained here, in eval mode, and its card. Raises InputError as read_weights does."""
-    card = read_card(path)
-    with torch.device("meta"):
-        model = VQVAE(architecture(VQVAEConfig, card, path))
-    return assign_weights(model, path, read_weights(path, card)), card
-
-
-def load_var(path: str | Path) -> tuple[VAR, Card]:
-    """A VAR that was trained here, in eval mode, and its card. Raises InputError as read_weights does."""
-    card = read_card(path)
-    with torch.device("meta"):
-        model = VAR(architecture(VARConfig, card, path))
-    return assign_weights(model, path, read_weights(path, card)), card
 
 
 def architecture(config: type[C], card: Card, path: str | Path) -> C:

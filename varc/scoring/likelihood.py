@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import MAX_LOG_SCALE, VAR, Block, tokens_at
-from varc.models.vqvae import MultiScaleQuantizer
 from varc.scoring.batching import in_batches, most_pairs, pairs_per_batch
 
 HEAD_ROWS = 1024  # positions whose logits exist at a time

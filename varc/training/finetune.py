@@ -22,8 +22,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from varc.device import check_precision, gpu_memory
 from varc.errors import InputError
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig
-from varc.models.vqvae import MultiScaleQuantizer
 from varc.scoring.likelihood import score
 from varc.training.cca import cca_loss, draw_labels, empty_cache, reference_log_likelihood
 from varc.training.loop import Checkpoint, Curve, optimise

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from varc.baselines.convnet import ConvNet, ConvNetConfig, convnet, train_convnet
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, tokens_at
-from varc.models.vqvae import MultiScaleQuantizer
 from varc.scoring.progressive import score_survivors
 from varc.training.finetune import finetune
 from varc.training.var import cross_entropy_steps

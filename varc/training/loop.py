@@ -14,7 +14,7 @@ from torch import Tensor
 
 from varc.errors import InputError
 from varc.files import whole
-from varc.models.checkpoints import save_tensors
+from varc.models.weights import save_tensors
 
 Curve = list[dict[str, float]]
 
