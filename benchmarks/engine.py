@@ -17,7 +17,7 @@ from plain import plain_scores
 from random_models import public_shape, random_quantizer, random_var
 from torch import Tensor
 
-from varc.metrics.flops import pass_cost
+from varc.costs.models import pass_cost
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR
 from varc.scoring.likelihood import score

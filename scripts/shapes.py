@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from varc.metrics.closed_form import Shape
+from varc.costs.closed_form import Shape
 from varc.models.states import read_state
 from varc.models.var import VARConfig
 from varc.models.var_weights import var_shape

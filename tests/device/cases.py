@@ -190,13 +190,13 @@ def public_checkpoints(device):
 def rates(device):
     """Speeds differ from device to device: that they are measured, and positive, is all that is the same."""
     from varc.baselines.family import family, settings
-    from varc.baselines.rates import measure_stage
     from varc.planning import Kind
-    from varc.scoring.rates import measure
+    from varc.rates.models import measure
+    from varc.rates.rivals import measure_stage
 
     vqvae, var = (model.config for model in small_models(torch.device("cpu")))
     kinds = [Kind(rule, "m", 4, "float32") for rule in ("encode", "tokenize", "score")]
-    with mock.patch("varc.scoring.rates.SECONDS", 0.0):
+    with mock.patch("varc.rates.speed.SECONDS", 0.0):
         speeds = [measure(kind, vqvae, var, CLASSES, device) for kind in kinds]
         for name in ("vit", "vae", "knn"):
             shape, _, stages = RIVALS[name]
@@ -321,11 +321,11 @@ for learning, strategies in (
 @case
 def networks_explained(device):
     from varc.baselines.convnet import ConvNetConfig, cam_layer, convnet, train_convnet
+    from varc.costs.counting import count
     from varc.data.preprocess import to_input
     from varc.explain.attribution import gradient_shap
     from varc.explain.gradients import grad_cam, saliency
     from varc.explain.judges import network_judge
-    from varc.metrics.flops import count
 
     net, images = convnet(ConvNetConfig(SIDE, 3), 0).to(device), to_input(IMAGES).to(device)
     train_convnet(net, list(net.parameters()), images, LABELS, [0, 1, 2], 2, 1e-3, 0)

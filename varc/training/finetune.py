@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from varc.costs.memory import finetune_bytes
 from varc.device import check_precision, gpu_memory
 from varc.errors import InputError
 from varc.models.quantizer import MultiScaleQuantizer
@@ -27,7 +28,6 @@ from varc.models.var import VAR, VARConfig
 from varc.scoring.likelihood import score
 from varc.training.cca import cca_loss, draw_labels, empty_cache, reference_log_likelihood
 from varc.training.loop import Checkpoint, Curve, optimise
-from varc.training.memory import finetune_bytes
 
 CHECKPOINTS = 20  # per training
 
