@@ -8,10 +8,11 @@ from shapes import var_config
 
 from varc.data.classes import class_ids, data_set_classes
 from varc.freshness import check_fresh, check_made_with
+from varc.learning.tasks import accuracies, class_order, share_of_steps
+from varc.learning.var import funnel_predictions, learn_var
 from varc.models.var import VAR
 from varc.models.vqvae_weights import read_vqvae
 from varc.storage import INCREMENTAL, read_labels, read_samples, write_parquet
-from varc.training.incremental import accuracies, class_order, funnel_predictions, learn_var, share_of_steps
 from varc.training.var import init_weights
 
 

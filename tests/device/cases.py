@@ -281,7 +281,7 @@ def finetune_cca_resumed(device):
 
 
 def learn_var(strategy: str, device: torch.device) -> np.ndarray:
-    from varc.training.incremental import funnel_predictions, learn_var, log_likelihoods
+    from varc.learning.var import funnel_predictions, learn_var, log_likelihoods
 
     vqvae, var = small_models(device)
     quantizer, found = vqvae.quantize, []
@@ -299,7 +299,7 @@ def learn_var(strategy: str, device: torch.device) -> np.ndarray:
 def learn_convnet(strategy: str, device: torch.device) -> np.ndarray:
     from varc.baselines.convnet import convnet_predictions
     from varc.data.preprocess import to_input
-    from varc.training.incremental import learn_convnet
+    from varc.learning.convnet import learn_convnet
 
     images, found = to_input(IMAGES).to(device), []
     for net in learn_convnet(strategy, [[0, 1], [2]], images, LABELS, lambda n: 2, 0):
@@ -421,7 +421,7 @@ def rival(name: str, device: torch.device) -> np.ndarray:
 
 def learn_family(name: str, strategy: str, device: torch.device) -> np.ndarray:
     from varc.baselines.family import Images, family, settings
-    from varc.training.incremental_family import learn_family, staged_predictions
+    from varc.learning.families import learn_family, staged_predictions
 
     kind, (shape, training, stages) = family(name), RIVALS[name]
     shape, training = settings(kind.Shape, shape), settings(kind.Training, training)

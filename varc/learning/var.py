@@ -1,13 +1,8 @@
-"""Class-incremental learning without replay: the classes come task by task, and earlier images are gone.
-
-Every strategy is asked the same: after each task, which of all classes seen so far is this image of? Nothing tells it
-the task. Discriminative strategies: none (train on), cwr (CWR*: Lomonaco et al. 2020) and joint (all images so far at
-once, the upper bound). Those of the VAR classifier: see learn_var.
-"""
+"""Class-incremental learning by a VAR classifier; its strategies: see learn_var."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from varc.baselines.convnet import ConvNet, ConvNetConfig, convnet, train_convnet
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, tokens_at
 from varc.scoring.progressive import score_survivors
@@ -23,73 +17,6 @@ from varc.training.finetune import finetune
 from varc.training.var import cross_entropy_steps
 
 RANK = 8
-CONVNET_LR = 2e-3
-CWR_HEAD_LR = 0.1  # of 0.002, 0.01, 0.03, 0.1 the best on the digits' validation split
-
-Ints = NDArray[np.int64]
-State = TypeVar("State")  # what a strategy has learned so far
-
-
-def class_order(class_ids: Sequence[int], tasks: int, seed: int) -> list[list[int]]:
-    """The classes of each task, in an order drawn by the seed."""
-    order = np.random.default_rng([seed, tasks]).permutation(np.array(class_ids))
-    return [sorted(int(c) for c in part) for part in np.array_split(order, tasks)]
-
-
-# Discriminative
-
-
-def consolidate(net: ConvNet, head: Tensor, bias: Tensor, classes: Sequence[int]) -> None:
-    """CWR*'s copy: a task's head rows, less their mean, into the consolidated head (classes, features), in place.
-
-    Every class comes in one task only, so there is no weighting with what was learned before.
-    """
-    with torch.no_grad():
-        own, own_bias = net.head.weight[list(classes)], net.head.bias[list(classes)]
-        head[list(classes)] = own - own.mean(0)
-        bias[list(classes)] = own_bias - own_bias.mean()
-
-
-def learn_convnet(
-    strategy: str,
-    tasks: Sequence[Sequence[int]],
-    images: Tensor,
-    labels: Ints,
-    steps_of: Callable[[int], int],
-    seed: int,
-) -> Iterator[ConvNet]:
-    """Learns images (N, 3, H, W) task by task; yields the network after each, on the device of the images.
-
-    steps_of(images): how many steps so many images get.
-    """
-    size = 1 + max(c for task in tasks for c in task)
-    net = convnet(ConvNetConfig(images.shape[-1], size), seed).to(images.device)
-    head, bias = torch.zeros_like(net.head.weight), torch.zeros_like(net.head.bias)  # CWR*'s consolidated ones
-    seen: list[int] = []
-    for i, task in enumerate(tasks):
-        seen = sorted([*seen, *task])
-        if strategy == "joint":
-            net = convnet(ConvNetConfig(images.shape[-1], size), seed).to(images.device)
-        which = np.isin(labels, seen if strategy == "joint" else task)
-        trained, lr = list(net.parameters()), CONVNET_LR
-        if strategy == "cwr":
-            nn.init.zeros_(net.head.weight)
-            nn.init.zeros_(net.head.bias)
-            if i > 0:
-                trained, lr = list(net.head.parameters()), CWR_HEAD_LR
-        among = sorted(task) if strategy == "cwr" else seen
-        steps = steps_of(int(which.sum()))
-        train_convnet(net, trained, images[torch.from_numpy(which)], labels[which], among, steps, lr, seed + i)
-        if strategy == "cwr":
-            consolidate(net, head, bias, task)
-            result = copy.deepcopy(net)
-            result.head.load_state_dict({"weight": head, "bias": bias})
-            yield result
-        else:
-            yield net
-
-
-# The VAR classifier
 
 
 class NewClasses(nn.Module):
@@ -147,7 +74,7 @@ def learn_var(
     start: VAR,
     quantizer: MultiScaleQuantizer,
     tokens: NDArray[np.uint16],
-    labels: Ints,
+    labels: NDArray[np.int64],
     train: dict[str, Any],
     cca: dict[str, Any],
     steps_of: Callable[[int, str], int],
@@ -240,32 +167,3 @@ def funnel_predictions(
         best = np.argsort(-scores, axis=1, kind="stable")[:, : stage["keep"]]
         candidates = np.sort(np.take_along_axis(candidates, best, 1), axis=1)
     return candidates[:, 0]
-
-
-def share_of_steps(settings: dict[str, Any], images: int, total: int) -> int:
-    """How many steps some of the images get, so that each comes as often as in training on all of them."""
-    return max(1, round(settings["steps"] * images / total))
-
-
-def accuracies(
-    states: Iterable[State],
-    tasks: Sequence[Sequence[int]],
-    labels: Ints,
-    predict: Callable[[State, NDArray[np.bool_], list[int]], NDArray[np.integer[Any]]],
-    report: Callable[[str], None],
-) -> dict[str, list[Any]]:
-    """Accuracy after each task on each task so far, as columns; each image is classified among all classes seen.
-
-    predict(state, which, classes) gives predictions of the images where `which` (N,) holds.
-    """
-    columns: dict[str, list[Any]] = {name: [] for name in ("after_task", "on_task", "images", "accuracy")}
-    for after, state in enumerate(states):
-        seen = sorted(c for task in tasks[: after + 1] for c in task)
-        which = np.isin(labels, seen)
-        right = predict(state, which, seen) == labels[which]
-        for on, task in enumerate(tasks[: after + 1]):
-            own = right[np.isin(labels[which], task)]
-            for name, value in zip(columns, (after, on, len(own), own.mean()), strict=True):
-                columns[name].append(value)
-        report(f"after task {after + 1}: {', '.join(f'{a:.4f}' for a in columns['accuracy'][-after - 1 :])}")
-    return columns
