@@ -106,7 +106,9 @@ def score_each_token(device):
 
 @case
 def plain_forward(device):
-    from varc.scoring.likelihood import log_prob_per_token, sum_per_scale
+    from varc.scoring.likelihood import log_prob_per_token
+
+    from varc.scoring.likelihood import sum_per_scale
 
     vqvae, var = small_models(device)
     tokens = torch.from_numpy(TOKENS[0].astype(np.int64)).to(device)
@@ -239,7 +241,8 @@ CCA = CROSS_ENTROPY | {"beta": 0.02, "lambda": 300.0}
 
 def finetuned(settings: dict[str, Any], device: torch.device, validated: bool = False, **options: Any) -> np.ndarray:
     """Losses and accuracies of a fine-tuning, and the scores of what comes out."""
-    from varc.training.finetune import Validation, finetune
+    from varc.training.finetune import finetune
+    from varc.training.validation import Validation
 
     vqvae, var = small_models(torch.device("cpu"))
     quantizer = vqvae.quantize.to(device)
@@ -281,16 +284,15 @@ def finetune_cca_resumed(device):
 
 
 def learn_var(strategy: str, device: torch.device) -> np.ndarray:
-    from varc.learning.var import funnel_predictions, learn_var, log_likelihoods
+    from varc.learning.var import Lessons, Training, funnel_predictions, learn_var, log_likelihoods
 
     vqvae, var = small_models(device)
     quantizer, found = vqvae.quantize, []
-    cca = CCA | {"batch_size": 2, "accumulate": 1}
-    train = {"batch_size": 2, "lr": 1e-3}
+    steps = {"steps": 4, "batch_size": 2}
+    training = Training(steps | {"lr": 1e-3}, CCA | steps | {"accumulate": 1}, seed=0)
     funnel = [{"scales": 2, "samples": 1, "keep": 2}, {"scales": 4, "samples": 2, "keep": 1}]
-    tasks = [[0, 1], [2]]
-    learned_after = learn_var(strategy, tasks, var, quantizer, TOKENS, LABELS, train, cca, lambda n, k: 2, 0, device)
-    for learned in learned_after:
+    lessons = Lessons([[0, 1], [2]], TOKENS, LABELS)
+    for learned in learn_var(strategy, var, quantizer, lessons, training):
         found.append(log_likelihoods(learned, quantizer, TOKENS[0], FEW))
         found.append(funnel_predictions(learned, quantizer, list(TOKENS), [0, 1], funnel))
     return flat(*found)

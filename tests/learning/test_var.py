@@ -3,14 +3,14 @@ import pytest
 import torch
 from torch import nn
 
-from varc.learning.var import Learned, NewClasses, funnel_predictions, learn_var, log_likelihoods
+from varc.learning.var import Learned, Lessons, NewClasses, Training, funnel_predictions, learn_var, log_likelihoods
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig
 from varc.scoring.likelihood import score
 
 CPU = torch.device("cpu")
-TRAIN = {"batch_size": 8, "lr": 1e-2}
-CCA = {"beta": 0.1, "lambda": 2.0, "batch_size": 8, "lr": 1e-3, "accumulate": 1, "precision": "float32"}
+CROSS_ENTROPY = {"steps": 30, "batch_size": 8, "lr": 1e-2}
+CCA = CROSS_ENTROPY | {"beta": 0.1, "lambda": 2.0, "lr": 1e-3, "accumulate": 1, "precision": "float32"}
 TASKS = [[0, 3], [1, 2]]
 
 
@@ -30,7 +30,7 @@ def small():
 def states(strategy, tokens=None):
     var, quantizer, own, labels = small()
     tokens = own if tokens is None else tokens
-    return list(learn_var(strategy, TASKS, var, quantizer, tokens, labels, TRAIN, CCA, lambda n, kind: 15, 0, CPU))
+    return list(learn_var(strategy, var, quantizer, Lessons(TASKS, tokens, labels), Training(CROSS_ENTROPY, CCA, 0)))
 
 
 def scores_of_task_1(learned):

@@ -1,7 +1,8 @@
 """Class-incremental learning by a VAR classifier; its strategies: see learn_var."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from varc.learning.tasks import share_of_steps
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, tokens_at
 from varc.scoring.progressive import score_survivors
@@ -68,65 +70,75 @@ class Learned(NamedTuple):
     classes: list[int]
 
 
+@dataclass(frozen=True)
+class Lessons:
+    """What is learned: the classes of each task, and the images of them all."""
+
+    tasks: Sequence[Sequence[int]]
+    tokens: NDArray[np.uint16]  # (S, N, L), of each image's samples
+    labels: NDArray[np.int64]  # (N,)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How it is learned: by cross-entropy and then by CCA, in so many steps if all images came at once."""
+
+    cross_entropy: dict[str, Any]  # steps, batch_size and lr
+    cca: dict[str, Any]  # as finetune takes them
+    seed: int
+
+
 def learn_var(
-    strategy: str,
-    tasks: Sequence[Sequence[int]],
-    start: VAR,
-    quantizer: MultiScaleQuantizer,
-    tokens: NDArray[np.uint16],
-    labels: NDArray[np.int64],
-    train: dict[str, Any],
-    cca: dict[str, Any],
-    steps_of: Callable[[int, str], int],
-    seed: int,
-    device: torch.device,
+    strategy: str, start: VAR, quantizer: MultiScaleQuantizer, lessons: Lessons, training: Training
 ) -> Iterator[list[Learned]]:
-    """Learns task by task, each by cross-entropy and then by CCA on the task's images alone; yields the models.
+    """Learns task by task, each on the task's images alone; yields the models, on the device of `start`.
 
     var_sequential trains all weights on each task; var_embeddings all on the first, then the class embeddings of the
     new classes only; var_adapters these and low-rank adapters of each task's own; var_joint all weights on all images
-    so far at once. start: what the first task is trained from. tokens (S, N, L). train: batch_size and lr. cca: see
-    finetune. steps_of(images, "train" or "cca"): how many steps so many images get. Only the images of a task are seen
-    in it (var_joint: those of all tasks so far, from the start again), so CCA's negative labels are the task's own.
+    so far at once. start: what the first task is trained from. Only the images of a task are seen in it (var_joint:
+    those of all tasks so far, from the start again), so CCA's negative labels are the task's own.
     """
     learned: list[Learned] = []
     seen: list[int] = []
-    for i, task in enumerate(tasks):
+    for i, task in enumerate(lessons.tasks):
         seen = sorted([*seen, *task])
         classes = seen if strategy == "var_joint" else sorted(task)
-        which = np.isin(labels, classes)
-        small = i > 0 and strategy in ("var_embeddings", "var_adapters")
-        if small:
-            rank = RANK if strategy == "var_adapters" else 0
-            model: Any = NewClasses(learned[0].var, classes, rank, seed + i)
+        own = replace(training, seed=training.seed + i)
+        if i > 0 and strategy in ("var_embeddings", "var_adapters"):
+            new = NewClasses(learned[0].var, classes, RANK if strategy == "var_adapters" else 0, own.seed)
+            learn_classes(new, classes, quantizer, lessons, own)
+            learned = [*learned, Learned(new.merged(), classes)]
         else:
-            model = copy.deepcopy(start if i == 0 or strategy == "var_joint" else learned[-1].var)
-            model.train().requires_grad_(True)
-        cross_entropy_steps(
-            model,
-            start.config,
-            quantizer,
-            torch.from_numpy(tokens[:, which].astype(np.int64)).to(device),
-            torch.from_numpy(labels[which]).to(device),
-            steps=steps_of(int(which.sum()), "train"),
-            batch_size=train["batch_size"],
-            lr=train["lr"],
-            seed=seed + i,
-            report=lambda line: None,
-        )
-        settings = cca | {"steps": steps_of(int(which.sum()), "cca")}
-        model, _ = finetune(
-            model,
-            quantizer,
-            tokens[:, which],
-            labels[which],
-            settings,
-            seed=seed + i,
-            device=device,
-            report=lambda line: None,
-        )
-        learned = [*learned, Learned(model.merged(), classes)] if small else [Learned(model, list(seen))]
+            var = copy.deepcopy(start if i == 0 or strategy == "var_joint" else learned[-1].var)
+            var.train().requires_grad_(True)
+            learn_classes(var, classes, quantizer, lessons, own)
+            learned = [Learned(var, list(seen))]
         yield learned
+
+
+def learn_classes(
+    model: Any, classes: Sequence[int], quantizer: MultiScaleQuantizer, lessons: Lessons, training: Training
+) -> None:
+    """Trains a VAR, or NewClasses of one, in place, on the images of some classes in their share of the steps; the
+    model is in eval mode then."""
+    which = np.isin(lessons.labels, classes)
+    tokens, labels = lessons.tokens[:, which], lessons.labels[which]
+    device = next(model.parameters()).device
+    cross_entropy_steps(
+        model,
+        model.config,
+        quantizer,
+        torch.from_numpy(tokens.astype(np.int64)).to(device),
+        torch.from_numpy(labels).to(device),
+        steps=share_of_steps(training.cross_entropy, len(labels), len(lessons.labels)),
+        batch_size=training.cross_entropy["batch_size"],
+        lr=training.cross_entropy["lr"],
+        seed=training.seed,
+        report=lambda line: None,
+    )
+    steps = share_of_steps(training.cca, len(labels), len(lessons.labels))
+    settings = training.cca | {"steps": steps}
+    finetune(model, quantizer, tokens, labels, settings, seed=training.seed, device=device, report=lambda line: None)
 
 
 def log_likelihoods(
