@@ -106,7 +106,7 @@ def score_each_token(device):
 
 @case
 def plain_forward(device):
-    from varc.scoring.likelihood import log_prob_per_token
+    from forward import log_prob_per_token
 
     from varc.scoring.likelihood import sum_per_scale
 

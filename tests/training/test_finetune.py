@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from forward import log_prob_per_token
 
 from varc.errors import InputError
 from varc.models.architectures import PATCH_NUMS_256
@@ -11,7 +12,6 @@ from varc.models.checkpoints import load_var
 from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import VQVAE, VQVAEConfig
 from varc.models.weights import read_card, save_model
-from varc.scoring.likelihood import log_prob_per_token
 from varc.storage import MANIFEST, fixed_size_list, tokens_schema, write_parquet
 from varc.training import cca
 from varc.training.cca import cca_loss

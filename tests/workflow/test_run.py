@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from forward import log_prob_per_token
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from snakemake_runs import copy_project, default_config, plan, snakemake, write_config
@@ -23,7 +24,6 @@ from varc.metrics.accuracy import wilson_interval
 from varc.models.checkpoints import load_var, load_vqvae
 from varc.models.weights import card_path, file_sha256, read_card
 from varc.scoring.adaptive import final_order, read_adaptive, read_full_scores, simulate
-from varc.scoring.likelihood import log_prob_per_token
 from varc.scoring.smoothing import noise
 
 

@@ -26,17 +26,6 @@ HEAD_ROWS = 1024  # positions whose logits exist at a time
 ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.backends.mkldnn.is_available()
 
 
-@torch.inference_mode()
-def log_prob_per_token(var: VAR, teacher_input: Tensor, tokens: Tensor, labels: Tensor) -> Tensor:
-    """log p(r_i | earlier scales, label) in nats, float32 (B, L), of tokens (B, L) under labels (B,).
-
-    The plain forward pass, by which the engine is checked. teacher_input: (B, L - p_0^2, Cvae) of the same tokens,
-    see MultiScaleQuantizer.teacher_input.
-    """
-    log_prob = var(labels, teacher_input).log_softmax(dim=-1)
-    return log_prob.gather(-1, tokens[..., None])[..., 0]
-
-
 def sum_per_scale(log_prob: Tensor, patch_nums: Sequence[int]) -> Tensor:
     """Sums of (B, L) over the tokens of each scale that L covers: float64 (B, k)."""
     sizes = [p * p for p in patch_nums[: scales_in(patch_nums, log_prob.shape[1])]]
