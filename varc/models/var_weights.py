@@ -10,7 +10,7 @@ from varc.errors import InputError
 from varc.models.architectures import PATCH_NUMS_256, PATCH_NUMS_512
 from varc.models.states import State, check_architecture, dimension, numbered, public_card, read_state
 from varc.models.var import VAR, VARConfig
-from varc.models.weights import Card, architecture, assign_weights, read_card, read_weights
+from varc.models.weights import Card, assign_weights, load_model
 
 
 def read_var(path: str, checkpoint: dict[str, Any] | None) -> tuple[VAR, Card]:
@@ -19,11 +19,8 @@ def read_var(path: str, checkpoint: dict[str, Any] | None) -> tuple[VAR, Card]:
 
 
 def load_var(path: str | Path) -> tuple[VAR, Card]:
-    """A VAR that was trained here, in eval mode, and its card. Raises InputError as read_weights does."""
-    card = read_card(path)
-    with torch.device("meta"):
-        model = VAR(architecture(VARConfig, card, path))
-    return assign_weights(model, path, read_weights(path, card)), card
+    """A VAR that was trained here, in eval mode, and its card. Raises InputError as load_model does."""
+    return load_model(path, VAR, VARConfig)
 
 
 def load_public_var(

@@ -10,7 +10,7 @@ from varc.errors import InputError
 from varc.models.architectures import PATCH_NUMS_256
 from varc.models.states import State, check_architecture, dimension, numbered, public_card, read_state
 from varc.models.vqvae import VQVAE, VQVAEConfig
-from varc.models.weights import Card, architecture, assign_weights, read_card, read_weights
+from varc.models.weights import Card, assign_weights, load_model
 
 
 def read_vqvae(path: str, checkpoint: dict[str, Any] | None) -> tuple[VQVAE, Card]:
@@ -19,11 +19,8 @@ def read_vqvae(path: str, checkpoint: dict[str, Any] | None) -> tuple[VQVAE, Car
 
 
 def load_vqvae(path: str | Path) -> tuple[VQVAE, Card]:
-    """A VQ-VAE that was trained here, in eval mode, and its card. Raises InputError as read_weights does."""
-    card = read_card(path)
-    with torch.device("meta"):
-        model = VQVAE(architecture(VQVAEConfig, card, path))
-    return assign_weights(model, path, read_weights(path, card)), card
+    """A VQ-VAE that was trained here, in eval mode, and its card. Raises InputError as load_model does."""
+    return load_model(path, VQVAE, VQVAEConfig)
 
 
 def load_public_vqvae(

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,6 +67,17 @@ def read_card(weights: str | Path) -> Card:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: the model's card cannot be read ({error}); train the model again") from None
+
+
+def load_model(path: str | Path, model: Callable[[C], M], config: type[C]) -> tuple[M, Card]:
+    """A model that was trained here, in eval mode, and its card. model: makes one of a configuration's shape.
+
+    Raises InputError as read_card, read_weights and assign_weights do, and for a card of another kind of model.
+    """
+    card = read_card(path)
+    with torch.device("meta"):
+        empty = model(architecture(config, card, path))
+    return assign_weights(empty, path, read_weights(path, card)), card
 
 
 def architecture(config: type[C], card: Card, path: str | Path) -> C:
