@@ -83,7 +83,10 @@ WITHOUT = {
     "tokenize": ["var"],
     "train_vqvae": ["var"],
     "main": ["quantizer", "var", "vqvae"],
+    "train_baseline": ["quantizer", "var", "vqvae"],
+    "learn_tasks_convnet": ["quantizer", "var", "vqvae"],
 }
+FAMILIES = sorted(path.stem for path in (ROOT / "varc" / "baselines" / "settings").glob("[!_]*.py"))
 
 
 @pytest.mark.parametrize("script", WITHOUT)
@@ -91,6 +94,12 @@ def test_a_script_imports_the_models_that_it_needs_alone(script):
     files = {path.rpartition("varc/models/")[2] for path in code_inputs(f"scripts/{script}.py", ROOT)}
     assert "weights.py" in files
     assert not files & {f"{name}.py" for name in WITHOUT[script]}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_rival_imports_neither_vqvae_nor_var(family):
+    files = {path.rpartition("varc/models/")[2] for path in code_inputs(f"varc/baselines/{family}.py", ROOT)}
+    assert not files & {"quantizer.py", "var.py", "vqvae.py"}
 
 
 def test_every_rule_takes_what_its_script_imports(tmp_path, monkeypatch):
