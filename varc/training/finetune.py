@@ -5,10 +5,10 @@ labels do not depend on how many processes or micro-batches share it.
 """
 
 import copy
-import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig
 from varc.training.cca import cca_loss, draw_labels, empty_cache, reference_log_likelihood
 from varc.training.loop import Checkpoint, Curve, optimise
-from varc.training.validation import Best, Validation, accuracy, place
+from varc.training.validation import Best, Validation, place, validated
 
 CHECKPOINTS = 20  # per training
 
@@ -57,37 +57,18 @@ def finetune(
     to take more memory than the GPU has, and for a loss that is not finite.
     """
     check_precision(settings["precision"], device)
-    rank, processes = place()
-    parts = number_of_parts(settings, processes)
-    check_memory(var.config, settings, settings["batch_size"] // parts, device)
+    check_memory(var.config, settings, settings["batch_size"] // number_of_parts(settings), device)
     digest = fingerprint(var, tokens, labels, settings, seed) if checkpoint else ""
     var = var.to(device)
     tuning = prepare(var, quantizer, tokens.shape[:2], settings, device)
     best = Best()
-
-    def losses(step: int) -> Iterator[dict[str, Tensor]]:
-        batch = draw_batch(tokens, labels, var.config.num_classes, step, settings, seed)
-        share = max(batch.contrast.mean(), 1 / len(batch.contrast))
-        for part in own_parts(batch, parts, rank, processes):
-            values = part_losses(tuning, part, tokens, settings, share)
-            yield {name: value / settings["accumulate"] for name, value in values.items()}
-
-    def validate(row: dict[str, float]) -> dict[str, float]:
-        """The accuracy of a step's row of the curve, where it is due."""
-        step = int(row["step"])
-        if validation is None or (step % validation.every and step != settings["steps"]):
-            return {}
-        found = accuracy(var, quantizer, validation, device)
-        if rank == 0:
-            best.offer(var, step, found)
-        return {"validation_accuracy": found}
-
-    start = {"step": 0, **validate({"step": 0})}
-    kept = best if rank == 0 else Best()
+    kept = best if place()[0] == 0 else Best()  # a checkpoint holds the first process's; the others need none
     every = max(1, settings["steps"] // CHECKPOINTS)
+    validate = partial(validated, var, quantizer, validation, best, settings["steps"], device)
+    start = {"step": 0, **validate({"step": 0})}
     curve = optimise(
         var.parameters(),
-        losses,
+        partial(step_losses, tuning, tokens, labels, settings, seed),
         steps=settings["steps"],
         lr=settings["lr"],
         report=report,
@@ -100,8 +81,9 @@ def finetune(
     return var.eval().requires_grad_(False), [start, *curve]
 
 
-def number_of_parts(settings: dict[str, Any], processes: int) -> int:
-    """How many micro-batches a step's batch is parted into. Raises InputError where they would not be equal."""
+def number_of_parts(settings: dict[str, Any]) -> int:
+    """How many micro-batches a step's batch makes in all processes. Raises InputError where they would not be equal."""
+    processes = place()[1]
     parts = settings["accumulate"] * processes
     if settings["batch_size"] % parts:
         raise InputError(
@@ -120,6 +102,7 @@ class Tuning(NamedTuple):
     quantizer: MultiScaleQuantizer
     amp: torch.autocast
     device: torch.device
+    unconditional: int  # its class_id
 
 
 def prepare(
@@ -136,6 +119,7 @@ def prepare(
         quantizer=quantizer,
         amp=torch.autocast(device.type, torch.bfloat16, enabled=settings["precision"] == "bf16"),
         device=device,
+        unconditional=var.config.num_classes,
     )
 
 
@@ -178,8 +162,21 @@ def draw_batch(
     return Batch(image, sample, *draw_labels(labels[image], unconditional, rng))
 
 
-def own_parts(batch: Batch, parts: int, rank: int, processes: int) -> Iterator[Batch]:
-    """The micro-batches of a process: every so many of the equal parts of a batch, in order."""
+def step_losses(
+    tuning: Tuning, tokens: Tokens, labels: NDArray[np.int64], settings: dict[str, Any], seed: int, step: int
+) -> Iterator[dict[str, Tensor]]:
+    """The losses of this process's micro-batches of a step, each its share of the mean over the process's part of the
+    batch; see optimise."""
+    batch = draw_batch(tokens, labels, tuning.unconditional, step, settings, seed)
+    share = max(batch.contrast.mean(), 1 / len(batch.contrast))
+    for part in own_parts(batch, number_of_parts(settings)):
+        values = part_losses(tuning, part, tokens, settings, share)
+        yield {name: value / settings["accumulate"] for name, value in values.items()}
+
+
+def own_parts(batch: Batch, parts: int) -> Iterator[Batch]:
+    """This process's micro-batches: of the equal parts of a batch one for each process in turn."""
+    rank, processes = place()
     for i in range(rank, parts, processes):
         rows = np.array_split(np.arange(len(batch.image)), parts)[i]
         yield Batch._make(values[rows] for values in batch)
@@ -247,7 +244,7 @@ def log_likelihood(
     return log_prob.double().sum(1)
 
 
-@functools.lru_cache(maxsize=2)
+@lru_cache(maxsize=2)
 def shuffled(images: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """The order of the images in an epoch."""
     return np.random.default_rng([seed, epoch, 0]).permutation(images)

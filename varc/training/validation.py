@@ -39,6 +39,26 @@ class Best:
         self.record.update(step=step, accuracy=accuracy)
 
 
+def validated(
+    var: VAR,
+    quantizer: MultiScaleQuantizer,
+    validation: Validation | None,
+    best: Best,
+    last: int,
+    device: torch.device,
+    row: dict[str, float],
+) -> dict[str, float]:
+    """What a step's row of the curve gets: the accuracy, where it is due, as it is after the last step; the first of
+    several processes offers the weights to `best`."""
+    step = int(row["step"])
+    if validation is None or (step % validation.every and step != last):
+        return {}
+    found = accuracy(var, quantizer, validation, device)
+    if place()[0] == 0:
+        best.offer(var, step, found)
+    return {"validation_accuracy": found}
+
+
 def place() -> tuple[int, int]:
     """The rank of this process, and how many processes there are."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
