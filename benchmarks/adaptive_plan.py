@@ -4,7 +4,7 @@ No weights are at hand here, so the rates are assumptions, not measurements: `pa
 the paper's fixed funnel keeps; `cautious` keeps twice as many after every scale; `half` drops nothing before scale 5.
 """
 
-from varc.metrics.closed_form import pass_gflops
+from varc.costs.closed_form import pass_gflops
 from varc.models.architectures import PATCH_NUMS_256
 from varc.models.var import VARConfig
 

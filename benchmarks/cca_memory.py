@@ -1,6 +1,6 @@
 """Peak memory and seconds of CCA steps at a public shape, random weights: python benchmarks/cca_memory.py [--depth 16].
 
-Beside the plan (varc/training/memory.py). On the CPU, Python, torch and the first weights come on top, which "at the
+Beside the plan (varc/costs/memory.py). On the CPU, Python, torch and the first weights come on top, which "at the
 start" says, and glibc keeps much of what is freed: MALLOC_MMAP_THRESHOLD_=65536 MALLOC_TRIM_THRESHOLD_=65536 let it go.
 """
 
@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from engine import random_model
 
+from varc.costs.memory import finetune_bytes
 from varc.device import peak_memory
 from varc.training.finetune import finetune
-from varc.training.memory import finetune_bytes
 
 
 def main() -> None:

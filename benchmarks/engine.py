@@ -17,9 +17,9 @@ from plain import plain_scores
 from random_models import public_shape, random_quantizer, random_var
 from torch import Tensor
 
-from varc.metrics.flops import pass_cost
+from varc.costs.models import pass_cost
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR
-from varc.models.vqvae import MultiScaleQuantizer
 from varc.scoring.likelihood import score
 
 CASES = {"8 layers, 100 classes": (8, 100), "16 layers, 6 classes": (16, 6)}

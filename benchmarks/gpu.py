@@ -24,12 +24,13 @@ from card import environment, synchronize
 from numpy.typing import NDArray
 from random_models import public_shape, random_quantizer, random_var, random_vqvae, var_shape
 
+from varc.costs.closed_form import adaln_weights, encoder_gflops, pass_gflops
 from varc.device import check_precision, peak_memory, pick_device
 from varc.errors import InputError
-from varc.metrics.closed_form import adaln_weights, encoder_gflops, pass_gflops
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.scales import tokens_at
 from varc.models.var import VAR, VARConfig
-from varc.models.vqvae import MultiScaleQuantizer, VQVAEConfig
+from varc.models.vqvae import VQVAEConfig
 from varc.planning import images_at_once
 from varc.scoring.batching import pairs_per_batch, pass_bytes
 from varc.scoring.likelihood import score

@@ -45,7 +45,8 @@ def write_clock(call):
 BARE = """
 import sys, torch
 from varc.device import pick_device
-from varc.models.weights import read_var, read_vqvae
+from varc.models.var_weights import read_var
+from varc.models.vqvae_weights import read_vqvae
 from varc.scoring.funnel import all_classes
 from varc.scoring.likelihood import score
 from varc.storage import column_matrix, read_parquet

@@ -8,8 +8,8 @@ module, whose forward is that plain.
 import torch
 from torch import Tensor
 
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR
-from varc.models.vqvae import MultiScaleQuantizer
 
 
 @torch.inference_mode()

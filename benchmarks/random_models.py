@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from varc.models.architectures import ARCHITECTURES
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig
-from varc.models.vqvae import VQVAE, MultiScaleQuantizer, VQVAEConfig
+from varc.models.vqvae import VQVAE, VQVAEConfig
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -4,7 +4,7 @@ import pandas as pd
 from job import job
 from shapes import model_configs
 
-from varc.metrics.flops import model_costs
+from varc.costs.models import model_costs
 from varc.metrics.frontier import adaptive_row, fixed_frontier
 from varc.metrics.plots import plot_frontier
 from varc.metrics.tables import write_table

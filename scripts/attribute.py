@@ -5,11 +5,11 @@ from explained import explained
 from job import compute_device, job, measured, progress
 from models import read_models
 
+from varc.costs.closed_form import pass_gflops
+from varc.costs.models import encoder_cost
 from varc.data.manifest import load_images
 from varc.explain.attribution import attribute, masked_images
 from varc.explain.judges import varc_judge
-from varc.metrics.closed_form import pass_gflops
-from varc.metrics.flops import encoder_cost
 from varc.storage import write_maps
 
 

@@ -7,10 +7,10 @@ from job import compute_device, job, measured
 from networks import read_network
 from shapes import model_configs
 
+from varc.costs.counting import count
 from varc.data.manifest import load_images
 from varc.explain.attribution import gradient_shap
 from varc.explain.gradients import grad_cam, saliency
-from varc.metrics.flops import count
 from varc.storage import write_maps
 
 

@@ -3,7 +3,7 @@
 from job import compute_device, job, measured
 
 from varc.data.manifest import image_batches, rows
-from varc.models.weights import read_vqvae
+from varc.models.vqvae_weights import read_vqvae
 from varc.prefetch import waited
 from varc.scoring.smoothing import encode_batches
 from varc.storage import features_schema, fixed_size_list, read_parquet, shard_bounds, write_parquet

@@ -5,10 +5,10 @@ from explained import explained
 from job import job
 from shapes import model_configs
 
+from varc.costs.closed_form import pass_gflops
+from varc.costs.models import encoder_cost
 from varc.explain.tmi import tmi, tmi_map
 from varc.freshness import check_agree, check_fresh
-from varc.metrics.closed_form import pass_gflops
-from varc.metrics.flops import encoder_cost
 from varc.storage import column_matrix, image_ids, provenance, read_parquet, seconds_per_image, write_maps
 
 

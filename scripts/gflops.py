@@ -5,8 +5,8 @@ from job import job
 from shapes import model_configs
 
 from varc.baselines.costs import shaped_family, stage_costs
+from varc.costs.models import model_costs
 from varc.data.classes import data_set_classes
-from varc.metrics.flops import model_costs
 from varc.metrics.tables import adaptive_gflops_rows, baseline_gflops_rows, gflops_rows, with_published, write_table
 from varc.scoring.adaptive import read_adaptive
 

@@ -6,9 +6,9 @@ from job import compute_device, job, measured
 from varc.baselines.family import Images, family, settings
 from varc.data.classes import class_ids, data_set_classes
 from varc.data.manifest import load_images, rows
+from varc.learning.families import learn_family, staged_predictions
+from varc.learning.tasks import accuracies, class_order
 from varc.storage import INCREMENTAL, read_labels, read_parquet, write_parquet
-from varc.training.incremental import accuracies, class_order
-from varc.training.incremental_family import learn_family, staged_predictions
 
 
 def images_of(part):

@@ -8,10 +8,11 @@ from shapes import var_config
 
 from varc.data.classes import class_ids, data_set_classes
 from varc.freshness import check_fresh, check_made_with
+from varc.learning.tasks import accuracies, class_order
+from varc.learning.var import Lessons, Training, funnel_predictions, learn_var
 from varc.models.var import VAR
-from varc.models.weights import read_vqvae
+from varc.models.vqvae_weights import read_vqvae
 from varc.storage import INCREMENTAL, read_labels, read_samples, write_parquet
-from varc.training.incremental import accuracies, class_order, funnel_predictions, learn_var, share_of_steps
 from varc.training.var import init_weights
 
 
@@ -49,19 +50,8 @@ with job(snakemake) as log:
         return funnel_predictions(learned, quantizer, [sample[which] for sample in samples], classes, params.funnel)
 
     with measured(device, len(test_labels), log) as record:
-        states = learn_var(
-            params.strategy,
-            tasks,
-            var.to(device),
-            quantizer,
-            tokens,
-            labels,
-            train,
-            cca,
-            lambda images, kind: share_of_steps({"train": train, "cca": cca}[kind], images, len(labels)),
-            seed,
-            device,
-        )
+        lessons, training = Lessons(tasks, tokens, labels), Training(train, cca, seed)
+        states = learn_var(params.strategy, var.to(device), quantizer, lessons, training)
         found = accuracies(states, tasks, test_labels, predict, log.info)
     made_from = {"train": train, "cca": cca, "funnel": params.funnel, "vqvae_sha256": vqvae_sha256}
     write_parquet(

@@ -5,7 +5,7 @@ from job import job
 
 from varc.metrics.plots import plot_main
 from varc.metrics.tables import main_row, with_published, write_table
-from varc.models.checkpoints import read_card
+from varc.models.weights import read_card
 
 PUBLISHED = "imagenet100"  # the data set of the paper's main table
 CAPTION = (

@@ -9,11 +9,11 @@ from job import compute_device, job
 from shapes import model_configs
 
 from varc.baselines.costs import shaped_family, stage_costs
-from varc.baselines.rates import measure_stage
 from varc.device import check_precision, device_name, gpu_memory
 from varc.files import write_text
 from varc.planning import Kind
-from varc.scoring.rates import measure
+from varc.rates.models import measure
+from varc.rates.rivals import measure_stage
 
 CACHE = Path(".snakemake/varc_rates")
 

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 from varc.freshness import check_fresh, check_made_with, check_models
 from varc.models.var import VAR
+from varc.models.var_weights import read_var
 from varc.models.vqvae import VQVAE
-from varc.models.weights import read_var, read_vqvae
+from varc.models.vqvae_weights import read_vqvae
 
 
 class Models(NamedTuple):

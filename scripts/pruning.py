@@ -5,8 +5,9 @@ import pandas as pd
 from job import job
 from shapes import model_configs
 
+from varc.costs.counting import Cost
+from varc.costs.models import ModelCosts, model_costs
 from varc.freshness import check_agree, check_fresh
-from varc.metrics.flops import Cost, ModelCosts, model_costs
 from varc.metrics.plots import plot_pruning
 from varc.metrics.tables import pruning_rows, write_table
 from varc.scoring.funnel import as_labels, read_label_of, read_per_scale, read_scores

@@ -3,10 +3,10 @@
 from job import compute_device, job, measured, progress
 from models import read_models
 
+from varc.costs.closed_form import pass_gflops
 from varc.data.classes import class_ids, data_set_classes
 from varc.device import check_precision
 from varc.freshness import check_fresh, check_made_with
-from varc.metrics.closed_form import pass_gflops
 from varc.models.scales import tokens_at
 from varc.scoring.funnel import all_classes, read_candidates
 from varc.scoring.guidance import score_guided

@@ -3,23 +3,12 @@
 import dataclasses
 from typing import Any
 
-from varc.metrics.closed_form import Shape
-from varc.models.public import read_state, var_shape, vqvae_shape
+from varc.costs.closed_form import Shape
+from varc.models.states import read_state
 from varc.models.var import VARConfig
+from varc.models.var_weights import var_shape
 from varc.models.vqvae import VQVAEConfig
-
-
-def vqvae_config(settings: dict[str, Any]) -> VQVAEConfig:
-    """The shape in a model's `train: vqvae:` entry."""
-    return VQVAEConfig(
-        patch_nums=tuple(settings["patch_nums"]),
-        ch=settings["ch"],
-        ch_mult=tuple(settings["ch_mult"]),
-        num_res_blocks=settings["num_res_blocks"],
-        z_channels=settings["z_channels"],
-        vocab_size=settings["vocab_size"],
-        norm_groups=settings["norm_groups"],
-    )
+from varc.models.vqvae_weights import vqvae_shape
 
 
 def var_config(settings: dict[str, Any], vqvae: VQVAEConfig, num_classes: int) -> VARConfig:
@@ -42,7 +31,7 @@ def model_configs(shape: dict[str, Any]) -> tuple[VQVAEConfig, VARConfig]:
     From the config, the number of classes, which costs nothing, is left at 1.
     """
     if "files" not in shape:
-        vqvae = vqvae_config(shape["vqvae"])
+        vqvae = VQVAEConfig.of(shape["vqvae"])
         return vqvae, var_config(shape["var"], vqvae, 1)
     vqvae_file, var_file = shape["files"]
     var = var_shape(var_file, read_state(var_file), shape.get("patch_nums"))

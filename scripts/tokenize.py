@@ -4,7 +4,7 @@ import torch
 from job import compute_device, job, measured
 
 from varc.freshness import check_fresh, check_made_with
-from varc.models.weights import read_vqvae
+from varc.models.vqvae_weights import read_vqvae
 from varc.scoring.smoothing import absolute_sigma, tokenize
 from varc.storage import (
     column_matrix,

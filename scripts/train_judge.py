@@ -11,7 +11,7 @@ from varc.data.classes import class_ids, data_set_classes
 from varc.data.manifest import load_images, rows
 from varc.data.preprocess import to_input
 from varc.device import device_name
-from varc.models.checkpoints import save_model
+from varc.models.weights import save_model
 from varc.storage import read_labels, read_parquet
 
 with job(snakemake) as log:

@@ -10,7 +10,8 @@ from shapes import var_config
 from varc.data.classes import class_ids, data_set_classes
 from varc.device import device_name
 from varc.freshness import check_made_with
-from varc.models.checkpoints import load_vqvae, save_model
+from varc.models.vqvae_weights import load_vqvae
+from varc.models.weights import save_model
 from varc.storage import read_labels, read_samples
 from varc.training.curves import plot_curve, write_curve
 from varc.training.var import train_var

@@ -4,12 +4,12 @@ import time
 
 import torch
 from job import compute_device, job
-from shapes import vqvae_config
 
 from varc.data.manifest import load_images, rows
 from varc.data.preprocess import to_input
 from varc.device import device_name
-from varc.models.checkpoints import save_model
+from varc.models.vqvae import VQVAEConfig
+from varc.models.weights import save_model
 from varc.storage import read_parquet
 from varc.training.curves import plot_curve, write_curve
 from varc.training.vqvae import feature_std, train_vqvae
@@ -17,7 +17,7 @@ from varc.training.vqvae import feature_std, train_vqvae
 with job(snakemake) as log:
     device = compute_device(snakemake)
     train = snakemake.params.train
-    config = vqvae_config(train)
+    config = VQVAEConfig.of(train)
     listed = rows(read_parquet(snakemake.input.manifest))
     images = to_input(load_images(snakemake.params.dataset, listed, config.image_size)).to(device)
     start = time.monotonic()

@@ -95,7 +95,7 @@ FAULTS = """
 import numpy as np, resource, torch
 from varc.device import pick_device
 from varc.models.var import VAR, VARConfig
-from varc.models.vqvae import MultiScaleQuantizer
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.scoring.likelihood import score
 
 torch.set_num_threads(1)

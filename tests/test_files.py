@@ -11,7 +11,7 @@ from varc.errors import InputError
 from varc.files import whole, write_text
 from varc.logs import in_one_line, job_log
 from varc.metrics.tables import write_table
-from varc.models.checkpoints import save_tensors
+from varc.models.weights import save_tensors
 from varc.training.curves import plot_curve, write_curve
 
 CURVE = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]

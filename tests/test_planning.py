@@ -4,7 +4,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from varc.metrics.closed_form import Shape, var_parameters
+from varc.costs.closed_form import Shape, var_parameters
+from varc.costs.memory import finetune_bytes
 from varc.models.architectures import ARCHITECTURES
 from varc.planning import (
     JOB_SECONDS,
@@ -21,7 +22,6 @@ from varc.planning import (
 )
 from varc.prefetch import BATCHES_AHEAD, LOADERS
 from varc.storage import features_schema, fixed_size_list, scores_schema, tokens_schema, write_parquet
-from varc.training.memory import finetune_bytes
 
 SHAPES = {"d16": Shape.of(ARCHITECTURES["var_d16"])}
 

@@ -8,8 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from varc.errors import InputError
-from varc.metrics.closed_form import (
+from varc.costs.closed_form import (
     adaln_weights,
     encoder_gflops,
     image_size,
@@ -17,9 +16,10 @@ from varc.metrics.closed_form import (
     quantizer_gflops,
     var_parameters,
 )
+from varc.costs.memory import finetune_bytes, host_bytes
+from varc.errors import InputError
 from varc.models.scales import tokens_at
 from varc.prefetch import BATCHES_AHEAD, LOADERS
-from varc.training.memory import finetune_bytes, host_bytes
 
 JOB_SECONDS = 20 * 60.0  # of the longest job, where the number of shards is chosen: 10 to 30 minutes are wanted
 MOST_IMAGES = 256  # that are encoded or tokenised at a time

@@ -226,11 +226,6 @@ def shard_bounds(images: int, shard: int, shards: int) -> tuple[int, int]:
     return shard * images // shards, (shard + 1) * images // shards
 
 
-def concat_ids(paths: Sequence[str | Path]) -> NDArray[np.object_]:
-    """The image_ids of several files, one after the other."""
-    return np.concatenate([image_ids(read_parquet(path, ["image_id"])) for path in paths])
-
-
 def read_tokens(paths: Sequence[str | Path]) -> NDArray[np.uint16]:
     """The tokens (N, L) of several files, one after the other."""
     return np.concatenate([column_matrix(read_parquet(path, ["tokens"]), "tokens") for path in paths])

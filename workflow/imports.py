@@ -58,12 +58,22 @@ def digest(file: str) -> str:
 def imported(file: Path, root: Path) -> set[Path]:
     """The project's files that one file imports by itself, with the packages that they lie in."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in run_time(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return {path for name in names for path in module_files(name, file, root)}
+
+
+def run_time(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all below it, but for what only a type checker reads: no result depends on that."""
+    yield node
+    children = ast.iter_child_nodes(node)
+    if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+        children = iter(node.orelse)
+    for child in children:
+        yield from run_time(child)
 
 
 def module_files(name: str, file: Path, root: Path) -> Iterator[Path]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
+from varc.costs.closed_form import Shape
 from varc.errors import InputError
-from varc.metrics.closed_form import Shape
 from varc.planning import (
     UNSHARDED,
     Counted,

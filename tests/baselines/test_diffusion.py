@@ -26,8 +26,8 @@ from varc.baselines.diffusion import (
 from varc.baselines.diffusion import Training as Steps
 from varc.baselines.dit import draw_noise, fraction, mean_errors
 from varc.baselines.family import Earlier, Images, seeded
+from varc.costs.counting import count
 from varc.errors import InputError
-from varc.metrics.flops import count
 
 SHAPE = Shape(image_size=8, patch_size=2, width=16, depth=2, heads=2, channels=1)
 DIT_XL_2 = Shape(image_size=256, patch_size=2, width=1152, depth=28, heads=16, latent=True)

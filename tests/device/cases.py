@@ -106,7 +106,9 @@ def score_each_token(device):
 
 @case
 def plain_forward(device):
-    from varc.scoring.likelihood import log_prob_per_token, sum_per_scale
+    from forward import log_prob_per_token
+
+    from varc.scoring.likelihood import sum_per_scale
 
     vqvae, var = small_models(device)
     tokens = torch.from_numpy(TOKENS[0].astype(np.int64)).to(device)
@@ -190,13 +192,13 @@ def public_checkpoints(device):
 def rates(device):
     """Speeds differ from device to device: that they are measured, and positive, is all that is the same."""
     from varc.baselines.family import family, settings
-    from varc.baselines.rates import measure_stage
     from varc.planning import Kind
-    from varc.scoring.rates import measure
+    from varc.rates.models import measure
+    from varc.rates.rivals import measure_stage
 
     vqvae, var = (model.config for model in small_models(torch.device("cpu")))
     kinds = [Kind(rule, "m", 4, "float32") for rule in ("encode", "tokenize", "score")]
-    with mock.patch("varc.scoring.rates.SECONDS", 0.0):
+    with mock.patch("varc.rates.speed.SECONDS", 0.0):
         speeds = [measure(kind, vqvae, var, CLASSES, device) for kind in kinds]
         for name in ("vit", "vae", "knn"):
             shape, _, stages = RIVALS[name]
@@ -239,7 +241,8 @@ CCA = CROSS_ENTROPY | {"beta": 0.02, "lambda": 300.0}
 
 def finetuned(settings: dict[str, Any], device: torch.device, validated: bool = False, **options: Any) -> np.ndarray:
     """Losses and accuracies of a fine-tuning, and the scores of what comes out."""
-    from varc.training.finetune import Validation, finetune
+    from varc.training.finetune import finetune
+    from varc.training.validation import Validation
 
     vqvae, var = small_models(torch.device("cpu"))
     quantizer = vqvae.quantize.to(device)
@@ -281,16 +284,15 @@ def finetune_cca_resumed(device):
 
 
 def learn_var(strategy: str, device: torch.device) -> np.ndarray:
-    from varc.training.incremental import funnel_predictions, learn_var, log_likelihoods
+    from varc.learning.var import Lessons, Training, funnel_predictions, learn_var, log_likelihoods
 
     vqvae, var = small_models(device)
     quantizer, found = vqvae.quantize, []
-    cca = CCA | {"batch_size": 2, "accumulate": 1}
-    train = {"batch_size": 2, "lr": 1e-3}
+    steps = {"steps": 4, "batch_size": 2}
+    training = Training(steps | {"lr": 1e-3}, CCA | steps | {"accumulate": 1}, seed=0)
     funnel = [{"scales": 2, "samples": 1, "keep": 2}, {"scales": 4, "samples": 2, "keep": 1}]
-    tasks = [[0, 1], [2]]
-    learned_after = learn_var(strategy, tasks, var, quantizer, TOKENS, LABELS, train, cca, lambda n, k: 2, 0, device)
-    for learned in learned_after:
+    lessons = Lessons([[0, 1], [2]], TOKENS, LABELS)
+    for learned in learn_var(strategy, var, quantizer, lessons, training):
         found.append(log_likelihoods(learned, quantizer, TOKENS[0], FEW))
         found.append(funnel_predictions(learned, quantizer, list(TOKENS), [0, 1], funnel))
     return flat(*found)
@@ -299,7 +301,7 @@ def learn_var(strategy: str, device: torch.device) -> np.ndarray:
 def learn_convnet(strategy: str, device: torch.device) -> np.ndarray:
     from varc.baselines.convnet import convnet_predictions
     from varc.data.preprocess import to_input
-    from varc.training.incremental import learn_convnet
+    from varc.learning.convnet import learn_convnet
 
     images, found = to_input(IMAGES).to(device), []
     for net in learn_convnet(strategy, [[0, 1], [2]], images, LABELS, lambda n: 2, 0):
@@ -321,11 +323,11 @@ for learning, strategies in (
 @case
 def networks_explained(device):
     from varc.baselines.convnet import ConvNetConfig, cam_layer, convnet, train_convnet
+    from varc.costs.counting import count
     from varc.data.preprocess import to_input
     from varc.explain.attribution import gradient_shap
     from varc.explain.gradients import grad_cam, saliency
     from varc.explain.judges import network_judge
-    from varc.metrics.flops import count
 
     net, images = convnet(ConvNetConfig(SIDE, 3), 0).to(device), to_input(IMAGES).to(device)
     train_convnet(net, list(net.parameters()), images, LABELS, [0, 1, 2], 2, 1e-3, 0)
@@ -421,7 +423,7 @@ def rival(name: str, device: torch.device) -> np.ndarray:
 
 def learn_family(name: str, strategy: str, device: torch.device) -> np.ndarray:
     from varc.baselines.family import Images, family, settings
-    from varc.training.incremental_family import learn_family, staged_predictions
+    from varc.learning.families import learn_family, staged_predictions
 
     kind, (shape, training, stages) = family(name), RIVALS[name]
     shape, training = settings(kind.Shape, shape), settings(kind.Training, training)

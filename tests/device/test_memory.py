@@ -11,8 +11,9 @@ from varc.baselines import convnet
 from varc.baselines.family import Images, family, seeded, settings
 from varc.data.preprocess import to_input
 from varc.device import free_memory
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig
-from varc.models.vqvae import VQVAE, MultiScaleQuantizer, VQVAEConfig
+from varc.models.vqvae import VQVAE, VQVAEConfig
 from varc.scoring import likelihood
 from varc.scoring.batching import GPU_SHARE, MOST_PAIRS, pairs_per_batch, pass_bytes
 from varc.scoring.guidance import score_guided

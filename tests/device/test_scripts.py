@@ -73,7 +73,7 @@ def run_all(jobs, folder, device):
     os.chdir(folder)
     launches = {}
     for job in jobs:
-        with device() as gpu, mock.patch("varc.scoring.rates.SECONDS", 0.0):
+        with device() as gpu, mock.patch("varc.rates.speed.SECONDS", 0.0):
             run(job)
         launches.setdefault(job.rule.name, []).append(gpu and sum(gpu.launches.values()))
     return launches

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from varc.device import check_precision
 from varc.errors import InputError
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VARConfig
-from varc.models.vqvae import MultiScaleQuantizer, VQVAEConfig
+from varc.models.vqvae import VQVAEConfig
 from varc.scoring.likelihood import score
 
 CPU = torch.device("cpu")

@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
+from varc.costs.counting import Cost
+from varc.costs.models import ModelCosts
 from varc.metrics.calibration import (
     expected_calibration_error,
     fit_temperature,
     negative_log_likelihood,
     reliability,
 )
-from varc.metrics.flops import Cost, ModelCosts
 from varc.metrics.frontier import adaptive_gflops, fixed_frontier
 from varc.metrics.paired import paired_difference
 from varc.metrics.tables import adaptive_gflops_rows

@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from varc.metrics.flops import Cost, ModelCosts
+from varc.costs.counting import Cost
+from varc.costs.models import ModelCosts
 from varc.metrics.tables import (
     accuracy_row,
     as_markdown,

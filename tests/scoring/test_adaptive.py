@@ -3,8 +3,8 @@ import pytest
 import torch
 from parity import models, reference
 
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig
-from varc.models.vqvae import MultiScaleQuantizer
 from varc.scoring import progressive
 from varc.scoring.adaptive import (
     AdaptiveScores,

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from forward import log_prob_per_token
 from parity import models, reference
 
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig
-from varc.models.vqvae import MultiScaleQuantizer
 from varc.scoring import likelihood
-from varc.scoring.likelihood import log_prob_per_token, score, sum_per_scale
+from varc.scoring.likelihood import score, sum_per_scale
 
 CPU = torch.device("cpu")
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from forward import log_prob_per_token
 
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig
-from varc.models.vqvae import MultiScaleQuantizer
-from varc.scoring.likelihood import log_prob_per_token
 from varc.scoring.sampling import draw, sample_tokens
 
 V = 4

@@ -4,18 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from forward import log_prob_per_token
 
 from varc.errors import InputError
 from varc.models.architectures import PATCH_NUMS_256
-from varc.models.checkpoints import load_var, read_card, save_model
+from varc.models.checkpoints import load_var
 from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import VQVAE, VQVAEConfig
-from varc.scoring.likelihood import log_prob_per_token
+from varc.models.weights import read_card, save_model
 from varc.storage import MANIFEST, fixed_size_list, tokens_schema, write_parquet
 from varc.training import cca
 from varc.training.cca import cca_loss
-from varc.training.finetune import Validation, check_memory, draw_batch, finetune
+from varc.training.finetune import check_memory, draw_batch, finetune
 from varc.training.finetune_files import finetune_files, finetune_in_processes, own_gpu
+from varc.training.validation import Best, Validation
 
 CPU = torch.device("cpu")
 SETTINGS = {"steps": 12, "batch_size": 8, "lr": 1e-3, "accumulate": 1, "precision": "float32"}
@@ -237,6 +239,17 @@ def test_the_weights_of_the_best_validated_step_are_kept():
     best = max(step for step, value in known.items() if value == max(known.values()))
     expected = seen[best] if best else small_models()[1].state_dict()
     assert all(torch.equal(t, expected[name]) for name, t in model.state_dict().items())
+
+
+def test_the_last_of_the_best_steps_is_kept_and_its_record_is_none_of_its_weights():
+    _, var = small_models()
+    best, names = Best(), var.state_dict().keys()
+    for step, accuracy in ((0, 0.5), (2, 0.75), (4, 0.25), (6, 0.75), (8, 0.5)):
+        var.head.bias.data.fill_(step)
+        best.offer(var, step, accuracy)
+        assert best.weights.keys() == names
+        assert (best.weights["head.bias"] == best.record["step"]).all()
+    assert best.record == {"step": 6, "accuracy": 0.75}
 
 
 def test_bf16_is_near():

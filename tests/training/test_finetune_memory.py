@@ -16,14 +16,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from varc.metrics.closed_form import Shape
+from varc.costs.closed_form import Shape
+from varc.costs.memory import finetune_bytes
 from varc.models.architectures import ARCHITECTURES, PATCH_NUMS_256
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig
-from varc.models.vqvae import MultiScaleQuantizer
 from varc.training import finetune as module
 from varc.training.cca import cca_loss
 from varc.training.finetune import distributed, finetune, log_likelihood
-from varc.training.memory import finetune_bytes
 
 CPU = torch.device("cpu")
 SMALL = VARConfig(4, 128, 4, 10, 256, 32, (1, 2, 3, 4))

@@ -2,11 +2,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from forward import log_prob_per_token
 
 from varc.errors import InputError
 from varc.models.var import VARConfig
 from varc.models.vqvae import VQVAEConfig
-from varc.scoring.likelihood import log_prob_per_token, score
+from varc.scoring.likelihood import score
 from varc.training.curves import plot_curve, write_curve
 from varc.training.loop import optimise, progress_line
 from varc.training.var import train_var

@@ -67,6 +67,41 @@ def test_an_import_of_an_import_counts(tmp_path):
     assert sorted(names) == ["__init__.py", "a.py", "b.py"]
 
 
+def test_an_import_for_types_alone_does_not_count(tmp_path):
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "varc").mkdir()
+    types = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from varc.a import x\nelse:\n    import varc.b\n"
+    (tmp_path / "scripts" / "one.py").write_text(types)
+    for name in ("a", "b"):
+        (tmp_path / "varc" / f"{name}.py").write_text("")
+    assert [path.rpartition("/")[2] for path in code_inputs("scripts/one.py", tmp_path)] == ["b.py"]
+
+
+# script -> the models whose code it does without: an edit of it must not run these jobs again
+WITHOUT = {
+    "encode": ["var"],
+    "tokenize": ["var"],
+    "train_vqvae": ["var"],
+    "main": ["quantizer", "var", "vqvae"],
+    "train_baseline": ["quantizer", "var", "vqvae"],
+    "learn_tasks_convnet": ["quantizer", "var", "vqvae"],
+}
+FAMILIES = sorted(path.stem for path in (ROOT / "varc" / "baselines" / "settings").glob("[!_]*.py"))
+
+
+@pytest.mark.parametrize("script", WITHOUT)
+def test_a_script_imports_the_models_that_it_needs_alone(script):
+    files = {path.rpartition("varc/models/")[2] for path in code_inputs(f"scripts/{script}.py", ROOT)}
+    assert "weights.py" in files
+    assert not files & {f"{name}.py" for name in WITHOUT[script]}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_rival_imports_neither_vqvae_nor_var(family):
+    files = {path.rpartition("varc/models/")[2] for path in code_inputs(f"varc/baselines/{family}.py", ROOT)}
+    assert not files & {"quantizer.py", "var.py", "vqvae.py"}
+
+
 def test_every_rule_takes_what_its_script_imports(tmp_path, monkeypatch):
     """The code inputs of all jobs of a config that has every key, against the imports of their rules' scripts."""
     monkeypatch.chdir(ROOT)

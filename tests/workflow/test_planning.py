@@ -11,12 +11,12 @@ import yaml
 from configs import read
 from snakemake_runs import NEEDS, ROOT, copy_project, default_config, plan, snakemake, write_config
 
+from varc.costs.closed_form import Shape, var_parameters
+from varc.costs.memory import finetune_bytes
 from varc.data.classes import data_set_classes
 from varc.data.manifest import manifest
-from varc.metrics.closed_form import Shape, var_parameters
 from varc.models.architectures import ARCHITECTURES
 from varc.planning import PROCESS_BYTES
-from varc.training.memory import finetune_bytes
 from workflow.config.data import Digits, ImageFolder
 from workflow.config.entry import ConfigError
 from workflow.gpu import START

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from forward import log_prob_per_token
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from snakemake_runs import copy_project, default_config, plan, snakemake, write_config
@@ -20,9 +21,9 @@ from varc.data.manifest import load_images, manifest
 from varc.data.preprocess import to_input
 from varc.explain.tmi import tmi_map
 from varc.metrics.accuracy import wilson_interval
-from varc.models.checkpoints import card_path, file_sha256, load_var, load_vqvae, read_card
+from varc.models.checkpoints import load_var, load_vqvae
+from varc.models.weights import card_path, file_sha256, read_card
 from varc.scoring.adaptive import final_order, read_adaptive, read_full_scores, simulate
-from varc.scoring.likelihood import log_prob_per_token
 from varc.scoring.smoothing import noise
 
 
@@ -357,7 +358,8 @@ EDITS = {
     "varc/scoring/funnel.py": SCORING + Counter(gflops=1),
     "varc/metrics/accuracy.py": Counter(gflops=1, pruning=1, accuracy=1, cost=1, ablation=1),
     "varc/metrics/plots.py": Counter(pruning=1),
-    "varc/metrics/flops.py": Counter(gflops=1, pruning=1, accuracy=1, cost=1, ablation=1),
+    "varc/costs/models.py": Counter(gflops=1, pruning=1),
+    "varc/models/var.py": Counter(train_var=1, finetune=1, sample=2, gflops=1) + SCORING,  # no image is encoded again
     "varc/training/var.py": Counter(train_var=1, finetune=1, sample=2) + SCORING,
     "varc/training/cca.py": Counter(finetune=1, sample=1, pruning=1, accuracy=1, cost=1, ablation=1)
     + Counter(score=18, prune=4, predict=3),

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from varc.models.checkpoints import Card, architecture, assign_weights, read_card, read_weights
+from varc.models.weights import Card, load_model
 from varc.training.loop import optimise
 
 BATCH = 64
@@ -85,11 +85,8 @@ def convnet_predictions(net: ConvNet, images: Tensor, classes: Sequence[int]) ->
 
 
 def load_convnet(path: str | Path) -> tuple[ConvNet, Card]:
-    """A network that was trained here, in eval mode, and its card. Raises InputError as read_weights does."""
-    card = read_card(path)
-    with torch.device("meta"):
-        model = ConvNet(architecture(ConvNetConfig, card, path))
-    return assign_weights(model, path, read_weights(path, card)), card
+    """A network that was trained here, in eval mode, and its card. Raises InputError as load_model does."""
+    return load_model(path, ConvNet, ConvNetConfig)
 
 
 def cam_layer(net: ConvNet) -> nn.Module:

@@ -20,9 +20,9 @@ from varc.baselines.family import Cost, Earlier, Images, device_of
 from varc.baselines.pixels import planes
 from varc.baselines.settings.diffusion import Scoring, Shape, Training
 from varc.baselines.weights import read_pretrained
+from varc.costs.counting import FeatureExtractor, count
 from varc.data.preprocess import to_input
 from varc.errors import InputError
-from varc.metrics.flops import FeatureExtractor, count
 from varc.training.loop import optimise
 
 STEPS = 1000  # of the noise schedule

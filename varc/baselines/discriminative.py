@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from varc.baselines.family import Cost, Images, columns, device_of
 from varc.baselines.weights import read_pretrained
+from varc.costs.counting import count
 from varc.data.preprocess import to_input
 from varc.errors import InputError
-from varc.metrics.flops import count
 from varc.training.loop import optimise
 
 BATCH = 64  # images scored at a time

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from varc.baselines.family import Cost, Earlier
+from varc.costs.counting import count
 from varc.errors import InputError
-from varc.metrics.flops import count
 from varc.seeded import image_generator
 
 ROWS = 256  # pairs of a class and a draw in a batch

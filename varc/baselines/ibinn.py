@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from varc.baselines.family import Cost, Earlier, Images, columns, device_of
 from varc.baselines.pixels import planes
 from varc.baselines.settings.ibinn import Scoring, Shape, Training
+from varc.costs.counting import count
 from varc.errors import InputError
-from varc.metrics.flops import count
 from varc.training.loop import optimise
 
 CLAMP = 0.7  # a coupling block scales by exp(+-0.7) at most

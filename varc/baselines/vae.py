@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from varc.baselines.family import Cost, Earlier, Images, columns, device_of
 from varc.baselines.pixels import planes
 from varc.baselines.settings.vae import Scoring, Shape, Training
-from varc.metrics.flops import count
+from varc.costs.counting import count
 from varc.seeded import image_generator
 from varc.training.loop import optimise
 

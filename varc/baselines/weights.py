@@ -10,15 +10,7 @@ from torch import nn
 
 from varc.baselines.family import Family, settings
 from varc.errors import InputError
-from varc.models.checkpoints import (
-    Card,
-    assign_weights,
-    card_path,
-    check_finite,
-    read_card,
-    read_weights,
-    save_weights,
-)
+from varc.models.weights import Card, assign_weights, card_path, check_finite, read_card, read_weights, save_weights
 
 
 def save_baseline(path: str | Path, model: nn.Module, card: Card) -> None:

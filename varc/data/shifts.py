@@ -19,7 +19,6 @@ from varc.seeded import image_generator
 Pixels = NDArray[np.uint8]
 Generator = np.random.Generator
 
-SEVERITIES = 5
 SEED = 0  # shifted images are data: they stay the same where a run's seed changes
 GREY = 128
 LINE_WIDTH = 0.02  # standard deviation of the blur before edges are found, as a share of the side

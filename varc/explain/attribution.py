@@ -23,7 +23,6 @@ Floats = NDArray[np.float32]
 Score = Callable[[Pixels], NDArray[np.float64]]  # (B, H, W, 3) -> (B,), what is explained
 
 PERTURBED = {"lime": Lime, "kernel_shap": KernelShap}  # methods with a budget of masked images
-MASKED = (*PERTURBED, "occlusion")  # methods that ask a score about masked images
 BATCH = 50  # masked images at a time
 CENTRE_SHARE = 0.25  # of the grid's side: the standard deviation of the centred Gaussian
 
@@ -34,7 +33,7 @@ def masked_images(method: str, grid: int, budget: int) -> int:
 
 
 def attribute(method: str, image: Pixels, score: Score, grid: int, budget: int, image_id: str, seed: int) -> Floats:
-    """A map (grid, grid) of an image by a method of MASKED; LIME and KernelSHAP draw by (image_id, seed).
+    """A map (grid, grid) of an image by occlusion or a method of PERTURBED; these draw by (image_id, seed).
 
     budget: how many masked images LIME and KernelSHAP look at. Lasso and kernel of LIME are captum's defaults.
     """

@@ -14,10 +14,11 @@ from varc.errors import InputError
 from varc.explain.judges import varc_judge
 from varc.explain.picture import Row, draw, scale_panels, whole_panel
 from varc.explain.tmi import UNCONDITIONAL, tmi
-from varc.models.checkpoints import card_path, load_var, load_vqvae
+from varc.models.checkpoints import load_var, load_vqvae
 from varc.models.public import load_public_var, load_public_vqvae
 from varc.models.var import VAR
 from varc.models.vqvae import VQVAE
+from varc.models.weights import card_path
 from varc.scoring.likelihood import score_tokens
 from varc.scoring.smoothing import clean_tokens
 

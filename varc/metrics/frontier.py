@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from varc.costs.models import ModelCosts
 from varc.metrics.accuracy import wilson_interval
-from varc.metrics.flops import ModelCosts
 from varc.metrics.paired import paired_difference
 from varc.scoring.adaptive import AdaptiveScores, final_order
 

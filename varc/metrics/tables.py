@@ -15,7 +15,7 @@ from varc.metrics.accuracy import final_rank, pruning_recall, top_k, wilson_inte
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from varc.baselines.family import Cost
-    from varc.metrics.flops import ModelCosts
+    from varc.costs.models import ModelCosts
     from varc.scoring.adaptive import AdaptiveScores
 
 Funnel = list[dict[str, Any]]  # stages with scales, samples, keep, and reused: samples that are scored already

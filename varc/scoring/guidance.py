@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR
-from varc.models.vqvae import MultiScaleQuantizer
 from varc.scoring.likelihood import (
     HEAD_ROWS,
     ClassTables,

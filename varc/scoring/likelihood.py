@@ -3,7 +3,7 @@
 It gives what varc.models.var.VAR gives, in less time: what depends on the class alone (adaLN, the start token) or on
 the image alone (the input embedding) is computed once; each scale attends, without a mask, to just the positions that
 it may see; and the head's logits are reduced in pieces, so that no tensor of (pairs, positions, vocabulary) exists.
-Shapes: B pairs, L tokens, C width, H heads, D = C / H.
+Shapes: B pairs, L tokens of which l are computed, C width, H heads, D = C / H, V codebook entries.
 """
 
 import copy
@@ -17,24 +17,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import MAX_LOG_SCALE, VAR, Block, tokens_at
-from varc.models.vqvae import MultiScaleQuantizer
 from varc.scoring.batching import in_batches, most_pairs, pairs_per_batch
 
 HEAD_ROWS = 1024  # positions whose logits exist at a time
 
 ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.backends.mkldnn.is_available()
-
-
-@torch.inference_mode()
-def log_prob_per_token(var: VAR, teacher_input: Tensor, tokens: Tensor, labels: Tensor) -> Tensor:
-    """log p(r_i | earlier scales, label) in nats, float32 (B, L), of tokens (B, L) under labels (B,).
-
-    The plain forward pass, by which the engine is checked. teacher_input: (B, L - p_0^2, Cvae) of the same tokens,
-    see MultiScaleQuantizer.teacher_input.
-    """
-    log_prob = var(labels, teacher_input).log_softmax(dim=-1)
-    return log_prob.gather(-1, tokens[..., None])[..., 0]
 
 
 def sum_per_scale(log_prob: Tensor, patch_nums: Sequence[int]) -> Tensor:
@@ -53,9 +42,7 @@ class ClassTables(NamedTuple):
 
     class_ids: Tensor  # (n,), ascending
     start: Tensor  # (n, p_0^2, C)
-    blocks: Sequence[
-        tuple[Tensor, ...]
-    ]  # per block gamma1, gamma2, 1 + scale1, 1 + scale2, shift1, shift2: each (n, 1, C)
+    blocks: Sequence[tuple[Tensor, ...]]  # each gamma1, gamma2, 1 + scale1, 1 + scale2, shift1, shift2 (n, 1, C)
     head: tuple[Tensor, Tensor]  # 1 + scale, shift: each (n, 1, C)
 
 
@@ -117,21 +104,21 @@ def attention(block: Block, h: Tensor, spans: Sequence[tuple[int, int]], past: T
     """
     attn = block.attn
     B, length, C = h.shape
-    bias = torch.cat([attn.q_bias, attn.zero_k_bias, attn.v_bias])
-    qkv = linear(h, attn.mat_qkv.weight, bias).view(B, length, 3, attn.heads, -1)
-    q, k, v = qkv.permute(2, 0, 3, 1, 4)
-    scale = attn.scale_mul_1H11.clamp_max(MAX_LOG_SCALE).exp()
-    q = q * (scale / lengths(q)).to(q.dtype)
-    kv = torch.stack([k * (1 / lengths(k)).to(k.dtype), v])
+    bias = torch.cat([attn.q_bias, attn.zero_k_bias, attn.v_bias])  # (3 C,)
+    qkv = linear(h, attn.mat_qkv.weight, bias).view(B, length, 3, attn.heads, -1)  # (B, l, 3, H, D)
+    q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, l, D)
+    scale = attn.scale_mul_1H11.clamp_max(MAX_LOG_SCALE).exp()  # (1, H, 1, 1)
+    q = q * (scale / lengths(q)).to(q.dtype)  # (B, H, l, D)
+    kv = torch.stack([k * (1 / lengths(k)).to(k.dtype), v])  # (2, B, H, l, D)
     before = 0
     if past is not None:
         before = past.shape[3]
-        kv = torch.cat([past, kv], dim=3)
-    out = h.new_empty(B, length, attn.heads, C // attn.heads)
+        kv = torch.cat([past, kv], dim=3)  # (2, B, H, before + l, D)
+    out = h.new_empty(B, length, attn.heads, C // attn.heads)  # (B, l, H, D)
     for first, end in spans:
-        keys, values = kv[:, :, :, : before + end]
-        out[:, first:end] = attend(q[:, :, first:end], keys, values).transpose(1, 2)
-    return linear(out.view(B, length, C), attn.proj.weight, attn.proj.bias), kv
+        keys, values = kv[:, :, :, : before + end]  # each (B, H, before + end, D)
+        out[:, first:end] = attend(q[:, :, first:end], keys, values).transpose(1, 2)  # (B, end - first, H, D)
+    return linear(out.view(B, length, C), attn.proj.weight, attn.proj.bias), kv  # (B, l, C)
 
 
 def lengths(x: Tensor) -> Tensor:
@@ -148,8 +135,8 @@ def block_pass(
     h, kv = attention(block, modulated(x, scale1, shift1, dtype), spans, past)
     x = torch.addcmul(x, h.to(x.dtype), gamma1)
     fc1, fc2 = block.ffn.fc1, block.ffn.fc2
-    h = linear(modulated(x, scale2, shift2, dtype), fc1.weight, fc1.bias, "gelu")
-    h = linear(h, fc2.weight, fc2.bias)
+    h = linear(modulated(x, scale2, shift2, dtype), fc1.weight, fc1.bias, "gelu")  # (B, l, 4 C)
+    h = linear(h, fc2.weight, fc2.bias)  # (B, l, C)
     return torch.addcmul(x, h.to(x.dtype), gamma2), kv
 
 
@@ -157,7 +144,7 @@ def head_log_prob(var: VAR, hidden: Tensor, tokens: Tensor) -> Tensor:
     """log p of tokens (B, l), float32, from what the head sees (B, l, C)."""
     parts = []
     for rows, target in zip(hidden.flatten(0, 1).split(HEAD_ROWS), tokens.flatten().split(HEAD_ROWS), strict=True):
-        logits = linear(rows, var.head.weight, var.head.bias)
+        logits = linear(rows, var.head.weight, var.head.bias)  # (HEAD_ROWS or fewer, V)
         parts.append(logits.gather(1, target[:, None])[:, 0] - logits.logsumexp(1))
     return torch.cat(parts).view(tokens.shape)
 
@@ -255,11 +242,11 @@ def batches(
 
     def run(first: int, end: int) -> Tensor:
         before = first // classes
-        some = on_device(tokens[before : (end - 1) // classes + 1], device)
-        image = torch.arange(first, end, device=device) // classes - before
-        rows = torch.searchsorted(tables.class_ids, on_device(candidates.ravel()[first:end], device))
-        x = embed(var, quantizer.teacher_input(some))[image]
-        return log_prob(var, tables, x, some[image], rows)
+        some = on_device(tokens[before : (end - 1) // classes + 1], device)  # (n, L), of the images that take part
+        image = torch.arange(first, end, device=device) // classes - before  # (B,), of each pair, among these
+        rows = torch.searchsorted(tables.class_ids, on_device(candidates.ravel()[first:end], device))  # (B,)
+        x = embed(var, quantizer.teacher_input(some))[image]  # (B, L, C)
+        return log_prob(var, tables, x, some[image], rows)  # (B, L)
 
     size = min(batch_size, most_pairs(length)) if batch_size else pairs_per_batch(var, length, device)
     yield from in_batches(candidates.size, size, run)

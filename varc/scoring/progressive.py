@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from varc.device import free_memory
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig, tokens_at
-from varc.models.vqvae import MultiScaleQuantizer
 from varc.scoring.adaptive import AdaptiveScores, finished, survivors, unsettled
 from varc.scoring.batching import (
     GPU_SHARE,

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, tokens_at
-from varc.models.vqvae import MultiScaleQuantizer
 from varc.scoring.likelihood import block_pass, class_tables, linear, modulated
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from varc.data.preprocess import to_input
 from varc.errors import InputError
-from varc.models.vqvae import VQVAE, MultiScaleQuantizer
+from varc.models.quantizer import MultiScaleQuantizer
+from varc.models.vqvae import VQVAE
 from varc.prefetch import ahead
 from varc.seeded import image_generator
 

@@ -5,42 +5,32 @@ labels do not depend on how many processes or micro-batches share it.
 """
 
 import copy
-import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from varc.costs.memory import finetune_bytes
 from varc.device import check_precision, gpu_memory
 from varc.errors import InputError
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig
-from varc.models.vqvae import MultiScaleQuantizer
-from varc.scoring.likelihood import score
 from varc.training.cca import cca_loss, draw_labels, empty_cache, reference_log_likelihood
 from varc.training.loop import Checkpoint, Curve, optimise
-from varc.training.memory import finetune_bytes
+from varc.training.validation import Best, Validation, place, validated
 
 CHECKPOINTS = 20  # per training
 
 Tokens = NDArray[np.uint16]
-
-
-class Validation(NamedTuple):
-    """Images that are not trained on, on which VARC's accuracy is measured every so many steps."""
-
-    tokens: Tokens  # (N, L)
-    labels: NDArray[np.int64]  # (N,)
-    class_ids: NDArray[np.int32]  # (M,), the candidates of each image
-    every: int
 
 
 def finetune(
@@ -67,76 +57,70 @@ def finetune(
     to take more memory than the GPU has, and for a loss that is not finite.
     """
     check_precision(settings["precision"], device)
-    rank, processes = place()
+    check_memory(var.config, settings, settings["batch_size"] // number_of_parts(settings), device)
+    digest = fingerprint(var, tokens, labels, settings, seed) if checkpoint else ""
+    var = var.to(device)
+    tuning = prepare(var, quantizer, tokens.shape[:2], settings, device)
+    best = Best()
+    kept = best if place()[0] == 0 else Best()  # a checkpoint holds the first process's; the others need none
+    every = max(1, settings["steps"] // CHECKPOINTS)
+    validate = partial(validated, var, quantizer, validation, best, settings["steps"], device)
+    start = {"step": 0, **validate({"step": 0})}
+    curve = optimise(
+        var.parameters(),
+        partial(step_losses, tuning, tokens, labels, settings, seed),
+        steps=settings["steps"],
+        lr=settings["lr"],
+        report=report,
+        after=validate,
+        checkpoint=Checkpoint(checkpoint, every, digest, kept.weights, kept.record) if checkpoint else None,
+    )
+    if best.weights:
+        report(f"best validation accuracy {best.record['accuracy']:.4f} at step {best.record['step']}")
+        var.load_state_dict(best.weights)
+    return var.eval().requires_grad_(False), [start, *curve]
+
+
+def number_of_parts(settings: dict[str, Any]) -> int:
+    """How many micro-batches a step's batch makes in all processes. Raises InputError where they would not be equal."""
+    processes = place()[1]
     parts = settings["accumulate"] * processes
     if settings["batch_size"] % parts:
         raise InputError(
             f"batch_size {settings['batch_size']} is no multiple of accumulate {settings['accumulate']} "
             f"times {processes} processes; change one of them"
         )
-    check_memory(var.config, settings, settings["batch_size"] // parts, device)
-    own = range(rank, parts, processes)
-    digest = fingerprint(var, tokens, labels, settings, seed) if checkpoint else ""
-    var = var.to(device)
+    return parts
+
+
+class Tuning(NamedTuple):
+    """What every micro-batch of a fine-tuning goes through, in this process."""
+
+    model: nn.Module  # the VAR that is tuned; with several processes, wrapped by what averages their gradients
+    reference: VAR | None  # its frozen start, for CCA
+    cache: Tensor | None  # of what the reference gave, see empty_cache
+    quantizer: MultiScaleQuantizer
+    amp: torch.autocast
+    device: torch.device
+    unconditional: int  # its class_id
+
+
+def prepare(
+    var: VAR, quantizer: MultiScaleQuantizer, size: tuple[int, ...], settings: dict[str, Any], device: torch.device
+) -> Tuning:
+    """Makes `var`, on the device, ready to be tuned on (samples, images) tokens; its reference is a copy."""
     reference = copy.deepcopy(var).eval().requires_grad_(False) if "beta" in settings else None
     var = var.train().requires_grad_(True)
-    wrapped = distributed(var) if processes > 1 else var
-    cache = empty_cache(tokens.shape[0], tokens.shape[1], var.config.num_classes + 1)
-    amp = torch.autocast(device.type, torch.bfloat16, enabled=settings["precision"] == "bf16")
-
-    def losses(step: int) -> Iterator[dict[str, Tensor]]:
-        batch = draw_batch(tokens, labels, var.config.num_classes, step, settings, seed)
-        share = max(batch.contrast.mean(), 1 / len(batch.contrast))
-        for rows in (np.array_split(np.arange(settings["batch_size"]), parts)[i] for i in own):
-            part = Batch(*(values[rows] for values in batch))
-            targets = torch.from_numpy(tokens[part.sample, part.image].astype(np.int64)).to(device)
-            with torch.no_grad():
-                teacher_input = quantizer.teacher_input(targets)
-            if reference is None:
-                values = cross_entropy_part(wrapped, part, targets, teacher_input, amp)
-            else:
-                models = (wrapped, reference)
-                values = cca_part(models, cache, part, targets, teacher_input, settings, share, amp)
-            yield {name: value / settings["accumulate"] for name, value in values.items()}
-
-    keep: dict[str, Tensor] = {}  # the weights of the best step, in the first process: in the host's memory
-
-    def validate(row: dict[str, float]) -> dict[str, float]:
-        """Its accuracy for a row of the curve; keeps the best weights."""
-        step, steps = int(row["step"]), settings["steps"]
-        if validation is None or (step % validation.every and step != steps):
-            return {}
-        found = accuracy(var, quantizer, validation, device)
-        if rank == 0 and found >= float(keep.get("accuracy", torch.tensor(-1.0))):
-            keep.clear()
-            keep.update({name: t.detach().to("cpu", copy=True) for name, t in var.state_dict().items()})
-            keep["accuracy"] = torch.tensor(found, dtype=torch.float64)
-            keep["step"] = torch.tensor(step)
-        return {"validation_accuracy": found}
-
-    start = validate({"step": 0})
-    saved = None
-    if checkpoint is not None:
-        every = max(1, settings["steps"] // CHECKPOINTS)
-        saved = Checkpoint(checkpoint, every, digest, keep if rank == 0 else {})
-    curve = optimise(
-        var.parameters(),
-        losses,
-        steps=settings["steps"],
-        lr=settings["lr"],
-        report=report,
-        after=validate,
-        checkpoint=saved,
+    samples, images = size
+    return Tuning(
+        model=distributed(var) if place()[1] > 1 else var,
+        reference=reference,
+        cache=empty_cache(samples, images, var.config.num_classes + 1),
+        quantizer=quantizer,
+        amp=torch.autocast(device.type, torch.bfloat16, enabled=settings["precision"] == "bf16"),
+        device=device,
+        unconditional=var.config.num_classes,
     )
-    if keep:
-        report(f"best validation accuracy {float(keep.pop('accuracy')):.4f} at step {int(keep.pop('step'))}")
-        var.load_state_dict(keep)
-    return var.eval().requires_grad_(False), [{"step": 0, **start}, *curve]
-
-
-def place() -> tuple[int, int]:
-    """The rank of this process, and how many processes there are."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
 def distributed(var: VAR) -> nn.Module:
@@ -158,11 +142,11 @@ def check_memory(config: VARConfig, settings: dict[str, Any], images: int, devic
 class Batch(NamedTuple):
     """A batch, or a part of one: positions of images and samples, labels, negative labels; see draw_labels."""
 
-    image: NDArray[np.int64]
-    sample: NDArray[np.int64]
-    label: NDArray[np.int64]
-    negative: NDArray[np.int64]
-    contrast: NDArray[np.bool_]
+    image: NDArray[np.int64]  # (B,)
+    sample: NDArray[np.int64]  # (B,)
+    label: NDArray[np.int64]  # (B,)
+    negative: NDArray[np.int64]  # (B,)
+    contrast: NDArray[np.bool_]  # (B,)
 
 
 def draw_batch(
@@ -178,43 +162,70 @@ def draw_batch(
     return Batch(image, sample, *draw_labels(labels[image], unconditional, rng))
 
 
-def cross_entropy_part(
-    model: nn.Module, part: Batch, targets: Tensor, teacher_input: Tensor, amp: torch.autocast
+def step_losses(
+    tuning: Tuning, tokens: Tokens, labels: NDArray[np.int64], settings: dict[str, Any], seed: int, step: int
+) -> Iterator[dict[str, Tensor]]:
+    """The losses of this process's micro-batches of a step, each its share of the mean over the process's part of the
+    batch; see optimise."""
+    batch = draw_batch(tokens, labels, tuning.unconditional, step, settings, seed)
+    share = max(batch.contrast.mean(), 1 / len(batch.contrast))
+    for part in own_parts(batch, number_of_parts(settings)):
+        values = part_losses(tuning, part, tokens, settings, share)
+        yield {name: value / settings["accumulate"] for name, value in values.items()}
+
+
+def own_parts(batch: Batch, parts: int) -> Iterator[Batch]:
+    """This process's micro-batches: of the equal parts of a batch one for each process in turn."""
+    rank, processes = place()
+    for i in range(rank, parts, processes):
+        rows = np.array_split(np.arange(len(batch.image)), parts)[i]
+        yield Batch._make(values[rows] for values in batch)
+
+
+def part_losses(
+    tuning: Tuning, part: Batch, tokens: Tokens, settings: dict[str, Any], share: float
 ) -> dict[str, Tensor]:
-    """The loss of a part of a batch, nats per token."""
-    with amp:
-        logits = model(torch.from_numpy(part.label).to(targets.device), teacher_input)
+    """The losses of a part of a batch of tokens (S, N, L), by CCA or cross-entropy; share: see cca_part."""
+    targets = torch.from_numpy(tokens[part.sample, part.image].astype(np.int64)).to(tuning.device)  # (B, L)
+    with torch.no_grad():
+        teacher_input = tuning.quantizer.teacher_input(targets)  # (B, L - p_0^2, Cvae)
+    if tuning.reference is None:
+        return cross_entropy_part(tuning, part, targets, teacher_input)
+    return cca_part(tuning, tuning.reference, part, targets, teacher_input, settings, share)
+
+
+def cross_entropy_part(tuning: Tuning, part: Batch, targets: Tensor, teacher_input: Tensor) -> dict[str, Tensor]:
+    """The loss of a part of a batch with tokens `targets` (B, L), nats per token."""
+    with tuning.amp:
+        logits = tuning.model(torch.from_numpy(part.label).to(targets.device), teacher_input)  # (B, L, V)
     return {"loss": F.cross_entropy(logits.flatten(0, 1), targets.flatten())}
 
 
 def cca_part(
-    models: tuple[nn.Module, nn.Module],
-    cache: Tensor | None,
+    tuning: Tuning,
+    reference: VAR,
     part: Batch,
     targets: Tensor,
     teacher_input: Tensor,
     settings: dict[str, Any],
     share: float,
-    amp: torch.autocast,
 ) -> dict[str, Tensor]:
     """CCA's loss of a part of a batch with tokens `targets` (B, L), and its mean log-ratios, nats per image.
 
-    models: the one that is tuned, and the reference. share: of true negatives in the whole batch, so that the means
-    of the parts average to the batch's.
+    share: of true negatives in the whole batch, so that the means of the parts average to the batch's.
     """
-    model, reference = models
-    device = targets.device
-    label = torch.from_numpy(np.concatenate([part.label, part.negative])).to(device)
-    targets, teacher_input = targets.repeat(2, 1), teacher_input.repeat(2, 1, 1)
+    device, amp = targets.device, tuning.amp
+    label = torch.from_numpy(np.concatenate([part.label, part.negative])).to(device)  # (2 B,)
+    targets, teacher_input = targets.repeat(2, 1), teacher_input.repeat(2, 1, 1)  # (2 B, ...)
 
     def of_reference(missing: Tensor) -> Tensor:
         rows = missing.to(device)
         with torch.no_grad():
             return log_likelihood(reference, targets[rows], teacher_input[rows], label[rows], amp).cpu()
 
-    keys = (*(torch.from_numpy(np.tile(key, 2)) for key in (part.sample, part.image)), label.cpu())
-    expected = reference_log_likelihood(cache, keys, of_reference).to(device)  # before the model's graph takes memory
-    gap, negative_gap = (log_likelihood(model, targets, teacher_input, label, amp) - expected).chunk(2)
+    keys = (*(torch.from_numpy(np.tile(key, 2)) for key in (part.sample, part.image)), label.cpu())  # each (2 B,)
+    expected = reference_log_likelihood(tuning.cache, keys, of_reference).to(device)  # before the graph takes memory
+    gap, negative_gap = (log_likelihood(tuning.model, targets, teacher_input, label, amp) - expected).chunk(2)
     contrast = torch.from_numpy(part.contrast).to(device)
     return {
         "loss": cca_loss(gap, negative_gap, contrast, settings["beta"], settings["lambda"]),
@@ -233,22 +244,10 @@ def log_likelihood(
     return log_prob.double().sum(1)
 
 
-@functools.lru_cache(maxsize=2)
+@lru_cache(maxsize=2)
 def shuffled(images: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """The order of the images in an epoch."""
     return np.random.default_rng([seed, epoch, 0]).permutation(images)
-
-
-def accuracy(var: VAR, quantizer: MultiScaleQuantizer, validation: Validation, device: torch.device) -> float:
-    """VARC's top-1 on the validation images, which the processes share."""
-    rank, processes = place()
-    tokens, labels = validation.tokens[rank::processes], validation.labels[rank::processes]
-    candidates = np.tile(validation.class_ids, (len(labels), 1))
-    scores = score(var, quantizer, tokens, candidates, device=device).sum(-1)
-    right = torch.tensor((validation.class_ids[scores.argmax(1)] == labels).sum(), device=device)
-    if processes > 1:
-        dist.all_reduce(right)
-    return right.item() / len(validation.labels)
 
 
 def fingerprint(var: VAR, tokens: Tokens, labels: NDArray[np.int64], settings: dict[str, Any], seed: int) -> str:

@@ -23,13 +23,15 @@ from varc.device import device_name, peak_memory, pick_device
 from varc.errors import InputError
 from varc.freshness import check_made_with, check_models
 from varc.logs import in_one_line
-from varc.models.checkpoints import Card, save_model
 from varc.models.var import VAR
-from varc.models.weights import read_var, read_vqvae
+from varc.models.var_weights import read_var
+from varc.models.vqvae_weights import read_vqvae
+from varc.models.weights import Card, save_model
 from varc.storage import read_labels, read_samples, read_tokens
 from varc.training.curves import plot_finetuning, write_curve
-from varc.training.finetune import Validation, finetune
+from varc.training.finetune import finetune
 from varc.training.loop import Curve
+from varc.training.validation import Validation
 
 TIMEOUT = timedelta(hours=6)  # that a process waits for the others: one of them writes checkpoints of many GB
 ERROR = "error: "

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from varc.errors import InputError
 from varc.files import whole
-from varc.models.checkpoints import save_tensors
+from varc.models.weights import save_tensors
 
 Curve = list[dict[str, float]]
 
@@ -22,14 +22,15 @@ Curve = list[dict[str, float]]
 class Checkpoint(NamedTuple):
     """Where a training's state is kept, so that a killed one goes on and ends as an undisturbed one does.
 
-    fingerprint: what the training is made from; a file with another one is not gone on from. keep: further tensors of
-    the caller, saved and restored along.
+    fingerprint: what the training is made from; a file with another one is not gone on from. keep, record: further
+    tensors and numbers of the caller, saved and restored along.
     """
 
     path: Path
     every: int  # steps
     fingerprint: str
     keep: dict[str, Tensor]
+    record: dict[str, float]
 
 
 def optimise(
@@ -108,6 +109,7 @@ def save_checkpoint(
     tensors |= {f"keep.{name}": t for name, t in checkpoint.keep.items()}
     facts = {
         "fingerprint": checkpoint.fingerprint,
+        "record": checkpoint.record,
         "curve": curve,
         "groups": state["param_groups"],
         "schedule": {key: value for key, value in schedule.state_dict().items() if not callable(value)},
@@ -121,7 +123,7 @@ def go_on(checkpoint: Checkpoint, parameters: list[Tensor], optimizer: torch.opt
     try:
         with safe_open(checkpoint.path, "pt") as file:
             facts = json.loads(file.metadata()["varc"])
-            if facts["fingerprint"] != checkpoint.fingerprint:
+            if facts["fingerprint"] != checkpoint.fingerprint or "record" not in facts:  # another version's
                 return []
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError):
@@ -136,6 +138,7 @@ def go_on(checkpoint: Checkpoint, parameters: list[Tensor], optimizer: torch.opt
         else:
             index, _, key = rest.partition(".")
             state.setdefault(int(index), {})[key] = tensor
+    checkpoint.record.update(facts["record"])
     optimizer.load_state_dict({"state": state, "param_groups": facts["groups"]})
     schedule.load_state_dict(facts["schedule"])
     return facts["curve"]

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, Block, VARConfig
-from varc.models.vqvae import MultiScaleQuantizer
 from varc.training.loop import Curve, optimise
 
 LABEL_DROPOUT = 0.1

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from varc.models.vqvae import VQVAE, MultiScaleQuantizer, VQVAEConfig
+from varc.models.quantizer import MultiScaleQuantizer
+from varc.models.vqvae import VQVAE, VQVAEConfig
 from varc.training.loop import Curve, optimise
 
 COMMITMENT = 0.25

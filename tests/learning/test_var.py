@@ -1,29 +1,16 @@
-import copy
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from varc.baselines.convnet import ConvNetConfig, convnet, convnet_predictions
+from varc.learning.var import Learned, Lessons, NewClasses, Training, funnel_predictions, learn_var, log_likelihoods
+from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig
-from varc.models.vqvae import MultiScaleQuantizer
 from varc.scoring.likelihood import score
-from varc.training.incremental import (
-    Learned,
-    NewClasses,
-    accuracies,
-    class_order,
-    consolidate,
-    funnel_predictions,
-    learn_convnet,
-    learn_var,
-    log_likelihoods,
-)
 
 CPU = torch.device("cpu")
-TRAIN = {"batch_size": 8, "lr": 1e-2}
-CCA = {"beta": 0.1, "lambda": 2.0, "batch_size": 8, "lr": 1e-3, "accumulate": 1, "precision": "float32"}
+CROSS_ENTROPY = {"steps": 30, "batch_size": 8, "lr": 1e-2}
+CCA = CROSS_ENTROPY | {"beta": 0.1, "lambda": 2.0, "lr": 1e-3, "accumulate": 1, "precision": "float32"}
 TASKS = [[0, 3], [1, 2]]
 
 
@@ -43,7 +30,7 @@ def small():
 def states(strategy, tokens=None):
     var, quantizer, own, labels = small()
     tokens = own if tokens is None else tokens
-    return list(learn_var(strategy, TASKS, var, quantizer, tokens, labels, TRAIN, CCA, lambda n, kind: 15, 0, CPU))
+    return list(learn_var(strategy, var, quantizer, Lessons(TASKS, tokens, labels), Training(CROSS_ENTROPY, CCA, 0)))
 
 
 def scores_of_task_1(learned):
@@ -123,67 +110,3 @@ def test_the_funnel_by_hand():
     kept = np.argsort(-full[0, ..., 0], axis=1, kind="stable")[:, :2]
     final = np.take_along_axis(full.sum(-1).mean(0), kept, 1)
     assert (found == classes[kept[np.arange(60), final.argmax(1)]]).all()
-
-
-def test_tasks_part_the_classes_and_the_seed_orders_them():
-    orders = [class_order(range(10), 5, seed) for seed in (0, 1)]
-    for tasks in orders:
-        assert sorted(c for task in tasks for c in task) == list(range(10)) and {len(t) for t in tasks} == {2}
-    assert orders[0] != orders[1] and class_order(range(10), 5, 0) == orders[0]
-
-
-def test_cwr_copies_head_rows_less_their_mean():
-    net = convnet(ConvNetConfig(8, 4), 0)
-    head, bias = torch.zeros(4, 128), torch.zeros(4)
-    head[0] = 5.0
-    consolidate(net, head, bias, [1, 3])
-    mean = (net.head.weight[1] + net.head.weight[3]) / 2
-    assert torch.allclose(head[1], net.head.weight[1] - mean) and torch.allclose(head[3], net.head.weight[3] - mean)
-    assert bias[1] == pytest.approx(-bias[3].item()) and (head[0] == 5).all() and (head[2] == 0).all()
-
-
-def stripes():
-    """Images of four classes: bright in one quarter each."""
-    torch.manual_seed(0)
-    labels = np.arange(80) % 4
-    images = torch.rand(80, 3, 8, 8) - 1
-    for i, y in enumerate(labels):
-        images[i, :, 4 * (y // 2) : 4 * (y // 2) + 4, 4 * (y % 2) : 4 * (y % 2) + 4] += 1
-    return images, labels
-
-
-def test_none_forgets_joint_does_not_and_cwr_freezes_its_features():
-    images, labels = stripes()
-
-    def after_both(strategy):
-        states = [copy.deepcopy(s) for s in learn_convnet(strategy, TASKS, images, labels, lambda n: 60, seed=0)]
-
-        def predict(net, which, classes):
-            return convnet_predictions(net, images[torch.from_numpy(which)], classes)
-
-        return *states, accuracies(states, TASKS, labels, predict, lambda line: None)["accuracy"]
-
-    assert after_both("joint")[2] == [1.0, 1.0, 1.0]
-    _, _, found = after_both("none")
-    assert found[0] == 1.0 and found[1] < 0.5 and found[2] == 1.0
-    first, second, _ = after_both("cwr")
-    assert torch.equal(first.hidden.weight, second.hidden.weight)
-    assert torch.equal(first.head.weight[[0, 3]], second.head.weight[[0, 3]])
-
-
-def test_accuracies_by_hand():
-    labels, tasks = np.array([4, 1, 4, 2]), [[4], [1, 2]]
-    asked = []
-
-    def predict(state, which, classes):
-        asked.append((state, which.tolist(), classes))
-        return np.full(which.sum(), 4) if state == "a" else np.array([4, 1, 1, 1])
-
-    found = accuracies(iter("ab"), tasks, labels, predict, lambda line: None)
-    assert asked == [("a", [True, False, True, False], [4]), ("b", [True] * 4, [1, 2, 4])]
-    assert found == {
-        "after_task": [0, 1, 1],
-        "on_task": [0, 0, 1],
-        "images": [2, 2, 2],
-        "accuracy": [1.0, 0.5, 0.5],
-    }

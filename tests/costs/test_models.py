@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from varc.metrics.closed_form import Shape, encoder_gflops, pass_gflops, var_parameters
-from varc.metrics.flops import encoder_cost, pass_cost
+from varc.costs.closed_form import Shape, encoder_gflops, pass_gflops, var_parameters
+from varc.costs.models import encoder_cost, pass_cost
 from varc.models.architectures import ARCHITECTURES
 from varc.models.scales import tokens_at
 from varc.models.var import VAR, VARConfig

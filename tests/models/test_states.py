@@ -11,10 +11,13 @@ from safetensors.torch import save_file
 
 from varc.errors import InputError
 from varc.models.architectures import ARCHITECTURES
-from varc.models.checkpoints import file_sha256, misfits
-from varc.models.public import load_public_var, load_public_vqvae, read_state, var_shape, vqvae_shape
+from varc.models.public import load_public_var, load_public_vqvae
+from varc.models.states import read_state
 from varc.models.var import VAR
+from varc.models.var_weights import var_shape
 from varc.models.vqvae import VQVAE
+from varc.models.vqvae_weights import vqvae_shape
+from varc.models.weights import file_sha256, misfits
 
 KEYS = json.loads((parity.DATA / "checkpoint_keys.json").read_text())
 

@@ -7,7 +7,7 @@ import torch
 
 from varc.baselines import nearest_mean, vae
 from varc.baselines.family import Images
-from varc.training.incremental_family import learn_family, share_of_training, staged_predictions
+from varc.learning.families import learn_family, share_of_training, staged_predictions
 
 CPU = torch.device("cpu")
 TASKS = [[0, 3], [1, 2]]

@@ -9,7 +9,7 @@ from torch import nn
 
 from varc.baselines.family import Earlier, Family, Images, seeded, settings
 from varc.planning import Speed
-from varc.scoring.rates import MOST_DEPTH, busy_neighbours, speed
+from varc.rates.speed import MOST_DEPTH, busy_neighbours, speed
 
 MOST_CANDIDATES = 8  # that are measured: the cost per pass is the same for more
 

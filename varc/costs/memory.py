@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from varc.metrics.closed_form import var_parameters
+from varc.costs.closed_form import var_parameters
 from varc.models.scales import tokens_at
 
 FLOAT = 4  # bytes

@@ -1,6 +1,6 @@
 """Costs of a model by closed formulas, from its shape alone: no torch, so that a pipeline can plan with them.
 
-GFLOPs are in fvcore's convention; varc.metrics.flops counts the same on the modules, and tests hold the two together.
+GFLOPs are in fvcore's convention; varc.costs.models counts the same on the modules, and tests hold the two together.
 The functions take any shape with the fields of Shape: also a VARConfig or a VQVAEConfig, as far as they need no more.
 """
 

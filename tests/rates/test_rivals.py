@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from varc.baselines import rates
 from varc.baselines.costs import stage_costs
 from varc.baselines.family import family, settings
-from varc.baselines.rates import measure_stage
 from varc.planning import Speed
+from varc.rates import rivals
+from varc.rates.rivals import measure_stage
 
 DIT = {"image_size": 8, "patch_size": 4, "width": 16, "depth": 9, "heads": 2, "channels": 1}
 CASES = {
@@ -39,9 +39,9 @@ def test_untrained_stages_score_as_many_images_as_are_timed(name, monkeypatch):
 
     original = kind.score
     monkeypatch.setattr(kind, "score", score)
-    monkeypatch.setattr(rates, "speed", lambda gflops, work, device: Speed(work(3) or gflops))
-    monkeypatch.setattr(rates, "MOST_CANDIDATES", 4)
-    monkeypatch.setattr(rates, "MOST_DEPTH", 2)
+    monkeypatch.setattr(rivals, "speed", lambda gflops, work, device: Speed(work(3) or gflops))
+    monkeypatch.setattr(rivals, "MOST_CANDIDATES", 4)
+    monkeypatch.setattr(rivals, "MOST_DEPTH", 2)
     found = measure_stage(kind, shape, 5, stages, 5, torch.device("cpu"))
     assert shown == [3]
     before = settings(kind.Scoring, stages[0], but="keep") if len(stages) > 1 else None

@@ -1,70 +1,31 @@
-"""The speed of a device: GFLOPs per second of encoder, quantiser, scoring engine and fine-tuning, on random weights.
+"""The speed of a device at encoding, tokenising, scoring and fine-tuning, on random weights.
 
 The same functions run as in a job, on a model of the same shape; of its blocks only the first few, so that a model of
 2 billion weights is measured in seconds, and fits anywhere.
 """
 
 import dataclasses
-import multiprocessing
-import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
-from varc.metrics.closed_form import encoder_gflops, pass_gflops, quantizer_gflops
+from varc.costs.closed_form import encoder_gflops, pass_gflops, quantizer_gflops
 from varc.models.scales import tokens_at
 from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import VQVAE, VQVAEConfig
 from varc.planning import Kind, Speed, image_passes, images_at_once
+from varc.rates.speed import MOST_DEPTH, busy_neighbours, speed
 from varc.scoring.batching import pairs_per_batch
 from varc.scoring.likelihood import score
 from varc.scoring.smoothing import encode, tokenize
 from varc.training.finetune import finetune
-
-SECONDS = 1.0  # that a measurement takes at least
-MOST_DEPTH = 4  # blocks of the models that are measured
 
 
 def measure(kind: Kind, vqvae: VQVAEConfig, var: VARConfig, candidates: int, device: torch.device) -> Speed:
     """The speed at one kind of work, with the process's number of threads; of a CPU while its other cores are busy."""
     with busy_neighbours(device):
         return measure_beside(kind, vqvae, var, candidates, device)
-
-
-@contextmanager
-def busy_neighbours(device: torch.device) -> Iterator[None]:
-    """For a block in which every other core of a CPU computes, as in a run on all cores; nothing for a GPU.
-
-    Jobs side by side share caches, clock rate and often the very core: each may take half as long again as alone.
-    """
-    count = cores() - torch.get_num_threads() if device.type == "cpu" else 0
-    context = multiprocessing.get_context("fork")
-    neighbours = [context.Process(target=compute, args=(os.getpid(),), daemon=True) for _ in range(count)]
-    for neighbour in neighbours:
-        neighbour.start()
-    try:
-        yield
-    finally:
-        for neighbour in neighbours:
-            neighbour.terminate()
-            neighbour.join()
-
-
-def compute(parent: int) -> None:
-    """Multiplies matrices on one thread for as long as this process is a child of `parent`."""
-    torch.set_num_threads(1)
-    a = torch.ones(256, 256)
-    while os.getppid() == parent:
-        a @ a
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def measure_beside(kind: Kind, vqvae: VQVAEConfig, var: VARConfig, candidates: int, device: torch.device) -> Speed:
@@ -78,29 +39,6 @@ def measure_beside(kind: Kind, vqvae: VQVAEConfig, var: VARConfig, candidates: i
     if kind.rule == "finetune":
         return measure_finetune(kind, model, var, candidates, device)
     return measure_score(kind, model, var, candidates, device)
-
-
-def speed(gflops: float, work: Callable[[int], object], device: torch.device) -> Speed:
-    """The speed of work(images) at so many GFLOPs an image.
-
-    The number of images is doubled from 1 until it takes SECONDS. A call before that tells what a job takes beyond its
-    rate: a device's first use, and what is prepared once.
-    """
-    first, taken = timed(work, 1, device), timed(work, 1, device)
-    images = 1
-    while taken < SECONDS:
-        images *= 2
-        taken = timed(work, images, device)
-    return Speed(gflops * images / taken, max(0.0, first - taken / images))
-
-
-def timed(work: Callable[[int], object], images: int, device: torch.device) -> float:
-    """Seconds that work(images) takes."""
-    start = time.monotonic()
-    work(images)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.monotonic() - start
 
 
 def encode_random(vqvae: VQVAE, images: int, device: torch.device) -> None:

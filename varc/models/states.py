@@ -1,0 +1,101 @@
+"""Public checkpoints of any model: state dicts, read without running code, and what their tensors tell."""
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from varc.errors import InputError
+from varc.models.weights import Card, file_sha256
+
+State = dict[str, Tensor]
+NESTINGS = (("trainer", "var_wo_ddp"), ("var_wo_ddp",))
+
+
+def public_card(model: nn.Module, path: str | Path, sha256: str | None) -> Card:
+    """What the card of a model that was trained here says too, as far as a checkpoint shows it."""
+    return {
+        "architecture": {**vars(model.config)},
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "sha256": sha256 or file_sha256(path),
+        "source": Path(path).name,
+    }
+
+
+def read_state(path: str | Path) -> State:
+    """The state dict of a .pth or .safetensors file: bare, or below trainer.var_wo_ddp or var_wo_ddp.
+
+    Memory-mapped, so a tensor takes memory when it is read. Raises InputError for a file that is unreadable, for a
+    pickle that holds anything but tensors and plain containers (it is never run), and for tensors that are not
+    float32.
+    """
+    safe = Path(path).suffix == ".safetensors"
+    state = read_safetensors(path) if safe else unnested(path, read_pickle(path))
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+            raise InputError(f"{path}: {name} is {tensor.dtype}, expected torch.float32; convert the checkpoint")
+    return state
+
+
+def read_safetensors(path: str | Path) -> State:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: the weights cannot be read ({error})") from None
+
+
+def read_pickle(path: str | Path) -> Any:
+    """What torch.save wrote, with weights_only=True always; files in the format before torch 1.6 are not mapped."""
+    try:
+        zipped = zipfile.is_zipfile(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except pickle.UnpicklingError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"{path}: refused, since it is no plain file of tensors and could run code when opened ({reason}); "
+            f"use the published checkpoint, or save its state dict as safetensors"
+        ) from None
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise InputError(f"{path}: the weights cannot be read ({error}); download the checkpoint again") from None
+
+
+def unnested(path: str | Path, content: Any) -> State:
+    """The state dict inside what was read."""
+    for keys in NESTINGS:
+        inner = content
+        for key in keys:
+            inner = inner.get(key) if isinstance(inner, dict) else None
+        if isinstance(inner, dict):
+            content = inner
+            break
+    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise InputError(
+            f"{path}: holds no state dict, neither bare nor under trainer.var_wo_ddp or var_wo_ddp; use another file"
+        )
+    return content
+
+
+def dimension(path: str | Path, state: State, name: str, axis: int) -> int:
+    """A size of a tensor that tells the shape of the model."""
+    if name not in state or state[name].ndim <= axis:
+        raise InputError(f"{path}: missing {name}; expected the keys of a public VAR checkpoint ({len(state)} found)")
+    return state[name].shape[axis]
+
+
+def numbered(state: State, prefix: str) -> int:
+    """How many modules of a list, `prefix`.0, `prefix`.1, ..., the state dict has."""
+    return len({name.removeprefix(f"{prefix}.").split(".")[0] for name in state if name.startswith(f"{prefix}.")})
+
+
+def check_architecture(path: str | Path, found: Any, expected: dict[str, Any]) -> None:
+    """Raises InputError where the tensors have another shape (a dataclass) than the config's `architecture` says."""
+    for key, value in expected.items():
+        own = getattr(found, key)
+        own = list(own) if isinstance(own, tuple) else own
+        if own != value:
+            raise InputError(f"{path}: {key} is {own}, but its architecture says {value}; name the right architecture")

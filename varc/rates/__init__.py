@@ -1,0 +1,1 @@
+"""How fast a device is at the work of each kind of job, measured before a run."""
