@@ -5,12 +5,9 @@ rule ablation:
         published=TABLES.published(),
         code=code("ablation"),
     output:
-        csv=report("results/{run}/tables/ablation.csv", category="Tables", caption="../report/ablation.rst"),
-        markdown="results/{run}/tables/ablation.md",
+        **table("ablation"),
     log:
         "results/{run}/logs/ablation.log",
-    conda:
-        "../envs/varc.yaml"
     params:
         rows=TABLES.ablation_rows(),
         plain=RUN.config.ablation,
@@ -24,13 +21,10 @@ rule smoothing:
         unpack(ask(TABLES.smoothing_inputs)),
         code=code("smoothing"),
     output:
-        csv=report("results/{run}/tables/smoothing.csv", category="Tables", caption="../report/smoothing.rst"),
-        markdown="results/{run}/tables/smoothing.md",
-        plot=report("results/{run}/tables/smoothing.svg", category="Tables", caption="../report/smoothing.rst"),
+        **table("smoothing"),
+        plot=reported("tables/smoothing.svg", "Tables"),
     log:
         "results/{run}/logs/smoothing.log",
-    conda:
-        "../envs/varc.yaml"
     params:
         grid=RUN.smoothing_grid(),
     script:
@@ -42,21 +36,14 @@ rule sample:
         unpack(ask(JOBS.sample_inputs)),
         code=code("sample"),
     output:
-        picture=report(
-            "results/{run}/models/{model}/samples.png",
-            category="Samples",
-            caption="../report/samples.rst",
-        ),
+        picture=reported("models/{model}/samples.png", "Samples"),
     log:
         "results/{run}/logs/sample/{model}.log",
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("sample", mem_mb=16_000, runtime=30),
     params:
+        **WEIGHTS_KNOWN,
         dataset=ask(JOBS.sample_dataset),
-        vqvae_checkpoint=ask(CHECKPOINTS.checkpoint, part="vqvae"),
-        var_checkpoint=ask(CHECKPOINTS.checkpoint, part="var"),
         seed=SEED,
     script:
         "../../scripts/sample.py"

@@ -7,8 +7,6 @@ rule train_baseline:
         card="results/{run}/baselines/{baseline}.json",
     log:
         "results/{run}/logs/train_baseline/{baseline}.log",
-    conda:
-        "../envs/varc.yaml"
     threads: 2
     resources:
         **gpu_job("train_baseline", mem_mb=16_000, runtime=480),
@@ -28,8 +26,6 @@ rule score_baseline:
         scores="results/{run}/scores/{baseline}/{dataset}/{candidates}/{stage}/{shard}.parquet",
     log:
         "results/{run}/logs/score_baseline/{baseline}/{dataset}/{candidates}/{stage}/{shard}.log",
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("score_baseline", mem_mb=16_000, runtime=240),
         shards=RUN.shards,
@@ -51,13 +47,10 @@ rule main:
         published=TABLES.published(),
         code=code("main"),
     output:
-        csv=report("results/{run}/tables/main.csv", category="Tables", caption="../report/main.rst"),
-        markdown="results/{run}/tables/main.md",
-        plot=report("results/{run}/tables/main.svg", category="Tables", caption="../report/main.rst"),
+        **table("main"),
+        plot=reported("tables/main.svg", "Tables"),
     log:
         "results/{run}/logs/main.log",
-    conda:
-        "../envs/varc.yaml"
     params:
         rows=TABLES.main_rows(),
     script:

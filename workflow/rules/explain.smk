@@ -6,19 +6,16 @@ rule score_tokens:
         token_scores="results/{run}/token_scores/{model}/{dataset}/{role}{randomised}/{noise}/{shard}.parquet",
     log:
         "results/{run}/logs/score_tokens/{model}/{dataset}/{role}{randomised}/{noise}/{shard}.log",
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("score_tokens", mem_mb=16_000, runtime=60),
         shards=RUN.shards,
     params:
+        **WEIGHTS_KNOWN,
         shard=ask(RUN.shard),
         randomised=lambda wildcards: wildcards.randomised != "",
         roles=lambda wildcards: [wildcards.role],
         images=ask(EXPLAINING.scored_images),
         seed=SEED,
-        vqvae_checkpoint=ask(CHECKPOINTS.checkpoint, part="vqvae"),
-        var_checkpoint=ask(CHECKPOINTS.checkpoint, part="var"),
     script:
         "../../scripts/score_tokens.py"
 
@@ -33,8 +30,6 @@ rule explain:
         "results/{run}/logs/explain/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.log",
     wildcard_constraints:
         method=one_of(EXPLAINING.tmi_methods()),
-    conda:
-        "../envs/varc.yaml"
     resources:
         shards=RUN.shards,
     params:
@@ -58,12 +53,11 @@ rule attribute:
         "results/{run}/logs/attribute/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.log",
     wildcard_constraints:
         method=one_of(MASKED_METHODS),
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("attribute", mem_mb=16_000, runtime=240),
         shards=RUN.shards,
     params:
+        **WEIGHTS_KNOWN,
         shard=ask(RUN.shard),
         method=ask(EXPLAINING.method),
         roles=ask(EXPLAINING.roles),
@@ -71,8 +65,6 @@ rule attribute:
         budget=ask(EXPLAINING.budget),
         seed=SEED,
         dataset=ask(RUN.dataset),
-        vqvae_checkpoint=ask(CHECKPOINTS.checkpoint, part="vqvae"),
-        var_checkpoint=ask(CHECKPOINTS.checkpoint, part="var"),
     script:
         "../../scripts/attribute.py"
 
@@ -87,8 +79,6 @@ rule attribute_network:
         "results/{run}/logs/attribute_network/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.log",
     wildcard_constraints:
         method=one_of(GRADIENT_METHODS),
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("attribute_network", mem_mb=16_000, runtime=60),
         shards=RUN.shards,
@@ -116,8 +106,6 @@ rule control:
         "results/{run}/logs/control/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.log",
     wildcard_constraints:
         method=one_of(CONTROLS),
-    conda:
-        "../envs/varc.yaml"
     resources:
         device="cpu",
         shards=RUN.shards,
@@ -142,8 +130,6 @@ rule train_judge:
         card="results/{run}/judges/{judge}.json",
     log:
         "results/{run}/logs/train_judge/{judge}.log",
-    conda:
-        "../envs/varc.yaml"
     threads: 2
     resources:
         **gpu_job("train_judge", mem_mb=16_000, runtime=120),
@@ -164,8 +150,6 @@ rule faithfulness:
         curves="results/{run}/curves/{model}/{dataset}/{method}/{target}-vs-{against}/{judge}/{shard}.parquet",
     log:
         "results/{run}/logs/faithfulness/{model}/{dataset}/{method}/{target}-vs-{against}/{judge}/{shard}.log",
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("faithfulness", mem_mb=16_000, runtime=240),
     params:
@@ -189,13 +173,10 @@ rule explanation:
         published=TABLES.published(),
         code=code("explanation"),
     output:
-        csv=report("results/{run}/tables/explanation.csv", category="Tables", caption="../report/explanation.rst"),
-        markdown="results/{run}/tables/explanation.md",
-        plot=report("results/{run}/tables/explanation.svg", category="Tables", caption="../report/explanation.rst"),
+        **table("explanation"),
+        plot=reported("tables/explanation.svg", "Tables"),
     log:
         "results/{run}/logs/explanation.log",
-    conda:
-        "../envs/varc.yaml"
     params:
         rows=EXPLAINING.row_params(),
     script:
@@ -207,13 +188,9 @@ rule gallery:
         unpack(ask(EXPLAINING.gallery_inputs)),
         code=code("gallery"),
     output:
-        picture=report(
-            "results/{run}/gallery/{model}/{dataset}.png", category="Gallery", caption="../report/gallery.rst"
-        ),
+        picture=reported("gallery/{model}/{dataset}.png", "Gallery", caption="gallery"),
     log:
         "results/{run}/logs/gallery/{model}/{dataset}.log",
-    conda:
-        "../envs/varc.yaml"
     params:
         pictures=ask(EXPLAINING.pictures),
         dataset=ask(RUN.dataset),

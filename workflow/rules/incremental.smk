@@ -8,8 +8,6 @@ rule learn_tasks_var:
         "results/{run}/logs/learn_tasks_var/{classifier}/{dataset}/{tasks}/{strategy}/{seed}.log",
     wildcard_constraints:
         strategy=STRATEGIES["learn_tasks_var"],
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("learn_tasks_var", mem_mb=16_000, runtime=240),
     params:
@@ -37,8 +35,6 @@ rule learn_tasks_convnet:
         "results/{run}/logs/learn_tasks_convnet/{classifier}/{dataset}/{tasks}/{strategy}/{seed}.log",
     wildcard_constraints:
         strategy=STRATEGIES["learn_tasks_convnet"],
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("learn_tasks_convnet", mem_mb=16_000, runtime=240),
     params:
@@ -63,8 +59,6 @@ rule learn_tasks_baseline:
         "results/{run}/logs/learn_tasks_baseline/{classifier}/{dataset}/{tasks}/{strategy}/{seed}.log",
     wildcard_constraints:
         strategy=STRATEGIES["learn_tasks_baseline"],
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("learn_tasks_baseline", mem_mb=16_000, runtime=240),
     params:
@@ -85,13 +79,10 @@ rule incremental:
         published=TABLES.published(),
         code=code("incremental"),
     output:
-        csv=report("results/{run}/tables/incremental.csv", category="Tables", caption="../report/incremental.rst"),
-        markdown="results/{run}/tables/incremental.md",
-        plot=report("results/{run}/tables/incremental.svg", category="Tables", caption="../report/incremental.rst"),
+        **table("incremental"),
+        plot=reported("tables/incremental.svg", "Tables"),
     log:
         "results/{run}/logs/incremental.log",
-    conda:
-        "../envs/varc.yaml"
     params:
         rows=LEARNING.rows(),
     script:

@@ -6,17 +6,11 @@ rule train_vqvae:
         weights="results/{run}/models/{model}/vqvae.safetensors",
         card="results/{run}/models/{model}/vqvae.json",
         curve="results/{run}/models/{model}/vqvae_curve.csv",
-        plot=report(
-            "results/{run}/models/{model}/vqvae_curve.svg",
-            category="Training",
-            caption="../report/vqvae_curve.rst",
-        ),
+        plot=reported("models/{model}/vqvae_curve.svg", "Training"),
     log:
         "results/{run}/logs/train_vqvae/{model}.log",
     wildcard_constraints:
         model=one_of(JOBS.with_vqvae()),
-    conda:
-        "../envs/varc.yaml"
     threads: 2
     resources:
         **gpu_job("train_vqvae", mem_mb=16_000, runtime=240),
@@ -36,17 +30,11 @@ rule train_var:
         weights="results/{run}/models/{model}/var.safetensors",
         card="results/{run}/models/{model}/var.json",
         curve="results/{run}/models/{model}/var_curve.csv",
-        plot=report(
-            "results/{run}/models/{model}/var_curve.svg",
-            category="Training",
-            caption="../report/var_curve.rst",
-        ),
+        plot=reported("models/{model}/var_curve.svg", "Training"),
     log:
         "results/{run}/logs/train_var/{model}.log",
     wildcard_constraints:
         model=one_of(JOBS.trained()),
-    conda:
-        "../envs/varc.yaml"
     threads: 2
     resources:
         **gpu_job("train_var", mem_mb=16_000, runtime=480),
@@ -66,17 +54,11 @@ rule finetune:
         weights="results/{run}/models/{model}/var.safetensors",
         card="results/{run}/models/{model}/var.json",
         curve="results/{run}/models/{model}/finetune_curve.csv",
-        plot=report(
-            "results/{run}/models/{model}/finetune_curve.svg",
-            category="Training",
-            caption="../report/finetune_curve.rst",
-        ),
+        plot=reported("models/{model}/finetune_curve.svg", "Training"),
     log:
         "results/{run}/logs/finetune/{model}.log",
     wildcard_constraints:
         model=one_of(JOBS.finetuned()),
-    conda:
-        "../envs/varc.yaml"
     threads: 2
     resources:
         **gpu_job("finetune", mem_mb=32_000, runtime=720),
@@ -99,8 +81,6 @@ rule download:
         RUN.path("logs/download/{checkpoint}.log"),
     wildcard_constraints:
         checkpoint=one_of(CHECKPOINTS.downloads),
-    conda:
-        "../envs/varc.yaml"
     params:
         hub=ask(CHECKPOINTS.hub),
         sha256=ask(CHECKPOINTS.hub_sha256),

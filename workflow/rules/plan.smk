@@ -8,8 +8,6 @@ rule measure_rates:
         rates=RUN.rates,
     log:
         RUN.path("logs/measure_rates.log"),
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("measure_rates", mem_mb=16_000, runtime=30),
     params:
@@ -30,8 +28,6 @@ rule plan:
         markdown=RUN.table("plan.md"),
     log:
         RUN.path("logs/plan.log"),
-    conda:
-        "../envs/varc.yaml"
     params:
         works=lambda wildcards: [tuple(work) for work in PLAN.shared(finetune_processes())],
         images=ask(PLAN.images),
