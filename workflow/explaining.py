@@ -1,6 +1,6 @@
-"""The files of `explain`: token scores, maps, curves, galleries. Methods take wildcards by their names."""
+"""The files of `explain`: token scores, maps, curves, galleries. Methods take wildcards by their names, or a Map."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from workflow.config.entry import ConfigError
@@ -58,20 +58,11 @@ class Explaining:
 
     # one file of maps
 
-    def entry(self, dataset: str, model: str, method: str, target: str, against: str) -> Explanation:
-        return self.maps[Map(dataset, model, method, target, against)][1]
+    def method(self, key: Map) -> str:
+        return self.maps[key][0]
 
-    def method(self, dataset: str, model: str, method: str, target: str, against: str) -> str:
-        return self.maps[Map(dataset, model, method, target, against)][0]
-
-    def roles(self, dataset: str, model: str, method: str, target: str, against: str) -> list[str]:
-        return self.entry(dataset, model, method, target, against).roles()
-
-    def images(self, dataset: str, model: str, method: str, target: str, against: str) -> int | None:
-        return self.entry(dataset, model, method, target, against).images
-
-    def budget(self, dataset: str, model: str, method: str, target: str, against: str) -> int | None:
-        return self.entry(dataset, model, method, target, against).budget
+    def entry(self, key: Map) -> Explanation:
+        return self.maps[key][1]
 
     def class_scores(self, dataset: str, model: str, shard: str, roles: Iterable[str]) -> str | list[str]:
         """The shard's clean scores of all classes, where they tell which classes the roles stand for; else nothing."""
@@ -96,54 +87,43 @@ class Explaining:
         counts = [entry.images for entry in self.entries_of(dataset, model)]
         return None if None in counts else max(count for count in counts if count is not None)
 
-    def explain_inputs(self, dataset: str, model: str, method: str, target: str, against: str, shard: str) -> Inputs:
+    def explain_inputs(self, key: Map, shard: str) -> Inputs:
         """log p of the tokens under both classes, one file per sample, and what was computed before them."""
-        name, entry = self.maps[Map(dataset, model, method, target, against)]
+        name, entry = self.maps[key]
         noises = spell_noises(spell_sigma(entry.sigma), entry.samples)
         weights = "-randomised" if name == "tmi_randomised" else ""
-        target_role, against_role = (
-            [
-                self.run.path(f"token_scores/{model}/{dataset}/{role}{weights}/{noise}/{shard}.parquet")
-                for noise in noises
-            ]
-            for role in entry.roles()
-        )
-        vqvae = self.checkpoints.vqvae_of(model)
-        tokens = (self.run.tokens_folder(model, dataset, noise) for noise in noises)
+        folders = [f"token_scores/{key.model}/{key.dataset}/{role}{weights}" for role in entry.roles]
+        target, against = ([self.run.path(f"{f}/{noise}/{shard}.parquet") for noise in noises] for f in folders)
+        vqvae = self.checkpoints.vqvae_of(key.model)
+        tokens = (self.run.tokens_folder(key.model, key.dataset, noise) for noise in noises)
         return {
-            "target": target_role,
-            "against": against_role,
-            "manifest": self.run.manifest(dataset),
-            "features": [self.run.path(f"features/{vqvae}/{dataset}/{shard}.parquet")],
+            "target": target,
+            "against": against,
+            "manifest": self.run.manifest(key.dataset),
+            "features": [self.run.path(f"features/{vqvae}/{key.dataset}/{shard}.parquet")],
             "tokens": [self.run.path(f"{folder}/{shard}.parquet") for folder in tokens],
-            "checkpoints": self.checkpoints.shape_files([model]),
+            "checkpoints": self.checkpoints.shape_files([key.model]),
         }
 
-    def control_inputs(self, dataset: str, model: str, method: str, target: str, against: str, shard: str) -> Inputs:
+    def control_inputs(self, key: Map, shard: str) -> Inputs:
         """What tells which images, and which of their classes, a map that is made from pixels explains."""
-        roles = self.roles(dataset, model, method, target, against)
         return {
-            "manifest": self.run.manifest(dataset),
-            "scores": self.class_scores(dataset, model, shard, roles),
-            "checkpoints": self.checkpoints.shape_files([model]),
+            "manifest": self.run.manifest(key.dataset),
+            "scores": self.class_scores(key.dataset, key.model, shard, self.entry(key).roles),
+            "checkpoints": self.checkpoints.shape_files([key.model]),
         }
 
-    def attribute_inputs(self, dataset: str, model: str, method: str, target: str, against: str, shard: str) -> Inputs:
-        images = self.control_inputs(dataset, model, method, target, against, shard)
-        return images | self.checkpoints.both(model)
+    def attribute_inputs(self, key: Map, shard: str) -> Inputs:
+        return self.control_inputs(key, shard) | self.checkpoints.both(key.model)
 
-    def attribute_network_inputs(
-        self, dataset: str, model: str, method: str, target: str, against: str, shard: str
-    ) -> Inputs:
-        judge = self.first_judge(dataset, model, method, target, against)
-        images = self.control_inputs(dataset, model, method, target, against, shard)
-        return images | {"judge": self.judge_file(judge)}
+    def attribute_network_inputs(self, key: Map, shard: str) -> Inputs:
+        return self.control_inputs(key, shard) | {"judge": self.judge_file(self.first_judge(key))}
 
     # judges
 
-    def first_judge(self, dataset: str, model: str, method: str, target: str, against: str) -> str:
+    def first_judge(self, key: Map) -> str:
         """The judge whose gradients explain."""
-        return self.entry(dataset, model, method, target, against).judges[0]
+        return self.entry(key).judges[0]
 
     def judge_file(self, judge: str) -> str | list[str]:
         """The weights of a judge, or of a rival that judges."""
@@ -159,18 +139,15 @@ class Explaining:
         known = {"baseline": self.checkpoints.baseline(name), "public_sha256": self.checkpoints.public_sha256(name)}
         return known | {"scoring": self.config.rivals[judge].stages[0].scoring}
 
-    def first_rival(self, dataset: str, model: str, method: str, target: str, against: str) -> dict[str, Any] | None:
-        return self.rival(self.first_judge(dataset, model, method, target, against))
+    def first_rival(self, key: Map) -> dict[str, Any] | None:
+        return self.rival(self.first_judge(key))
 
     def family(self, judge: str) -> str | None:
         """The family of a judge that is a rival; None for others."""
         return self.run.family_of(judge) if judge in self.config.rivals else None
 
-    def first_family(self, dataset: str, model: str, method: str, target: str, against: str) -> str | None:
-        return self.family(self.first_judge(dataset, model, method, target, against))
-
-    def judge(self, judge: str) -> dict[str, Any]:
-        return self.config.judges[judge].given()
+    def first_family(self, key: Map) -> str | None:
+        return self.family(self.first_judge(key))
 
     def judge_dataset(self, judge: str) -> dict[str, Any]:
         return self.run.dataset(self.config.judges[judge].data)
@@ -183,35 +160,23 @@ class Explaining:
         return self.checkpoints.shape(self.judged_model(judge))
 
     def train_judge_inputs(self, judge: str) -> Inputs:
-        data = self.config.judges[judge].data
-        checkpoints = self.checkpoints.shape_files([self.judged_model(judge)])
+        data, checkpoints = self.config.judges[judge].data, self.checkpoints.shape_files([self.judged_model(judge)])
         return {"manifest": self.run.manifest(data), "classes": self.run.class_list(data), "checkpoints": checkpoints}
 
-    def faithfulness_inputs(
-        self, dataset: str, model: str, method: str, target: str, against: str, judge: str, shard: str
-    ) -> Inputs:
+    def faithfulness_inputs(self, key: Map, judge: str, shard: str) -> Inputs:
         """The maps, the images, and the judge: the explained model, or another network."""
-        judged_by = self.checkpoints.both(model) if judge == "varc" else {"judge": self.judge_file(judge)}
+        judged_by = self.checkpoints.both(key.model) if judge == "varc" else {"judge": self.judge_file(judge)}
         return judged_by | {
-            "manifest": self.run.manifest(dataset),
-            "maps": self.run.path(f"maps/{Map(dataset, model, method, target, against).below}/{shard}.parquet"),
-            "classes": self.run.class_list(dataset),
-            "checkpoints": self.checkpoints.shape_files([model]),
+            "manifest": self.run.manifest(key.dataset),
+            "maps": self.run.path(f"maps/{key.below}/{shard}.parquet"),
+            "classes": self.run.class_list(key.dataset),
+            "checkpoints": self.checkpoints.shape_files([key.model]),
         }
 
-    def faithfulness(self, dataset: str, model: str, method: str, target: str, against: str) -> Faithfulness:
-        settings = self.entry(dataset, model, method, target, against).faithfulness
+    def faithfulness(self, key: Map) -> Faithfulness:
+        settings = self.entry(key).faithfulness
         assert settings is not None
         return settings
-
-    def steps(self, dataset: str, model: str, method: str, target: str, against: str) -> int:
-        return self.faithfulness(dataset, model, method, target, against).steps
-
-    def upsample(self, dataset: str, model: str, method: str, target: str, against: str) -> str:
-        return self.faithfulness(dataset, model, method, target, against).upsample
-
-    def curves(self, dataset: str, model: str, method: str, target: str, against: str) -> Sequence[tuple[str, str]]:
-        return self.faithfulness(dataset, model, method, target, against).curves()
 
     def judge_known(self, model: str, judge: str, part: str) -> Any:
         """What is known of the judging model's checkpoint; nothing where another network judges."""
@@ -226,7 +191,7 @@ class Explaining:
             for key, (_, entry) in self.maps.items()
             if entry.faithfulness
             for judge in ["varc", *entry.judges]
-            for curve, substrate in entry.faithfulness.curves()
+            for curve, substrate in entry.faithfulness.curves
         ]
 
     def row_params(self) -> list[dict[str, str]]:

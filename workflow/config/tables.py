@@ -115,6 +115,7 @@ class Faithfulness(Entry):
                 raise ValueError(f"{key}: {values} has one twice; take it away")
         return self
 
+    @property
     def curves(self) -> list[tuple[str, Substrate]]:
         """The curves, each with its substrate."""
         return [("insertion", ground) for ground in self.insertion] + [("deletion", ground) for ground in self.deletion]
@@ -165,6 +166,7 @@ class Explanation(Entry):
     def judges(self) -> list[str]:
         return self.faithfulness.judges if self.faithfulness else []
 
+    @property
     def roles(self) -> list[str]:
         """The roles of the two classes that are told apart, e.g. "label" and "runner_up-of-label"."""
         target, against = str(self.target), str(self.against)

@@ -54,10 +54,24 @@ wildcard_constraints:
     judge=r"[\w-]+",
 
 
-def ask(method, **given):
-    """An input function, or a parameter: what a method says to the wildcards that it takes, and what is given."""
-    names = [name for name in inspect.signature(method).parameters if name not in given]
-    return lambda wildcards: marked(method(**{name: wildcards[name] for name in names}, **given))
+def ask(method, get=None, **given):
+    """An input function, or a parameter: what a method says to the wildcards that it takes, and what is given.
+
+    get: which attribute of it is wanted, if not all.
+    """
+    taken = [item for item in inspect.signature(method).parameters.values() if item.name not in given]
+
+    def asked(wildcards):
+        found = method(**{item.name: argument(item, wildcards) for item in taken}, **given)
+        return marked(getattr(found, get) if get else found)
+
+    return asked
+
+
+def argument(parameter, wildcards):
+    """What a method's parameter stands for: the wildcard of its name, or several in a tuple of theirs, as in Map."""
+    names = getattr(parameter.annotation, "_fields", None)
+    return parameter.annotation(*(wildcards[name] for name in names)) if names else wildcards[parameter.name]
 
 
 def marked(files):

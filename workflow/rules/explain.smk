@@ -36,11 +36,21 @@ rule explain:
         shard=ask(RUN.shard),
         roles=[],
         weights=ask(EXPLAINING.method),
-        images=ask(EXPLAINING.images),
+        images=ask(EXPLAINING.entry, get="images"),
         seed=SEED,
         shape=ask(CHECKPOINTS.shape),
     script:
         "../../scripts/explain.py"
+
+
+EXPLAINED = {  # parameters of what explains images by their pixels
+    "shard": ask(RUN.shard),
+    "method": ask(EXPLAINING.method),
+    "roles": ask(EXPLAINING.entry, get="roles"),
+    "images": ask(EXPLAINING.entry, get="images"),
+    "seed": SEED,
+    "dataset": ask(RUN.dataset),
+}
 
 
 rule attribute:
@@ -57,14 +67,9 @@ rule attribute:
         **gpu_job("attribute", mem_mb=16_000, runtime=240),
         shards=RUN.shards,
     params:
+        **EXPLAINED,
         **WEIGHTS_KNOWN,
-        shard=ask(RUN.shard),
-        method=ask(EXPLAINING.method),
-        roles=ask(EXPLAINING.roles),
-        images=ask(EXPLAINING.images),
-        budget=ask(EXPLAINING.budget),
-        seed=SEED,
-        dataset=ask(RUN.dataset),
+        budget=ask(EXPLAINING.entry, get="budget"),
     script:
         "../../scripts/attribute.py"
 
@@ -83,14 +88,9 @@ rule attribute_network:
         **gpu_job("attribute_network", mem_mb=16_000, runtime=60),
         shards=RUN.shards,
     params:
-        shard=ask(RUN.shard),
-        method=ask(EXPLAINING.method),
-        roles=ask(EXPLAINING.roles),
-        images=ask(EXPLAINING.images),
-        budget=ask(EXPLAINING.budget),
+        **EXPLAINED,
+        budget=ask(EXPLAINING.entry, get="budget"),
         rival=ask(EXPLAINING.first_rival),
-        seed=SEED,
-        dataset=ask(RUN.dataset),
         shape=ask(CHECKPOINTS.shape),
     script:
         "../../scripts/attribute_network.py"
@@ -110,12 +110,7 @@ rule control:
         device="cpu",
         shards=RUN.shards,
     params:
-        shard=ask(RUN.shard),
-        method=ask(EXPLAINING.method),
-        roles=ask(EXPLAINING.roles),
-        images=ask(EXPLAINING.images),
-        seed=SEED,
-        dataset=ask(RUN.dataset),
+        **EXPLAINED,
         shape=ask(CHECKPOINTS.shape),
     script:
         "../../scripts/control.py"
@@ -134,7 +129,7 @@ rule train_judge:
     resources:
         **gpu_job("train_judge", mem_mb=16_000, runtime=120),
     params:
-        judge=ask(EXPLAINING.judge),
+        judge=lambda wildcards: RUN.config.judges[wildcards.judge].given(),
         dataset=ask(EXPLAINING.judge_dataset),
         shape=ask(EXPLAINING.judge_shape),
         seed=SEED,
@@ -156,9 +151,9 @@ rule faithfulness:
         dataset=ask(RUN.dataset),
         judge=lambda wildcards: wildcards.judge,
         shape=ask(CHECKPOINTS.shape),
-        curves=ask(EXPLAINING.curves),
-        steps=ask(EXPLAINING.steps),
-        upsample=ask(EXPLAINING.upsample),
+        curves=ask(EXPLAINING.faithfulness, get="curves"),
+        steps=ask(EXPLAINING.faithfulness, get="steps"),
+        upsample=ask(EXPLAINING.faithfulness, get="upsample"),
         seed=SEED,
         rival=ask(EXPLAINING.rival),
         vqvae_checkpoint=ask(EXPLAINING.judge_known, part="vqvae"),

@@ -1,3 +1,11 @@
+LEARNED = {  # parameters of what learns task by task
+    "tasks": lambda wildcards: int(wildcards.tasks),
+    "strategy": lambda wildcards: wildcards.strategy,
+    "seed": lambda wildcards: int(wildcards.seed),
+    "train_dataset": ask(LEARNING.train_dataset),
+}
+
+
 rule learn_tasks_var:
     input:
         unpack(ask(LEARNING.var_inputs)),
@@ -11,14 +19,11 @@ rule learn_tasks_var:
     resources:
         **gpu_job("learn_tasks_var", mem_mb=16_000, runtime=240),
     params:
-        tasks=ask(LEARNING.number),
-        strategy=lambda wildcards: wildcards.strategy,
-        seed=ask(LEARNING.seed),
-        train_dataset=ask(LEARNING.train_dataset),
+        **LEARNED,
         train=ask(LEARNING.train),
         cca=ask(LEARNING.cca),
         funnel=ask(LEARNING.funnel),
-        samples=ask(LEARNING.samples),
+        samples=ask(LEARNING.own, get="samples"),
         vqvae_checkpoint=ask(LEARNING.known, part="vqvae"),
         var_checkpoint=ask(LEARNING.known, part="var"),
     script:
@@ -38,10 +43,7 @@ rule learn_tasks_convnet:
     resources:
         **gpu_job("learn_tasks_convnet", mem_mb=16_000, runtime=240),
     params:
-        tasks=ask(LEARNING.number),
-        strategy=lambda wildcards: wildcards.strategy,
-        seed=ask(LEARNING.seed),
-        train_dataset=ask(LEARNING.train_dataset),
+        **LEARNED,
         test_dataset=ask(RUN.dataset),
         train=ask(LEARNING.train),
         size=ask(LEARNING.size),
@@ -62,10 +64,7 @@ rule learn_tasks_baseline:
     resources:
         **gpu_job("learn_tasks_baseline", mem_mb=16_000, runtime=240),
     params:
-        tasks=ask(LEARNING.number),
-        strategy=lambda wildcards: wildcards.strategy,
-        seed=ask(LEARNING.seed),
-        train_dataset=ask(LEARNING.train_dataset),
+        **LEARNED,
         test_dataset=ask(RUN.dataset),
         baseline=ask(LEARNING.baseline),
         stages=ask(LEARNING.stages),
