@@ -27,12 +27,6 @@ class Jobs:
         """How many images are encoded or tokenised at a time: fewer of large ones."""
         return images_at_once(self.checkpoints.side(vqvae))
 
-    def noise(self, noise: str) -> tuple[Any, int]:
-        return self.run.noises[noise]
-
-    def noise_seed(self, noise: str) -> int | None:
-        return self.config.seed if noise != "clean" else None
-
     # models
 
     def trained(self) -> list[str]:
@@ -51,11 +45,8 @@ class Jobs:
         assert isinstance(entry, TrainedModel)
         return entry.train
 
-    def train_vqvae_settings(self, model: str) -> dict[str, Any]:
-        return self.training(model).given()["vqvae"]
-
-    def train_var_settings(self, model: str) -> dict[str, Any]:
-        return self.training(model).given()["var"]
+    def training_settings(self, model: str, part: str) -> dict[str, Any]:
+        return self.training(model).given()[part]
 
     def training_dataset(self, model: str) -> dict[str, Any]:
         return self.run.dataset(self.training(model).data)
@@ -134,14 +125,10 @@ class Jobs:
         assert isinstance(found, ScaleStage)
         return {"scales": found.scales, "precision": found.precision, "guidance": found.guidance}
 
-    def adaptive(self, model: str, dataset: str, stage: str) -> AdaptiveStage:
-        found = self.run.scored[model, dataset, "all", stage]
-        assert isinstance(found, AdaptiveStage)
-        return found
-
     def score_adaptive_inputs(self, model: str, dataset: str, stage: str, shard: str) -> Inputs:
         """What an adaptive stage reads for a shard: tokens of all samples, the model, and its thresholds."""
-        found = self.adaptive(model, dataset, stage)
+        found = self.run.scored[model, dataset, "all", stage]
+        assert isinstance(found, AdaptiveStage)
         folders = (self.run.tokens_folder(model, dataset, noise) for noise in found.noises)
         return {
             "tokens": [self.run.path(f"{folder}/{shard}.parquet") for folder in folders],
@@ -163,9 +150,6 @@ class Jobs:
         adaptive = (found for found in self.run.scored.values() if isinstance(found, AdaptiveStage))
         return next(s for s in adaptive if (s.scorer, s.calibrate, s.name) == (model, dataset, stage))
 
-    def alpha(self, model: str, dataset: str, stage: str) -> float:
-        return self.thresholded(model, dataset, stage).alpha
-
     def rival_stage(self, baseline: str, dataset: str, candidates: str, stage: str) -> RivalStage:
         found = self.run.scored[baseline, dataset, candidates, stage]
         assert isinstance(found, RivalStage)
@@ -182,9 +166,6 @@ class Jobs:
             files["candidates"] = self.run.candidates(baseline, dataset, candidates, shard)
             files["earlier"] = self.run.path(f"{before[-1].folder(dataset)}/{shard}.parquet")
         return files
-
-    def scorings(self, baseline: str, dataset: str, candidates: str, stage: str) -> list[dict[str, Any]]:
-        return self.rival_stage(baseline, dataset, candidates, stage).scorings
 
     def train_baseline_inputs(self, baseline: str) -> Inputs:
         data = self.checkpoints.baseline_data(baseline)

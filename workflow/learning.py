@@ -85,9 +85,6 @@ class Learning:
     def cca(self, classifier: str) -> dict[str, Any]:
         return finetuning(self.config.models, self.own(classifier).model)
 
-    def funnel(self, classifier: str) -> list[dict[str, Any]]:
-        return self.own(classifier).given()["funnel"]
-
     def known(self, classifier: str, part: str) -> Any:
         name = self.own(classifier).model if part == "vqvae" else self.start(classifier)
         return self.checkpoints.checkpoint(name, part)
@@ -97,9 +94,6 @@ class Learning:
 
     def baseline(self, classifier: str) -> dict[str, Any]:
         return self.checkpoints.baseline(self.run.baseline_of(classifier))
-
-    def stages(self, classifier: str) -> list[dict[str, Any]]:
-        return [stage.given() for stage in self.config.rivals[classifier].stages]
 
     # the table
 

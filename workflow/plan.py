@@ -7,30 +7,16 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
+from varc import planning
 from varc.errors import InputError
 from varc.metrics.closed_form import Shape
-from varc.planning import (
-    UNSHARDED,
-    Counted,
-    Rate,
-    Work,
-    given,
-    kind,
-    longest_job,
-    measured,
-    measured_with,
-    node_bytes,
-    number_of_shards,
-    of_rival,
-    parts,
-)
+from varc.planning import Counted, Rate, Work, of_rival
 from workflow.config.entry import ConfigError
 from workflow.config.lineage import ancestry, architecture, finetuning
 from workflow.config.models import FinetunedModel, TrainedModel
+from workflow.gpu import Needs
 from workflow.run import Run
 from workflow.stages import RivalStage, ScaleStage, Stage, spell_noises, spell_sigma
-
-Needs = dict[str, tuple[float | None, float]]  # rule -> bytes (None where unknown) and seconds of its largest job
 
 
 class Plan:
@@ -112,7 +98,7 @@ class Plan:
 
     def shared(self, processes: int) -> list[Work]:
         """All works, fine-tuning by so many processes."""
-        return [work._replace(processes=processes) if work.rule in UNSHARDED else work for work in self.works]
+        return [work._replace(processes=processes) if work.rule in planning.UNSHARDED else work for work in self.works]
 
     # what the rates of rivals depend on
 
@@ -149,15 +135,11 @@ class Plan:
         most: dict[Any, int] = {}
         for work in self.shared(processes):
             if not of_rival(work):
-                most[kind(work)] = max(measured_with(work), most.get(kind(work), 0))
+                most[planning.kind(work)] = max(planning.measured_with(work), most.get(planning.kind(work), 0))
         return [(*each, candidates) for each, candidates in most.items()]
 
     def models(self) -> list[str]:
         return sorted({work.model for work in self.works if not of_rival(work)})
-
-    def shape_files(self) -> list[str]:
-        """The checkpoints that shapes are read from."""
-        return self.run.checkpoints.shape_files(self.models())
 
     def images(self) -> dict[str, int | None]:
         """Data set -> how many images it has."""
@@ -189,11 +171,8 @@ class Plan:
             "rates": [] if self.config.gflops_per_second else self.run.rates,
             "manifests": [self.run.manifest(name) for name, count in self.images().items() if count is None],
             "classes": self.class_lists(),
-            "checkpoints": self.shape_files(),
+            "checkpoints": self.run.checkpoints.shape_files(self.models()),
         }
-
-    def model_shapes(self) -> dict[str, Any]:
-        return {name: self.run.checkpoints.shape(name) for name in self.models()}
 
     # rates
 
@@ -203,10 +182,10 @@ class Plan:
         Raises ConfigError for measured rates that can't be read.
         """
         if self.config.gflops_per_second:
-            return given(self.config.gflops_per_second)
+            return planning.given(self.config.gflops_per_second)
         record = self.rates_file()
         try:
-            return measured(record) if record else None
+            return planning.measured(record) if record else None
         except (KeyError, TypeError):
             raise ConfigError(f"{self.run.rates}: damaged; delete it, and plan again") from None
 
@@ -238,7 +217,7 @@ class Plan:
                 raise ConfigError(f"{self.run.rates} has no cost of {work.model}; delete it, and plan again")
             if shapes[work.model] is None:
                 raise ConfigError(f"models: {work.model}: architecture is missing; shards: auto needs it")
-        return number_of_shards(works, shapes, images, rate)  # type: ignore[arg-type]
+        return planning.number_of_shards(works, shapes, images, rate)  # type: ignore[arg-type]
 
     def needs(self, processes: int) -> Needs:
         """What the largest job of each rule takes of its node, and how long the longest takes; no bytes for rivals.
@@ -260,10 +239,10 @@ class Plan:
             own = [work for work in works if work.rule == rule or (rule, work.rule) == ("finetune", "validate")]
             if any(images[work.dataset] is None or shapes[work.model] is None for work in own):
                 continue
-            jobs = [(w, shapes[w.model], math.ceil((images[w.dataset] or 0) / parts(w, shards))) for w in own]
+            jobs = [(w, shapes[w.model], math.ceil((images[w.dataset] or 0) / planning.parts(w, shards))) for w in own]
             try:
-                memory = [need for job in jobs if (need := node_bytes(*job, on_gpu)) is not None]
-                found[rule] = max(memory, default=None), longest_job(own, shapes, full, shards, rate)  # type: ignore[arg-type]
+                memory = [need for job in jobs if (need := planning.node_bytes(*job, on_gpu)) is not None]
+                found[rule] = max(memory, default=None), planning.longest_job(own, shapes, full, shards, rate)  # type: ignore[arg-type]
             except InputError:  # the config has changed since the rates were measured
                 continue
         return found

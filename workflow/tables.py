@@ -88,7 +88,7 @@ class Tables:
             "rivals": rivals,
             "baselines": {e["baseline"]: self.checkpoints.baseline(e["baseline"]) for e in rivals.values()},
             "training": run.rival_training(),
-            "shapes": self.shapes(),
+            "shapes": self.checkpoints.shapes(self.run.models),
         }
 
     def funnel(self, classifier: str) -> list[dict[str, Any]]:
@@ -100,12 +100,6 @@ class Tables:
             else {"adaptive": True}
             for stage in self.run.funnels[classifier]
         ]
-
-    def shapes(self) -> dict[str, dict[str, Any]]:
-        return {name: self.checkpoints.shape(name) for name in self.run.models}
-
-    def shape_files(self) -> list[str]:
-        return self.checkpoints.shape_files(self.run.models)
 
     def scored_with(self) -> dict[str, str]:
         """The model, or the baseline, of each classifier."""
@@ -153,7 +147,7 @@ class Tables:
                 f for dataset, name in rivals for f in self.run.scores(dataset, self.run.funnels[name][0])
             ],
             "gflops": self.run.table("gflops.csv") if self.run.rival_pairs else [],
-            "checkpoints": self.shape_files(),
+            "checkpoints": self.checkpoints.shape_files(self.run.models),
         }
 
     # adaptive, calibration
@@ -209,11 +203,9 @@ class Tables:
     def training_of(self, model: str) -> str:
         """How a model came about: "public", "train", "cca" or "cross_entropy"."""
         entry = self.config.models[model]
-        return (
-            entry.objective
-            if isinstance(entry, FinetunedModel)
-            else ("train" if isinstance(entry, TrainedModel) else "public")
-        )
+        if isinstance(entry, FinetunedModel):
+            return entry.objective
+        return "train" if isinstance(entry, TrainedModel) else "public"
 
     def ablation_rows(self) -> list[dict[str, Any]]:
         """What tables/ablation.csv compares with the plain classifier: all that do not prune, on its data sets."""

@@ -7,7 +7,7 @@ rule calibrate:
     log:
         "results/{run}/logs/calibrate/{model}/{dataset}/{stage}.log",
     params:
-        alpha=ask(JOBS.alpha),
+        alpha=ask(JOBS.thresholded, get="alpha"),
     script:
         "../../scripts/calibrate.py"
 
@@ -40,7 +40,7 @@ rule adaptive:
         "results/{run}/logs/adaptive.log",
     params:
         rows=TABLES.adaptive_rows(),
-        shapes=TABLES.shapes(),
+        shapes=CHECKPOINTS.shapes(RUN.models),
     script:
         "../../scripts/adaptive.py"
 

@@ -33,7 +33,7 @@ rule score_baseline:
         shard=ask(RUN.shard),
         baseline=ask(CHECKPOINTS.baseline),
         dataset=ask(RUN.dataset),
-        scorings=ask(JOBS.scorings),
+        scorings=ask(JOBS.rival_stage, get="scorings"),
         public_sha256=ask(CHECKPOINTS.public_sha256),
         seed=SEED,
     script:

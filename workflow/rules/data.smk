@@ -49,7 +49,7 @@ rule tokenize:
         batch_size=ask(JOBS.encode_batch),
     params:
         checkpoint=ask(JOBS.vqvae_known),
-        noise=ask(JOBS.noise),
-        seed=ask(JOBS.noise_seed),
+        noise=lambda wildcards: RUN.noises[wildcards.noise],
+        seed=lambda wildcards: None if wildcards.noise == "clean" else SEED,
     script:
         "../../scripts/tokenize.py"

@@ -22,8 +22,8 @@ rule learn_tasks_var:
         **LEARNED,
         train=ask(LEARNING.train),
         cca=ask(LEARNING.cca),
-        funnel=ask(LEARNING.funnel),
-        samples=ask(LEARNING.own, get="samples"),
+        funnel=lambda wildcards: RUN.config.own[wildcards.classifier].given()["funnel"],
+        samples=lambda wildcards: RUN.config.own[wildcards.classifier].samples,
         vqvae_checkpoint=ask(LEARNING.known, part="vqvae"),
         var_checkpoint=ask(LEARNING.known, part="var"),
     script:
@@ -67,7 +67,7 @@ rule learn_tasks_baseline:
         **LEARNED,
         test_dataset=ask(RUN.dataset),
         baseline=ask(LEARNING.baseline),
-        stages=ask(LEARNING.stages),
+        stages=lambda wildcards: RUN.config.rivals[wildcards.classifier].given()["stages"],
     script:
         "../../scripts/learn_tasks_baseline.py"
 

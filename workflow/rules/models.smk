@@ -15,7 +15,7 @@ rule train_vqvae:
     resources:
         **gpu_job("train_vqvae", mem_mb=16_000, runtime=240),
     params:
-        train=ask(JOBS.train_vqvae_settings),
+        train=ask(JOBS.training_settings, part="vqvae"),
         dataset=ask(JOBS.training_dataset),
         seed=SEED,
     script:
@@ -39,7 +39,7 @@ rule train_var:
     resources:
         **gpu_job("train_var", mem_mb=16_000, runtime=480),
     params:
-        train=ask(JOBS.train_var_settings),
+        train=ask(JOBS.training_settings, part="var"),
         dataset=ask(JOBS.training_dataset),
         seed=SEED,
     script:

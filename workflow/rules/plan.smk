@@ -1,6 +1,6 @@
 rule measure_rates:
     input:
-        checkpoints=ask(PLAN.shape_files),
+        checkpoints=lambda wildcards: marked(CHECKPOINTS.shape_files(PLAN.models())),
         classes=PLAN.rival_class_lists(),
         families=FAMILIES,
         code=code("measure_rates"),
@@ -13,7 +13,7 @@ rule measure_rates:
     params:
         kinds=lambda wildcards: PLAN.kinds(finetune_processes()),
         rivals=ask(PLAN.rivals),
-        shapes=ask(PLAN.model_shapes),
+        shapes=lambda wildcards: CHECKPOINTS.shapes(PLAN.models()),
     script:
         "../../scripts/measure_rates.py"
 
@@ -32,7 +32,7 @@ rule plan:
         works=lambda wildcards: [tuple(work) for work in PLAN.shared(finetune_processes())],
         images=ask(PLAN.images),
         rivals=ask(PLAN.rivals),
-        shapes=ask(PLAN.model_shapes),
+        shapes=lambda wildcards: CHECKPOINTS.shapes(PLAN.models()),
         shards=RUN.config.shards,
         gflops_per_second=RUN.config.gflops_per_second,
     script:

@@ -2,7 +2,7 @@ rule gflops:
     input:
         classes=TABLES.class_lists(),
         published=TABLES.published(),
-        checkpoints=ask(TABLES.shape_files),
+        checkpoints=ask(CHECKPOINTS.shape_files, models=RUN.models),
         adaptive=TABLES.adaptive_scores(),
         families=FAMILIES,
         code=code("gflops"),
@@ -95,6 +95,6 @@ rule pruning:
     params:
         pairs=TABLES.full_pairs(),
         rivals=TABLES.first_stages(),
-        shapes=TABLES.shapes(),
+        shapes=CHECKPOINTS.shapes(RUN.models),
     script:
         "../../scripts/pruning.py"
