@@ -3,7 +3,7 @@
 from typing import Any
 
 from varc.planning import images_at_once
-from workflow.config.lineage import ancestry, finetuning
+from workflow.config.lineage import ancestry, finetuning, var_training
 from workflow.config.models import FinetunedModel, TrainedModel, Training, VQVAETraining
 from workflow.run import Run
 from workflow.stages import AdaptiveStage, RivalStage, ScaleStage, spell_noises, spell_sigma
@@ -54,13 +54,18 @@ class Jobs:
     def train_vqvae_inputs(self, model: str) -> Inputs:
         return {"manifest": self.run.manifest(self.training(model).data)}
 
+    def learned_tokens(self, model: str) -> list[str]:
+        """The tokens that a VAR learns from."""
+        settings = var_training(self.config.models, model)
+        noises = spell_noises(spell_sigma(settings.get("sigma")), settings["samples"])
+        return self.run.tokens(model, settings["data"], noises)
+
     def train_var_inputs(self, model: str) -> Inputs:
-        data, var = self.training(model).data, self.training(model).var
-        noises = spell_noises(spell_sigma(var.sigma), var.samples)
+        data = self.training(model).data
         return {
             "manifest": self.run.manifest(data),
             "classes": self.run.class_list(data),
-            "tokens": self.run.tokens(model, data, noises),
+            "tokens": self.learned_tokens(model),
             "vqvae": self.checkpoints.weights(model, "vqvae"),
         }
 
@@ -76,10 +81,9 @@ class Jobs:
     def finetune_inputs(self, model: str) -> Inputs:
         """What a model is fine-tuned from and on, and the images that it is validated on."""
         settings = self.finetuning(model)
-        noises = spell_noises(spell_sigma(settings.get("sigma")), settings["samples"])
         files = {
             "manifest": self.run.manifest(settings["data"]),
-            "tokens": self.run.tokens(model, settings["data"], noises),
+            "tokens": self.learned_tokens(model),
             "vqvae": self.checkpoints.weights(model, "vqvae"),
             "var": self.checkpoints.weights(self.base(model), "var"),
         }

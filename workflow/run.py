@@ -11,8 +11,7 @@ from typing import Any
 from workflow.checkpoints import Checkpoints
 from workflow.config.data import DataSet
 from workflow.config.entry import ConfigError, plain_sigma
-from workflow.config.lineage import finetuning
-from workflow.config.models import FinetunedModel, TrainedModel
+from workflow.config.lineage import var_training
 from workflow.config.study import Config
 from workflow.sources import file_sha256
 from workflow.stages import AdaptiveStage, RivalStage, ScaleStage, Stage, funnel, spell_noises, spell_sigma
@@ -92,11 +91,10 @@ class Run:
     @cached_property
     def noises(self) -> dict[str, tuple[Any, int]]:
         """<noise> -> sigma, a number or {"spread": number}, and sample."""
-        config, models = self.config, self.config.models
+        config = self.config
         sampled: list[tuple[Any, int]] = [(entry.sigma, entry.samples) for entry in config.own.values()]
-        sampled += [(m.train.var.sigma, m.train.var.samples) for m in models.values() if isinstance(m, TrainedModel)]
-        tuned = [finetuning(models, name) for name, model in models.items() if isinstance(model, FinetunedModel)]
-        sampled += [(settings.get("sigma"), settings["samples"]) for settings in tuned]
+        learned = (settings for name in config.models if (settings := var_training(config.models, name)))
+        sampled += [(settings.get("sigma"), settings["samples"]) for settings in learned]
         sampled += [(sigma, max(entry.samples)) for entry in config.smoothing for sigma in entry.sigmas]
         sampled += [(entry.train.sigma, entry.train.samples) for entry in config.incremental if entry.train]
         sampled += [(entry.sigma, entry.samples) for entry in config.explain]
@@ -184,6 +182,11 @@ class Run:
     def class_list(self, dataset: str) -> str | list[str]:
         """The class list file of a data set, where it has one."""
         return self.config.datasets[dataset].classes or []
+
+    def class_lists(self, datasets: Iterable[str]) -> list[str]:
+        """The class lists of data sets, and of those that the evaluated rivals are trained on."""
+        lists = (self.config.datasets[name].classes for name in [*datasets, *self.rival_training()])
+        return sorted({file for file in lists if file})
 
     def listing_files(self, dataset: str) -> list[str]:
         """The files that say which images a data set has, and with which labels, beside the images themselves."""

@@ -61,12 +61,6 @@ class Tables:
         """The plan, where one was made."""
         return found if os.path.exists(found := self.run.table("plan.csv")) else []
 
-    def class_lists(self) -> list[str]:
-        """The class lists of the evaluated data sets, and of those that rivals are trained on."""
-        lists = [entry.classes for entry in self.run.evaluated().values()]
-        lists += [entry.get("classes") for entry in self.run.rival_training().values()]
-        return sorted({file for file in lists if file})
-
     def adaptive_pairs(self) -> list[Pair]:
         return [(dataset, name) for dataset, name in self.run.own_pairs if self.run.is_adaptive(name)]
 

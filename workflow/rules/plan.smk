@@ -1,7 +1,7 @@
 rule measure_rates:
     input:
         checkpoints=lambda wildcards: marked(CHECKPOINTS.shape_files(PLAN.models())),
-        classes=PLAN.rival_class_lists(),
+        classes=RUN.class_lists([]),
         families=FAMILIES,
         code=code("measure_rates"),
     output:

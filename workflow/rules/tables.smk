@@ -1,6 +1,6 @@
 rule gflops:
     input:
-        classes=TABLES.class_lists(),
+        classes=RUN.class_lists(RUN.evaluated()),
         published=TABLES.published(),
         checkpoints=ask(CHECKPOINTS.shape_files, models=RUN.models),
         adaptive=TABLES.adaptive_scores(),
