@@ -229,8 +229,12 @@ class Explaining:
 
     def gallery_inputs(self, dataset: str, model: str) -> Inputs:
         """Images, scores of all classes, and tokens under label, prediction, best wrong class and no class."""
-        roles = {"label": "label", "prediction": "prediction", "unconditional": "unconditional"}
-        roles["wrong"] = "runner_up-of-label"
+        roles = {
+            "label": "label",
+            "prediction": "prediction",
+            "unconditional": "unconditional",
+            "wrong": "runner_up-of-label",
+        }
         folder = f"token_scores/{model}/{dataset}"
         return {
             "manifest": self.run.manifest(dataset),

@@ -53,10 +53,6 @@ class Tables:
 
     # accuracy, costs, robustness
 
-    def published(self) -> str | list[str]:
-        """The CSV of published figures, where the config names one."""
-        return self.config.published or []
-
     def plan(self) -> str | list[str]:
         """The plan, where one was made."""
         return found if os.path.exists(found := self.run.table("plan.csv")) else []
@@ -95,10 +91,6 @@ class Tables:
             for stage in self.run.funnels[classifier]
         ]
 
-    def scored_with(self) -> dict[str, str]:
-        """The model, or the baseline, of each classifier."""
-        return {name: self.run.funnels[name][0].scorer for _, name in self.run.pairs}
-
     def clean_datasets(self) -> list[str]:
         return [name for name in self.run.evaluated() if name not in self.run.shifted]
 
@@ -113,12 +105,8 @@ class Tables:
 
     def full_pairs(self) -> list[Pair]:
         """(data set, model) that some classifier scores at all scales for all classes."""
-        found = set()
-        for dataset, name in self.run.clean(self.run.own_pairs):
-            first = self.run.funnels[name][0]
-            if self.is_full(first):
-                found.add((dataset, first.scorer))
-        return sorted(found)
+        firsts = ((dataset, self.run.funnels[name][0]) for dataset, name in self.run.clean(self.run.own_pairs))
+        return sorted({(dataset, first.scorer) for dataset, first in firsts if self.is_full(first)})
 
     def is_full(self, stage: Stage) -> bool:
         """Whether a stage scores all classes at all scales, in float32, without guidance."""

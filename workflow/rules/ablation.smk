@@ -2,7 +2,7 @@ rule ablation:
     input:
         unpack(ask(TABLES.ablation_inputs)),
         gflops=rules.gflops.output.csv,
-        published=TABLES.published(),
+        published=PUBLISHED,
         code=code("ablation"),
     output:
         **table("ablation"),

@@ -44,7 +44,7 @@ rule main:
     input:
         accuracy=rules.accuracy.output.csv,
         cards=TABLES.main_cards(),
-        published=TABLES.published(),
+        published=PUBLISHED,
         code=code("main"),
     output:
         **table("main"),

@@ -23,7 +23,7 @@ try:
 except (ConfigError, InputError) as error:
     raise WorkflowError(f"{CONFIG_NAME}: {error}") from None
 
-CHECKPOINTS, SEED = RUN.checkpoints, RUN.config.seed
+CHECKPOINTS, SEED, PUBLISHED = RUN.checkpoints, RUN.config.seed, RUN.config.published or []
 ON_GPU = set()  # the rules that use one
 
 

@@ -165,7 +165,7 @@ rule faithfulness:
 rule explanation:
     input:
         unpack(ask(EXPLAINING.explanation_inputs)),
-        published=TABLES.published(),
+        published=PUBLISHED,
         code=code("explanation"),
     output:
         **table("explanation"),

@@ -75,7 +75,7 @@ rule learn_tasks_baseline:
 rule incremental:
     input:
         unpack(ask(LEARNING.incremental_inputs)),
-        published=TABLES.published(),
+        published=PUBLISHED,
         code=code("incremental"),
     output:
         **table("incremental"),

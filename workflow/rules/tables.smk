@@ -1,7 +1,7 @@
 rule gflops:
     input:
         classes=RUN.class_lists(RUN.evaluated()),
-        published=TABLES.published(),
+        published=PUBLISHED,
         checkpoints=ask(CHECKPOINTS.shape_files, models=RUN.models),
         adaptive=TABLES.adaptive_scores(),
         families=FAMILIES,
@@ -28,7 +28,7 @@ rule accuracy:
     params:
         pairs=RUN.pairs,
         adaptive=sorted({name for _, name in TABLES.adaptive_pairs()}),
-        models=TABLES.scored_with(),
+        models={name: RUN.funnels[name][0].scorer for _, name in RUN.pairs},
     script:
         "../../scripts/accuracy.py"
 
@@ -54,7 +54,7 @@ rule robustness:
         accuracy=rules.accuracy.output.csv,
         left_out=[RUN.left_out(dataset) for dataset in TABLES.clean_datasets()],
         predictions=TABLES.shift_predictions(),
-        published=TABLES.published(),
+        published=PUBLISHED,
         code=code("robustness"),
     output:
         **table("robustness"),
