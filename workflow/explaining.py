@@ -5,10 +5,8 @@ from typing import Any, NamedTuple
 
 from workflow.config.entry import ConfigError
 from workflow.config.tables import TMI_METHODS, Explanation, Faithfulness
-from workflow.run import Run
+from workflow.run import Inputs, Run
 from workflow.stages import spell_noises, spell_sigma
-
-Inputs = dict[str, Any]
 
 
 class Map(NamedTuple):
@@ -139,25 +137,13 @@ class Explaining:
         known = {"baseline": self.checkpoints.baseline(name), "public_sha256": self.checkpoints.public_sha256(name)}
         return known | {"scoring": self.config.rivals[judge].stages[0].scoring}
 
-    def first_rival(self, key: Map) -> dict[str, Any] | None:
-        return self.rival(self.first_judge(key))
-
     def family(self, judge: str) -> str | None:
         """The family of a judge that is a rival; None for others."""
         return self.run.family_of(judge) if judge in self.config.rivals else None
 
-    def first_family(self, key: Map) -> str | None:
-        return self.family(self.first_judge(key))
-
-    def judge_dataset(self, judge: str) -> dict[str, Any]:
-        return self.run.dataset(self.config.judges[judge].data)
-
     def judged_model(self, judge: str) -> str:
         """A model that a judge judges, whose images have the size of its own."""
         return next(model for entry in self.config.explain if judge in entry.judges for model in entry.models)
-
-    def judge_shape(self, judge: str) -> dict[str, Any]:
-        return self.checkpoints.shape(self.judged_model(judge))
 
     def train_judge_inputs(self, judge: str) -> Inputs:
         data, checkpoints = self.config.judges[judge].data, self.checkpoints.shape_files([self.judged_model(judge)])

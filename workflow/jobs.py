@@ -5,10 +5,8 @@ from typing import Any
 from varc.planning import images_at_once
 from workflow.config.lineage import ancestry, finetuning, var_training
 from workflow.config.models import FinetunedModel, TrainedModel, Training, VQVAETraining
-from workflow.run import Run
+from workflow.run import Inputs, Run
 from workflow.stages import AdaptiveStage, RivalStage, ScaleStage, spell_noises, spell_sigma
-
-Inputs = dict[str, Any]
 
 
 class Jobs:
@@ -47,9 +45,6 @@ class Jobs:
 
     def training_settings(self, model: str, part: str) -> dict[str, Any]:
         return self.training(model).given()[part]
-
-    def training_dataset(self, model: str) -> dict[str, Any]:
-        return self.run.dataset(self.training(model).data)
 
     def train_vqvae_inputs(self, model: str) -> Inputs:
         return {"manifest": self.run.manifest(self.training(model).data)}
@@ -109,9 +104,6 @@ class Jobs:
 
     def sample_inputs(self, model: str) -> Inputs:
         return {**self.checkpoints.both(model), "classes": self.run.class_list(self.sampled_dataset(model))}
-
-    def sample_dataset(self, model: str) -> dict[str, Any]:
-        return self.run.dataset(self.sampled_dataset(model))
 
     # scores
 
@@ -174,9 +166,6 @@ class Jobs:
     def train_baseline_inputs(self, baseline: str) -> Inputs:
         data = self.checkpoints.baseline_data(baseline)
         return {"manifest": self.run.manifest(data), "classes": self.run.class_list(data)}
-
-    def baseline_dataset(self, baseline: str) -> dict[str, Any]:
-        return self.run.dataset(self.checkpoints.baseline_data(baseline))
 
     # candidates and predictions
 

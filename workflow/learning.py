@@ -7,10 +7,9 @@ from workflow.config.entry import ConfigError
 from workflow.config.lineage import finetuning, image_size, origin
 from workflow.config.models import TrainedModel
 from workflow.config.tables import Incremental
-from workflow.run import Run
+from workflow.run import Inputs, Run
 from workflow.stages import spell_noises, spell_sigma
 
-Inputs = dict[str, Any]
 STRATEGIES = {
     "learn_tasks_var": r"var_\w+",
     "learn_tasks_convnet": "none|cwr|joint",
@@ -91,9 +90,6 @@ class Learning:
 
     def size(self, classifier: str) -> int | None:
         return image_size(self.config.models, self.own(classifier).model)
-
-    def baseline(self, classifier: str) -> dict[str, Any]:
-        return self.checkpoints.baseline(self.run.baseline_of(classifier))
 
     # the table
 

@@ -17,6 +17,7 @@ from workflow.sources import file_sha256
 from workflow.stages import AdaptiveStage, RivalStage, ScaleStage, Stage, funnel, spell_noises, spell_sigma
 
 Pair = tuple[str, str]  # a data set and a classifier
+Inputs = dict[str, Any]  # of a job: name -> file or files
 
 
 class Run:

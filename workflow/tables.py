@@ -6,10 +6,8 @@ from typing import Any
 from workflow.config.data import shift_runs
 from workflow.config.lineage import ancestry, origin, patch_nums, vqvae_owner
 from workflow.config.models import FinetunedModel, TrainedModel, VQVAETraining
-from workflow.run import Pair, Run
+from workflow.run import Inputs, Pair, Run
 from workflow.stages import RivalStage, ScaleStage, Stage
-
-Inputs = dict[str, Any]
 
 
 class Tables:

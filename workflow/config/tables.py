@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from workflow.config.entry import Entry, Positive, Rate, Sigma, Some, either
+from workflow.config.entry import Entry, Positive, Rate, Sigma, Some, each_once, either
 from workflow.config.models import SampledTraining
 
 
@@ -101,19 +101,12 @@ class Faithfulness(Entry):
     """Steps of a curve."""
     upsample: Literal["nearest", "bilinear"] = "bilinear"
     """How maps come to the image's resolution."""
-    insertion: list[Substrate] = Field(default=["blur"])
+    insertion: Annotated[list[Substrate], AfterValidator(each_once)] = Field(default=["blur"])
     """What stands in for missing pixels: `blur`, `mean` (colour)."""
-    deletion: list[Substrate] = Field(default=["mean"])
+    deletion: Annotated[list[Substrate], AfterValidator(each_once)] = Field(default=["mean"])
     """As insertion."""
     judges: list[str] = Field(default_factory=list)
     """Networks that judge the maps too: names of `judges`, or of rivals that score in one stage."""
-
-    @model_validator(mode="after")
-    def check_once(self) -> "Faithfulness":
-        for key, values in (("insertion", self.insertion), ("deletion", self.deletion)):
-            if len(set(values)) < len(values):
-                raise ValueError(f"{key}: {values} has one twice; take it away")
-        return self
 
     @property
     def curves(self) -> list[tuple[str, Substrate]]:

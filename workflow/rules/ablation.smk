@@ -43,7 +43,7 @@ rule sample:
         **gpu_job("sample", mem_mb=16_000, runtime=30),
     params:
         **WEIGHTS_KNOWN,
-        dataset=ask(JOBS.sample_dataset),
+        dataset=ask(JOBS.sampled_dataset, then=RUN.dataset),
         seed=SEED,
     script:
         "../../scripts/sample.py"

@@ -12,7 +12,7 @@ rule train_baseline:
         **gpu_job("train_baseline", mem_mb=16_000, runtime=480),
     params:
         baseline=ask(CHECKPOINTS.baseline),
-        dataset=ask(JOBS.baseline_dataset),
+        dataset=ask(CHECKPOINTS.baseline_data, then=RUN.dataset),
         seed=SEED,
     script:
         "../../scripts/train_baseline.py"

@@ -54,16 +54,17 @@ wildcard_constraints:
     judge=r"[\w-]+",
 
 
-def ask(method, get=None, **given):
+def ask(method, get=None, then=None, **given):
     """An input function, or a parameter: what a method says to the wildcards that it takes, and what is given.
 
-    get: which attribute of it is wanted, if not all.
+    get: which attribute of it is wanted, if not all. then: what is asked with that in turn.
     """
     taken = [item for item in inspect.signature(method).parameters.values() if item.name not in given]
 
     def asked(wildcards):
         found = method(**{item.name: argument(item, wildcards) for item in taken}, **given)
-        return marked(getattr(found, get) if get else found)
+        found = getattr(found, get) if get else found
+        return marked(then(found) if then else found)
 
     return asked
 

@@ -77,7 +77,7 @@ rule attribute:
 rule attribute_network:
     input:
         unpack(ask(EXPLAINING.attribute_network_inputs)),
-        code=code("attribute_network", ask(EXPLAINING.first_family)),
+        code=code("attribute_network", ask(EXPLAINING.first_judge, then=EXPLAINING.family)),
     output:
         maps="results/{run}/maps/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.parquet",
     log:
@@ -90,7 +90,7 @@ rule attribute_network:
     params:
         **EXPLAINED,
         budget=ask(EXPLAINING.entry, get="budget"),
-        rival=ask(EXPLAINING.first_rival),
+        rival=ask(EXPLAINING.first_judge, then=EXPLAINING.rival),
         shape=ask(CHECKPOINTS.shape),
     script:
         "../../scripts/attribute_network.py"
@@ -130,8 +130,8 @@ rule train_judge:
         **gpu_job("train_judge", mem_mb=16_000, runtime=120),
     params:
         judge=lambda wildcards: RUN.config.judges[wildcards.judge].given(),
-        dataset=ask(EXPLAINING.judge_dataset),
-        shape=ask(EXPLAINING.judge_shape),
+        dataset=lambda wildcards: RUN.dataset(RUN.config.judges[wildcards.judge].data),
+        shape=ask(EXPLAINING.judged_model, then=CHECKPOINTS.shape),
         seed=SEED,
     script:
         "../../scripts/train_judge.py"

@@ -66,7 +66,7 @@ rule learn_tasks_baseline:
     params:
         **LEARNED,
         test_dataset=ask(RUN.dataset),
-        baseline=ask(LEARNING.baseline),
+        baseline=ask(RUN.baseline_of, then=CHECKPOINTS.baseline),
         stages=lambda wildcards: RUN.config.rivals[wildcards.classifier].given()["stages"],
     script:
         "../../scripts/learn_tasks_baseline.py"

@@ -16,7 +16,7 @@ rule train_vqvae:
         **gpu_job("train_vqvae", mem_mb=16_000, runtime=240),
     params:
         train=ask(JOBS.training_settings, part="vqvae"),
-        dataset=ask(JOBS.training_dataset),
+        dataset=ask(JOBS.training, get="data", then=RUN.dataset),
         seed=SEED,
     script:
         "../../scripts/train_vqvae.py"
@@ -40,7 +40,7 @@ rule train_var:
         **gpu_job("train_var", mem_mb=16_000, runtime=480),
     params:
         train=ask(JOBS.training_settings, part="var"),
-        dataset=ask(JOBS.training_dataset),
+        dataset=ask(JOBS.training, get="data", then=RUN.dataset),
         seed=SEED,
     script:
         "../../scripts/train_var.py"
