@@ -92,14 +92,12 @@ class Explaining:
         weights = "-randomised" if name == "tmi_randomised" else ""
         folders = [f"token_scores/{key.model}/{key.dataset}/{role}{weights}" for role in entry.roles]
         target, against = ([self.run.path(f"{f}/{noise}/{shard}.parquet") for noise in noises] for f in folders)
-        vqvae = self.checkpoints.vqvae_of(key.model)
-        tokens = (self.run.tokens_folder(key.model, key.dataset, noise) for noise in noises)
         return {
             "target": target,
             "against": against,
             "manifest": self.run.manifest(key.dataset),
-            "features": [self.run.path(f"features/{vqvae}/{key.dataset}/{shard}.parquet")],
-            "tokens": [self.run.path(f"{folder}/{shard}.parquet") for folder in tokens],
+            "features": self.run.features(key.model, key.dataset, shard),
+            "tokens": self.run.tokens(key.model, key.dataset, noises, shard),
             "checkpoints": self.checkpoints.shape_files([key.model]),
         }
 

@@ -125,9 +125,8 @@ class Jobs:
         """What an adaptive stage reads for a shard: tokens of all samples, the model, and its thresholds."""
         found = self.run.scored[model, dataset, "all", stage]
         assert isinstance(found, AdaptiveStage)
-        folders = (self.run.tokens_folder(model, dataset, noise) for noise in found.noises)
         return {
-            "tokens": [self.run.path(f"{folder}/{shard}.parquet") for folder in folders],
+            "tokens": self.run.tokens(model, dataset, found.noises, shard),
             "thresholds": self.run.path(f"thresholds/{model}/{found.calibrate}/{stage}.json"),
             "manifest": self.run.manifest(dataset),
             "calibration": self.run.manifest(found.calibrate),
@@ -171,8 +170,7 @@ class Jobs:
 
     def prune_inputs(self, scorer: str, dataset: str, candidates: str, shard: str) -> Inputs:
         """The scores that a pruning step looks at, one file per sample."""
-        folders = self.run.pruned[scorer, dataset, candidates].folders(dataset)
-        return {"scores": [self.run.path(f"{folder}/{shard}.parquet") for folder in folders]}
+        return {"scores": self.run.scores(dataset, self.run.pruned[scorer, dataset, candidates], shard)}
 
     def keep(self, scorer: str, dataset: str, candidates: str) -> int:
         return self.run.pruned[scorer, dataset, candidates].keep

@@ -130,9 +130,9 @@ class Run:
     def path(self, below: str) -> str:
         return f"{self.folder}/{below}"
 
-    def shards_in(self, folder: str) -> list[str]:
-        """The files of all shards in a folder."""
-        return [self.path(f"{folder}/{shard}.parquet") for shard in range(self.shards)]
+    def shards_in(self, folder: str, shard: str | None = None) -> list[str]:
+        """The files of all shards in a folder, or of one."""
+        return [self.path(f"{folder}/{i}.parquet") for i in (range(self.shards) if shard is None else [shard])]
 
     def manifest(self, dataset: str) -> str:
         return self.path(f"datasets/{dataset}.parquet")
@@ -140,19 +140,20 @@ class Run:
     def left_out(self, dataset: str) -> str:
         return self.path(f"datasets/{dataset}_left_out.csv")
 
-    def features(self, model: str, dataset: str) -> list[str]:
-        return self.shards_in(f"features/{self.checkpoints.vqvae_of(model)}/{dataset}")
+    def features(self, model: str, dataset: str, shard: str | None = None) -> list[str]:
+        return self.shards_in(f"features/{self.checkpoints.vqvae_of(model)}/{dataset}", shard)
 
     def tokens_folder(self, model: str, dataset: str, noise: str) -> str:
         return f"tokens/{self.checkpoints.vqvae_of(model)}/{dataset}/{noise}"
 
-    def tokens(self, model: str, dataset: str, noises: Iterable[str]) -> list[str]:
-        """The token files of a data set: one sample after the other, of each all shards."""
-        return [file for noise in noises for file in self.shards_in(self.tokens_folder(model, dataset, noise))]
+    def tokens(self, model: str, dataset: str, noises: Iterable[str], shard: str | None = None) -> list[str]:
+        """The token files of a data set: one sample after the other, of each all shards, or one."""
+        folders = (self.tokens_folder(model, dataset, noise) for noise in noises)
+        return [file for folder in folders for file in self.shards_in(folder, shard)]
 
-    def scores(self, dataset: str, stage: Stage) -> list[str]:
-        """The score files of a stage: one sample after the other, of each all shards."""
-        return [file for folder in stage.folders(dataset) for file in self.shards_in(folder)]
+    def scores(self, dataset: str, stage: Stage, shard: str | None = None) -> list[str]:
+        """The score files of a stage: one sample after the other, of each all shards, or one."""
+        return [file for folder in stage.folders(dataset) for file in self.shards_in(folder, shard)]
 
     def full_scores(self, model: str, dataset: str, sigma: str = "", samples: int = 1) -> list[str]:
         return self.scores(dataset, self.full_stage(model, sigma, samples))

@@ -13,8 +13,6 @@ from workflow.config.lineage import finetuning, image_size, origin, patch_nums
 from workflow.config.models import FinetunedModel, Model, TrainedModel, VQVAETraining
 from workflow.config.tables import GRADIENT_METHODS, Evaluation, Explanation, Incremental, Judge, Smoothing
 
-Named = Mapping[str, Any]
-
 
 class Config(Entry):
     """A run."""
