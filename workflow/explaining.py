@@ -101,19 +101,13 @@ class Explaining:
             "checkpoints": self.checkpoints.shape_files([key.model]),
         }
 
-    def control_inputs(self, key: Map, shard: str) -> Inputs:
+    def pixel_inputs(self, key: Map, shard: str) -> Inputs:
         """What tells which images, and which of their classes, a map that is made from pixels explains."""
         return {
             "manifest": self.run.manifest(key.dataset),
             "scores": self.class_scores(key.dataset, key.model, shard, self.entry(key).roles),
             "checkpoints": self.checkpoints.shape_files([key.model]),
         }
-
-    def attribute_inputs(self, key: Map, shard: str) -> Inputs:
-        return self.control_inputs(key, shard) | self.checkpoints.both(key.model)
-
-    def attribute_network_inputs(self, key: Map, shard: str) -> Inputs:
-        return self.control_inputs(key, shard) | {"judge": self.judge_file(self.first_judge(key))}
 
     # judges
 

@@ -46,9 +46,6 @@ class Jobs:
     def training_settings(self, model: str, part: str) -> dict[str, Any]:
         return self.training(model).given()[part]
 
-    def train_vqvae_inputs(self, model: str) -> Inputs:
-        return {"manifest": self.run.manifest(self.training(model).data)}
-
     def learned_tokens(self, model: str) -> list[str]:
         """The tokens that a VAR learns from."""
         settings = var_training(self.config.models, model)
@@ -101,9 +98,6 @@ class Jobs:
             return self.training(model).data
         users = [model, *(name for name in self.finetuned() if model in ancestry(self.config.models, name))]
         return next(self.finetuning(name)["data"] for name in users if name in self.finetuned())
-
-    def sample_inputs(self, model: str) -> Inputs:
-        return {**self.checkpoints.both(model), "classes": self.run.class_list(self.sampled_dataset(model))}
 
     # scores
 
@@ -161,10 +155,6 @@ class Jobs:
             files["candidates"] = self.run.candidates(baseline, dataset, candidates, shard)
             files["earlier"] = self.run.path(f"{before[-1].folder(dataset)}/{shard}.parquet")
         return files
-
-    def train_baseline_inputs(self, baseline: str) -> Inputs:
-        data = self.checkpoints.baseline_data(baseline)
-        return {"manifest": self.run.manifest(data), "classes": self.run.class_list(data)}
 
     # candidates and predictions
 

@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-from workflow.config.classifiers import Classifier
 from workflow.config.entry import ConfigError
 from workflow.config.lineage import finetuning, image_size, origin
 from workflow.config.models import TrainedModel
@@ -40,12 +39,9 @@ class Learning:
                     raise ConfigError(f"incremental: {there} is there twice; take one away")
                 self.entries[key] = entry
 
-    def own(self, classifier: str) -> Classifier:
-        return self.config.own[classifier]
-
     def start(self, classifier: str) -> str:
         """The model that a classifier's model comes from."""
-        return origin(self.config.models, self.own(classifier).model)
+        return origin(self.config.models, self.config.own[classifier].model)
 
     def train(self, key: Lesson) -> dict[str, Any]:
         """The training settings: those of the entry, else those of the model that the classifier's comes from."""
@@ -66,7 +62,7 @@ class Learning:
 
     def var_inputs(self, key: Lesson) -> Inputs:
         """Also their tokens, the VQ-VAE, and the public weights that a VAR starts from, if any."""
-        entry, train = self.own(key.classifier), self.train(key)
+        entry, train = self.config.own[key.classifier], self.train(key)
         train_noises = spell_noises(spell_sigma(train.get("sigma")), train["samples"])
         noises = spell_noises(spell_sigma(entry.sigma), entry.samples)
         return self.inputs(key) | {
@@ -82,14 +78,14 @@ class Learning:
         return [] if isinstance(self.config.models[start], TrainedModel) else self.checkpoints.weights(start, "var")
 
     def cca(self, classifier: str) -> dict[str, Any]:
-        return finetuning(self.config.models, self.own(classifier).model)
+        return finetuning(self.config.models, self.config.own[classifier].model)
 
     def known(self, classifier: str, part: str) -> Any:
-        name = self.own(classifier).model if part == "vqvae" else self.start(classifier)
+        name = self.config.own[classifier].model if part == "vqvae" else self.start(classifier)
         return self.checkpoints.checkpoint(name, part)
 
     def size(self, classifier: str) -> int | None:
-        return image_size(self.config.models, self.own(classifier).model)
+        return image_size(self.config.models, self.config.own[classifier].model)
 
     # the table
 

@@ -33,7 +33,8 @@ rule smoothing:
 
 rule sample:
     input:
-        unpack(ask(JOBS.sample_inputs)),
+        unpack(ask(CHECKPOINTS.both)),
+        classes=ask(JOBS.sampled_dataset, then=RUN.class_list),
         code=code("sample"),
     output:
         picture=reported("models/{model}/samples.png", "Samples"),

@@ -1,6 +1,7 @@
 rule train_baseline:
     input:
-        unpack(ask(JOBS.train_baseline_inputs)),
+        manifest=ask(CHECKPOINTS.baseline_data, then=RUN.manifest),
+        classes=ask(CHECKPOINTS.baseline_data, then=RUN.class_list),
         code=code("train_baseline", ask(CHECKPOINTS.family)),
     output:
         weights="results/{run}/baselines/{baseline}.safetensors",

@@ -55,7 +55,8 @@ EXPLAINED = {  # parameters of what explains images by their pixels
 
 rule attribute:
     input:
-        unpack(ask(EXPLAINING.attribute_inputs)),
+        unpack(ask(EXPLAINING.pixel_inputs)),
+        unpack(ask(CHECKPOINTS.both)),
         code=code("attribute"),
     output:
         maps="results/{run}/maps/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.parquet",
@@ -76,7 +77,8 @@ rule attribute:
 
 rule attribute_network:
     input:
-        unpack(ask(EXPLAINING.attribute_network_inputs)),
+        unpack(ask(EXPLAINING.pixel_inputs)),
+        judge=ask(EXPLAINING.first_judge, then=EXPLAINING.judge_file),
         code=code("attribute_network", ask(EXPLAINING.first_judge, then=EXPLAINING.family)),
     output:
         maps="results/{run}/maps/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.parquet",
@@ -98,7 +100,7 @@ rule attribute_network:
 
 rule control:
     input:
-        unpack(ask(EXPLAINING.control_inputs)),
+        unpack(ask(EXPLAINING.pixel_inputs)),
         code=code("control"),
     output:
         maps="results/{run}/maps/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.parquet",

@@ -1,6 +1,6 @@
 rule train_vqvae:
     input:
-        unpack(ask(JOBS.train_vqvae_inputs)),
+        manifest=ask(JOBS.training, get="data", then=RUN.manifest),
         code=code("train_vqvae"),
     output:
         weights="results/{run}/models/{model}/vqvae.safetensors",
