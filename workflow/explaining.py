@@ -141,15 +141,9 @@ class Explaining:
         data, checkpoints = self.config.judges[judge].data, self.checkpoints.shape_files([self.judged_model(judge)])
         return {"manifest": self.run.manifest(data), "classes": self.run.class_list(data), "checkpoints": checkpoints}
 
-    def faithfulness_inputs(self, key: Map, judge: str, shard: str) -> Inputs:
-        """The maps, the images, and the judge: the explained model, or another network."""
-        judged_by = self.checkpoints.both(key.model) if judge == "varc" else {"judge": self.judge_file(judge)}
-        return judged_by | {
-            "manifest": self.run.manifest(key.dataset),
-            "maps": self.run.path(f"maps/{key.below}/{shard}.parquet"),
-            "classes": self.run.class_list(key.dataset),
-            "checkpoints": self.checkpoints.shape_files([key.model]),
-        }
+    def judged_by(self, model: str, judge: str) -> Inputs:
+        """The weights of the explained model, or of another network that judges its maps."""
+        return self.checkpoints.both(model) if judge == "varc" else {"judge": self.judge_file(judge)}
 
     def faithfulness(self, key: Map) -> Faithfulness:
         settings = self.entry(key).faithfulness

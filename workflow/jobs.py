@@ -52,15 +52,6 @@ class Jobs:
         noises = spell_noises(spell_sigma(settings.get("sigma")), settings["samples"])
         return self.run.tokens(model, settings["data"], noises)
 
-    def train_var_inputs(self, model: str) -> Inputs:
-        data = self.training(model).data
-        return {
-            "manifest": self.run.manifest(data),
-            "classes": self.run.class_list(data),
-            "tokens": self.learned_tokens(model),
-            "vqvae": self.checkpoints.weights(model, "vqvae"),
-        }
-
     def base(self, model: str) -> str:
         """The model that a model is fine-tuned from."""
         entry = self.config.models[model]

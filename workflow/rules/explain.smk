@@ -141,7 +141,11 @@ rule train_judge:
 
 rule faithfulness:
     input:
-        unpack(ask(EXPLAINING.faithfulness_inputs)),
+        unpack(ask(EXPLAINING.judged_by)),
+        manifest=rules.manifest.output.manifest,
+        maps="results/{run}/maps/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.parquet",
+        classes=ask(RUN.class_list),
+        checkpoints=lambda wildcards: marked(CHECKPOINTS.shape_files([wildcards.model])),
         code=code("faithfulness", ask(EXPLAINING.family)),
     output:
         curves="results/{run}/curves/{model}/{dataset}/{method}/{target}-vs-{against}/{judge}/{shard}.parquet",

@@ -24,7 +24,10 @@ rule train_vqvae:
 
 rule train_var:
     input:
-        unpack(ask(JOBS.train_var_inputs)),
+        manifest=ask(JOBS.training, get="data", then=RUN.manifest),
+        classes=ask(JOBS.training, get="data", then=RUN.class_list),
+        tokens=ask(JOBS.learned_tokens),
+        vqvae=ask(CHECKPOINTS.weights, part="vqvae"),
         code=code("train_var"),
     output:
         weights="results/{run}/models/{model}/var.safetensors",
