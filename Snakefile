@@ -26,6 +26,8 @@ include: "workflow/rules/plan.smk"
 
 
 workflow.localrules(*(rule.name for rule in workflow.rules if rule.name not in ON_GPU))
+for made in workflow.rules:
+    made.conda_env = "../envs/varc.yaml"  # of all scripts, with --software-deployment-method conda
 
 
 onstart:

@@ -134,6 +134,9 @@ class Checkpoints:
         told = {"patch_nums": entry.patch_nums, "norm_groups": entry.norm_groups}
         return {"files": [entry.vqvae, entry.var], **{key: value for key, value in told.items() if value}}
 
+    def shapes(self, models: Iterable[str]) -> dict[str, dict[str, Any]]:
+        return {name: self.shape(name) for name in models}
+
     def shape_files(self, models: Iterable[str]) -> list[str]:
         """The checkpoints that shapes are read from, as far as no architecture is named."""
         unnamed = {origin(self.models, name) for name in models if not architecture(self.models, name)}

@@ -1,14 +1,12 @@
-"""The files of `explain`: token scores, maps, curves, galleries. Methods take wildcards by their names."""
+"""The files of `explain`: token scores, maps, curves, galleries. Methods take wildcards by their names, or a Map."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from workflow.config.entry import ConfigError
 from workflow.config.tables import TMI_METHODS, Explanation, Faithfulness
-from workflow.run import Run
+from workflow.run import Inputs, Run
 from workflow.stages import spell_noises, spell_sigma
-
-Inputs = dict[str, Any]
 
 
 class Map(NamedTuple):
@@ -58,20 +56,11 @@ class Explaining:
 
     # one file of maps
 
-    def entry(self, dataset: str, model: str, method: str, target: str, against: str) -> Explanation:
-        return self.maps[Map(dataset, model, method, target, against)][1]
+    def method(self, key: Map) -> str:
+        return self.maps[key][0]
 
-    def method(self, dataset: str, model: str, method: str, target: str, against: str) -> str:
-        return self.maps[Map(dataset, model, method, target, against)][0]
-
-    def roles(self, dataset: str, model: str, method: str, target: str, against: str) -> list[str]:
-        return self.entry(dataset, model, method, target, against).roles()
-
-    def images(self, dataset: str, model: str, method: str, target: str, against: str) -> int | None:
-        return self.entry(dataset, model, method, target, against).images
-
-    def budget(self, dataset: str, model: str, method: str, target: str, against: str) -> int | None:
-        return self.entry(dataset, model, method, target, against).budget
+    def entry(self, key: Map) -> Explanation:
+        return self.maps[key][1]
 
     def class_scores(self, dataset: str, model: str, shard: str, roles: Iterable[str]) -> str | list[str]:
         """The shard's clean scores of all classes, where they tell which classes the roles stand for; else nothing."""
@@ -96,54 +85,35 @@ class Explaining:
         counts = [entry.images for entry in self.entries_of(dataset, model)]
         return None if None in counts else max(count for count in counts if count is not None)
 
-    def explain_inputs(self, dataset: str, model: str, method: str, target: str, against: str, shard: str) -> Inputs:
+    def explain_inputs(self, key: Map, shard: str) -> Inputs:
         """log p of the tokens under both classes, one file per sample, and what was computed before them."""
-        name, entry = self.maps[Map(dataset, model, method, target, against)]
+        name, entry = self.maps[key]
         noises = spell_noises(spell_sigma(entry.sigma), entry.samples)
         weights = "-randomised" if name == "tmi_randomised" else ""
-        target_role, against_role = (
-            [
-                self.run.path(f"token_scores/{model}/{dataset}/{role}{weights}/{noise}/{shard}.parquet")
-                for noise in noises
-            ]
-            for role in entry.roles()
-        )
-        vqvae = self.checkpoints.vqvae_of(model)
-        tokens = (self.run.tokens_folder(model, dataset, noise) for noise in noises)
+        folders = [f"token_scores/{key.model}/{key.dataset}/{role}{weights}" for role in entry.roles]
+        target, against = ([self.run.path(f"{f}/{noise}/{shard}.parquet") for noise in noises] for f in folders)
         return {
-            "target": target_role,
-            "against": against_role,
-            "manifest": self.run.manifest(dataset),
-            "features": [self.run.path(f"features/{vqvae}/{dataset}/{shard}.parquet")],
-            "tokens": [self.run.path(f"{folder}/{shard}.parquet") for folder in tokens],
-            "checkpoints": self.checkpoints.shape_files([model]),
+            "target": target,
+            "against": against,
+            "manifest": self.run.manifest(key.dataset),
+            "features": self.run.features(key.model, key.dataset, shard),
+            "tokens": self.run.tokens(key.model, key.dataset, noises, shard),
+            "checkpoints": self.checkpoints.shape_files([key.model]),
         }
 
-    def control_inputs(self, dataset: str, model: str, method: str, target: str, against: str, shard: str) -> Inputs:
+    def pixel_inputs(self, key: Map, shard: str) -> Inputs:
         """What tells which images, and which of their classes, a map that is made from pixels explains."""
-        roles = self.roles(dataset, model, method, target, against)
         return {
-            "manifest": self.run.manifest(dataset),
-            "scores": self.class_scores(dataset, model, shard, roles),
-            "checkpoints": self.checkpoints.shape_files([model]),
+            "manifest": self.run.manifest(key.dataset),
+            "scores": self.class_scores(key.dataset, key.model, shard, self.entry(key).roles),
+            "checkpoints": self.checkpoints.shape_files([key.model]),
         }
-
-    def attribute_inputs(self, dataset: str, model: str, method: str, target: str, against: str, shard: str) -> Inputs:
-        images = self.control_inputs(dataset, model, method, target, against, shard)
-        return images | self.checkpoints.both(model)
-
-    def attribute_network_inputs(
-        self, dataset: str, model: str, method: str, target: str, against: str, shard: str
-    ) -> Inputs:
-        judge = self.first_judge(dataset, model, method, target, against)
-        images = self.control_inputs(dataset, model, method, target, against, shard)
-        return images | {"judge": self.judge_file(judge)}
 
     # judges
 
-    def first_judge(self, dataset: str, model: str, method: str, target: str, against: str) -> str:
+    def first_judge(self, key: Map) -> str:
         """The judge whose gradients explain."""
-        return self.entry(dataset, model, method, target, against).judges[0]
+        return self.entry(key).judges[0]
 
     def judge_file(self, judge: str) -> str | list[str]:
         """The weights of a judge, or of a rival that judges."""
@@ -159,59 +129,26 @@ class Explaining:
         known = {"baseline": self.checkpoints.baseline(name), "public_sha256": self.checkpoints.public_sha256(name)}
         return known | {"scoring": self.config.rivals[judge].stages[0].scoring}
 
-    def first_rival(self, dataset: str, model: str, method: str, target: str, against: str) -> dict[str, Any] | None:
-        return self.rival(self.first_judge(dataset, model, method, target, against))
-
     def family(self, judge: str) -> str | None:
         """The family of a judge that is a rival; None for others."""
         return self.run.family_of(judge) if judge in self.config.rivals else None
-
-    def first_family(self, dataset: str, model: str, method: str, target: str, against: str) -> str | None:
-        return self.family(self.first_judge(dataset, model, method, target, against))
-
-    def judge(self, judge: str) -> dict[str, Any]:
-        return self.config.judges[judge].given()
-
-    def judge_dataset(self, judge: str) -> dict[str, Any]:
-        return self.run.dataset(self.config.judges[judge].data)
 
     def judged_model(self, judge: str) -> str:
         """A model that a judge judges, whose images have the size of its own."""
         return next(model for entry in self.config.explain if judge in entry.judges for model in entry.models)
 
-    def judge_shape(self, judge: str) -> dict[str, Any]:
-        return self.checkpoints.shape(self.judged_model(judge))
-
     def train_judge_inputs(self, judge: str) -> Inputs:
-        data = self.config.judges[judge].data
-        checkpoints = self.checkpoints.shape_files([self.judged_model(judge)])
+        data, checkpoints = self.config.judges[judge].data, self.checkpoints.shape_files([self.judged_model(judge)])
         return {"manifest": self.run.manifest(data), "classes": self.run.class_list(data), "checkpoints": checkpoints}
 
-    def faithfulness_inputs(
-        self, dataset: str, model: str, method: str, target: str, against: str, judge: str, shard: str
-    ) -> Inputs:
-        """The maps, the images, and the judge: the explained model, or another network."""
-        judged_by = self.checkpoints.both(model) if judge == "varc" else {"judge": self.judge_file(judge)}
-        return judged_by | {
-            "manifest": self.run.manifest(dataset),
-            "maps": self.run.path(f"maps/{Map(dataset, model, method, target, against).below}/{shard}.parquet"),
-            "classes": self.run.class_list(dataset),
-            "checkpoints": self.checkpoints.shape_files([model]),
-        }
+    def judged_by(self, model: str, judge: str) -> Inputs:
+        """The weights of the explained model, or of another network that judges its maps."""
+        return self.checkpoints.both(model) if judge == "varc" else {"judge": self.judge_file(judge)}
 
-    def faithfulness(self, dataset: str, model: str, method: str, target: str, against: str) -> Faithfulness:
-        settings = self.entry(dataset, model, method, target, against).faithfulness
+    def faithfulness(self, key: Map) -> Faithfulness:
+        settings = self.entry(key).faithfulness
         assert settings is not None
         return settings
-
-    def steps(self, dataset: str, model: str, method: str, target: str, against: str) -> int:
-        return self.faithfulness(dataset, model, method, target, against).steps
-
-    def upsample(self, dataset: str, model: str, method: str, target: str, against: str) -> str:
-        return self.faithfulness(dataset, model, method, target, against).upsample
-
-    def curves(self, dataset: str, model: str, method: str, target: str, against: str) -> Sequence[tuple[str, str]]:
-        return self.faithfulness(dataset, model, method, target, against).curves()
 
     def judge_known(self, model: str, judge: str, part: str) -> Any:
         """What is known of the judging model's checkpoint; nothing where another network judges."""
@@ -226,7 +163,7 @@ class Explaining:
             for key, (_, entry) in self.maps.items()
             if entry.faithfulness
             for judge in ["varc", *entry.judges]
-            for curve, substrate in entry.faithfulness.curves()
+            for curve, substrate in entry.faithfulness.curves
         ]
 
     def row_params(self) -> list[dict[str, str]]:
@@ -264,8 +201,12 @@ class Explaining:
 
     def gallery_inputs(self, dataset: str, model: str) -> Inputs:
         """Images, scores of all classes, and tokens under label, prediction, best wrong class and no class."""
-        roles = {"label": "label", "prediction": "prediction", "unconditional": "unconditional"}
-        roles["wrong"] = "runner_up-of-label"
+        roles = {
+            "label": "label",
+            "prediction": "prediction",
+            "unconditional": "unconditional",
+            "wrong": "runner_up-of-label",
+        }
         folder = f"token_scores/{model}/{dataset}"
         return {
             "manifest": self.run.manifest(dataset),

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 Needs = dict[str, tuple[float | None, float]]  # rule -> bytes (None where unknown) and seconds of its largest job
 START = 4000, 15  # MB and minutes beyond the plan: CUDA's context and libraries; loading of models and images
@@ -22,10 +21,7 @@ def needs(rule: str, mem_mb: int, runtime: int, planned: Callable[[], Needs]) ->
             minutes = START[1] + math.ceil(2 * known[1] / 60)
         return memory, minutes
 
-    def memory(wildcards: Any, attempt: int) -> int:
-        return attempt * first_attempt()[0]
-
-    def minutes(wildcards: Any, attempt: int) -> int:
-        return attempt * first_attempt()[1]
-
-    return {"mem_mb": memory, "runtime": minutes}
+    return {
+        "mem_mb": lambda wildcards, attempt: attempt * first_attempt()[0],
+        "runtime": lambda wildcards, attempt: attempt * first_attempt()[1],
+    }

@@ -3,12 +3,10 @@
 from typing import Any
 
 from varc.planning import images_at_once
-from workflow.config.lineage import ancestry, finetuning
+from workflow.config.lineage import ancestry, finetuning, var_training
 from workflow.config.models import FinetunedModel, TrainedModel, Training, VQVAETraining
-from workflow.run import Run
+from workflow.run import Inputs, Run
 from workflow.stages import AdaptiveStage, RivalStage, ScaleStage, spell_noises, spell_sigma
-
-Inputs = dict[str, Any]
 
 
 class Jobs:
@@ -26,12 +24,6 @@ class Jobs:
     def encode_batch(self, vqvae: str) -> int:
         """How many images are encoded or tokenised at a time: fewer of large ones."""
         return images_at_once(self.checkpoints.side(vqvae))
-
-    def noise(self, noise: str) -> tuple[Any, int]:
-        return self.run.noises[noise]
-
-    def noise_seed(self, noise: str) -> int | None:
-        return self.config.seed if noise != "clean" else None
 
     # models
 
@@ -51,27 +43,14 @@ class Jobs:
         assert isinstance(entry, TrainedModel)
         return entry.train
 
-    def train_vqvae_settings(self, model: str) -> dict[str, Any]:
-        return self.training(model).given()["vqvae"]
+    def training_settings(self, model: str, part: str) -> dict[str, Any]:
+        return self.training(model).given()[part]
 
-    def train_var_settings(self, model: str) -> dict[str, Any]:
-        return self.training(model).given()["var"]
-
-    def training_dataset(self, model: str) -> dict[str, Any]:
-        return self.run.dataset(self.training(model).data)
-
-    def train_vqvae_inputs(self, model: str) -> Inputs:
-        return {"manifest": self.run.manifest(self.training(model).data)}
-
-    def train_var_inputs(self, model: str) -> Inputs:
-        data, var = self.training(model).data, self.training(model).var
-        noises = spell_noises(spell_sigma(var.sigma), var.samples)
-        return {
-            "manifest": self.run.manifest(data),
-            "classes": self.run.class_list(data),
-            "tokens": self.run.tokens(model, data, noises),
-            "vqvae": self.checkpoints.weights(model, "vqvae"),
-        }
+    def learned_tokens(self, model: str) -> list[str]:
+        """The tokens that a VAR learns from."""
+        settings = var_training(self.config.models, model)
+        noises = spell_noises(spell_sigma(settings.get("sigma")), settings["samples"])
+        return self.run.tokens(model, settings["data"], noises)
 
     def base(self, model: str) -> str:
         """The model that a model is fine-tuned from."""
@@ -85,10 +64,9 @@ class Jobs:
     def finetune_inputs(self, model: str) -> Inputs:
         """What a model is fine-tuned from and on, and the images that it is validated on."""
         settings = self.finetuning(model)
-        noises = spell_noises(spell_sigma(settings.get("sigma")), settings["samples"])
         files = {
             "manifest": self.run.manifest(settings["data"]),
-            "tokens": self.run.tokens(model, settings["data"], noises),
+            "tokens": self.learned_tokens(model),
             "vqvae": self.checkpoints.weights(model, "vqvae"),
             "var": self.checkpoints.weights(self.base(model), "var"),
         }
@@ -112,12 +90,6 @@ class Jobs:
         users = [model, *(name for name in self.finetuned() if model in ancestry(self.config.models, name))]
         return next(self.finetuning(name)["data"] for name in users if name in self.finetuned())
 
-    def sample_inputs(self, model: str) -> Inputs:
-        return {**self.checkpoints.both(model), "classes": self.run.class_list(self.sampled_dataset(model))}
-
-    def sample_dataset(self, model: str) -> dict[str, Any]:
-        return self.run.dataset(self.sampled_dataset(model))
-
     # scores
 
     def score_inputs(self, model: str, dataset: str, candidates: str, noise: str, shard: str) -> Inputs:
@@ -134,17 +106,12 @@ class Jobs:
         assert isinstance(found, ScaleStage)
         return {"scales": found.scales, "precision": found.precision, "guidance": found.guidance}
 
-    def adaptive(self, model: str, dataset: str, stage: str) -> AdaptiveStage:
-        found = self.run.scored[model, dataset, "all", stage]
-        assert isinstance(found, AdaptiveStage)
-        return found
-
     def score_adaptive_inputs(self, model: str, dataset: str, stage: str, shard: str) -> Inputs:
         """What an adaptive stage reads for a shard: tokens of all samples, the model, and its thresholds."""
-        found = self.adaptive(model, dataset, stage)
-        folders = (self.run.tokens_folder(model, dataset, noise) for noise in found.noises)
+        found = self.run.scored[model, dataset, "all", stage]
+        assert isinstance(found, AdaptiveStage)
         return {
-            "tokens": [self.run.path(f"{folder}/{shard}.parquet") for folder in folders],
+            "tokens": self.run.tokens(model, dataset, found.noises, shard),
             "thresholds": self.run.path(f"thresholds/{model}/{found.calibrate}/{stage}.json"),
             "manifest": self.run.manifest(dataset),
             "calibration": self.run.manifest(found.calibrate),
@@ -163,9 +130,6 @@ class Jobs:
         adaptive = (found for found in self.run.scored.values() if isinstance(found, AdaptiveStage))
         return next(s for s in adaptive if (s.scorer, s.calibrate, s.name) == (model, dataset, stage))
 
-    def alpha(self, model: str, dataset: str, stage: str) -> float:
-        return self.thresholded(model, dataset, stage).alpha
-
     def rival_stage(self, baseline: str, dataset: str, candidates: str, stage: str) -> RivalStage:
         found = self.run.scored[baseline, dataset, candidates, stage]
         assert isinstance(found, RivalStage)
@@ -183,22 +147,11 @@ class Jobs:
             files["earlier"] = self.run.path(f"{before[-1].folder(dataset)}/{shard}.parquet")
         return files
 
-    def scorings(self, baseline: str, dataset: str, candidates: str, stage: str) -> list[dict[str, Any]]:
-        return self.rival_stage(baseline, dataset, candidates, stage).scorings
-
-    def train_baseline_inputs(self, baseline: str) -> Inputs:
-        data = self.checkpoints.baseline_data(baseline)
-        return {"manifest": self.run.manifest(data), "classes": self.run.class_list(data)}
-
-    def baseline_dataset(self, baseline: str) -> dict[str, Any]:
-        return self.run.dataset(self.checkpoints.baseline_data(baseline))
-
     # candidates and predictions
 
     def prune_inputs(self, scorer: str, dataset: str, candidates: str, shard: str) -> Inputs:
         """The scores that a pruning step looks at, one file per sample."""
-        folders = self.run.pruned[scorer, dataset, candidates].folders(dataset)
-        return {"scores": [self.run.path(f"{folder}/{shard}.parquet") for folder in folders]}
+        return {"scores": self.run.scores(dataset, self.run.pruned[scorer, dataset, candidates], shard)}
 
     def keep(self, scorer: str, dataset: str, candidates: str) -> int:
         return self.run.pruned[scorer, dataset, candidates].keep

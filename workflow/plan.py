@@ -7,30 +7,16 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
+from varc import planning
 from varc.costs.closed_form import Shape
 from varc.errors import InputError
-from varc.planning import (
-    UNSHARDED,
-    Counted,
-    Rate,
-    Work,
-    given,
-    kind,
-    longest_job,
-    measured,
-    measured_with,
-    node_bytes,
-    number_of_shards,
-    of_rival,
-    parts,
-)
+from varc.planning import Counted, Rate, Work, of_rival
 from workflow.config.entry import ConfigError
-from workflow.config.lineage import ancestry, architecture, finetuning
-from workflow.config.models import FinetunedModel, TrainedModel
+from workflow.config.lineage import ancestry, architecture, var_training
+from workflow.config.models import FinetunedModel
+from workflow.gpu import Needs
 from workflow.run import Run
 from workflow.stages import RivalStage, ScaleStage, Stage, spell_noises, spell_sigma
-
-Needs = dict[str, tuple[float | None, float]]  # rule -> bytes (None where unknown) and seconds of its largest job
 
 
 class Plan:
@@ -85,18 +71,14 @@ class Plan:
 
     def training_works(self, model: str) -> Iterator[Work]:
         """The works that make the tokens that a model learns from and is validated on, and its fine-tuning."""
-        entry = self.config.models[model]
-        if isinstance(entry, FinetunedModel):
-            settings = finetuning(self.config.models, model)
-        elif isinstance(entry, TrainedModel):
-            settings = {**entry.train.var.given(), "data": entry.train.data}
-        else:
+        settings = var_training(self.config.models, model)
+        if not settings:
             return
         noises = spell_noises(spell_sigma(settings.get("sigma")), settings["samples"])
         yield from self.token_works(settings["data"], "(training)", model, noises)
         if "validate" in settings:
             yield from self.token_works(settings["validate"], "(training)", model, ["clean"])
-        if isinstance(entry, FinetunedModel):
+        if isinstance(self.config.models[model], FinetunedModel):
             yield from self.finetune_works(model, settings)
 
     def finetune_works(self, model: str, settings: dict[str, Any]) -> Iterator[Work]:
@@ -112,7 +94,7 @@ class Plan:
 
     def shared(self, processes: int) -> list[Work]:
         """All works, fine-tuning by so many processes."""
-        return [work._replace(processes=processes) if work.rule in UNSHARDED else work for work in self.works]
+        return [work._replace(processes=processes) if work.rule in planning.UNSHARDED else work for work in self.works]
 
     # what the rates of rivals depend on
 
@@ -126,38 +108,27 @@ class Plan:
         for dataset, stage in self.run.wanted():
             if isinstance(stage, RivalStage):
                 baseline = self.config.baselines[stage.scorer]
-                stages = [self.scored(each) for each in (*stage.before, stage)]
+                keeps = [each.keep for each in (*stage.before, stage)]
                 classes = self.config.datasets[dataset].class_count()
-                candidates = min(classes, *(each.keep for each in stage.before)) if stage.before else classes
                 found[self.rival_name(dataset, stage)] = {
                     "baseline": baseline.given(),
                     "training": baseline.train and self.run.dataset(baseline.train.data),
-                    "stages": stages,
+                    "stages": [{**scoring, "keep": keep} for scoring, keep in zip(stage.scorings, keeps)],
                     "classes": classes,
-                    "candidates": candidates,
+                    "candidates": min([classes, *keeps[:-1]]),
                 }
         return found
-
-    @staticmethod
-    def scored(stage: Stage) -> dict[str, Any]:
-        """A rival's stage as its entry has it."""
-        assert isinstance(stage, RivalStage)
-        return {**stage.scoring, "keep": stage.keep}
 
     def kinds(self, processes: int) -> list[tuple[Any, ...]]:
         """The kinds of work whose rates a plan needs, each with the candidates that it is measured with."""
         most: dict[Any, int] = {}
         for work in self.shared(processes):
             if not of_rival(work):
-                most[kind(work)] = max(measured_with(work), most.get(kind(work), 0))
+                most[planning.kind(work)] = max(planning.measured_with(work), most.get(planning.kind(work), 0))
         return [(*each, candidates) for each, candidates in most.items()]
 
     def models(self) -> list[str]:
         return sorted({work.model for work in self.works if not of_rival(work)})
-
-    def shape_files(self) -> list[str]:
-        """The checkpoints that shapes are read from."""
-        return self.run.checkpoints.shape_files(self.models())
 
     def images(self) -> dict[str, int | None]:
         """Data set -> how many images it has."""
@@ -175,25 +146,14 @@ class Plan:
                 found[work.model] = shape and Shape.of(shape)
         return found
 
-    def class_lists(self) -> list[str]:
-        """The class lists of all data sets that are planned, and of those that rivals are trained on."""
-        planned = [self.config.datasets[name].classes for name in self.images()]
-        return sorted({file for file in [*planned, *self.rival_class_lists()] if file})
-
-    def rival_class_lists(self) -> list[str]:
-        return sorted({entry["classes"] for entry in self.run.rival_training().values() if "classes" in entry})
-
     def inputs(self) -> dict[str, Any]:
         """What the config does not tell: rates, numbers of images, shapes."""
         return {
             "rates": [] if self.config.gflops_per_second else self.run.rates,
             "manifests": [self.run.manifest(name) for name, count in self.images().items() if count is None],
-            "classes": self.class_lists(),
-            "checkpoints": self.shape_files(),
+            "classes": self.run.class_lists(self.images()),
+            "checkpoints": self.run.checkpoints.shape_files(self.models()),
         }
-
-    def model_shapes(self) -> dict[str, Any]:
-        return {name: self.run.checkpoints.shape(name) for name in self.models()}
 
     # rates
 
@@ -203,12 +163,9 @@ class Plan:
         Raises ConfigError for measured rates that can't be read.
         """
         if self.config.gflops_per_second:
-            return given(self.config.gflops_per_second)
+            return planning.given(self.config.gflops_per_second)
         record = self.rates_file()
-        try:
-            return measured(record) if record else None
-        except (KeyError, TypeError):
-            raise ConfigError(f"{self.run.rates}: damaged; delete it, and plan again") from None
+        return planning.measured(record) if record else None
 
     def rates_file(self) -> dict[str, Any]:
         """What a run's measured rates say; empty where there are none. Raises ConfigError where they can't be read."""
@@ -216,8 +173,11 @@ class Plan:
             return {}
         try:
             with open(self.run.rates, encoding="utf-8") as file:
-                return dict(json.load(file))
-        except (ValueError, TypeError):
+                record = dict(json.load(file))
+            if record:
+                planning.measured(record)
+            return record
+        except (ValueError, KeyError, TypeError):
             raise ConfigError(f"{self.run.rates}: damaged; delete it, and plan again") from None
 
     def auto_shards(self) -> int | None:
@@ -238,7 +198,7 @@ class Plan:
                 raise ConfigError(f"{self.run.rates} has no cost of {work.model}; delete it, and plan again")
             if shapes[work.model] is None:
                 raise ConfigError(f"models: {work.model}: architecture is missing; shards: auto needs it")
-        return number_of_shards(works, shapes, images, rate)  # type: ignore[arg-type]
+        return planning.number_of_shards(works, shapes, images, rate)  # type: ignore[arg-type]
 
     def needs(self, processes: int) -> Needs:
         """What the largest job of each rule takes of its node, and how long the longest takes; no bytes for rivals.
@@ -260,20 +220,10 @@ class Plan:
             own = [work for work in works if work.rule == rule or (rule, work.rule) == ("finetune", "validate")]
             if any(images[work.dataset] is None or shapes[work.model] is None for work in own):
                 continue
-            jobs = [(w, shapes[w.model], math.ceil((images[w.dataset] or 0) / parts(w, shards))) for w in own]
+            jobs = [(w, shapes[w.model], math.ceil((images[w.dataset] or 0) / planning.parts(w, shards))) for w in own]
             try:
-                memory = [need for job in jobs if (need := node_bytes(*job, on_gpu)) is not None]
-                found[rule] = max(memory, default=None), longest_job(own, shapes, full, shards, rate)  # type: ignore[arg-type]
+                memory = [need for job in jobs if (need := planning.node_bytes(*job, on_gpu)) is not None]
+                found[rule] = max(memory, default=None), planning.longest_job(own, shapes, full, shards, rate)  # type: ignore[arg-type]
             except InputError:  # the config has changed since the rates were measured
                 continue
         return found
-
-
-def noted_shards(note: str) -> int | None:
-    """The number of shards that a run began with, from the file that it left; None where it has not begun, and where
-    the file is damaged: a real run stops then (workflow.sources.unfit_folder), and a plan needs no such file."""
-    try:
-        with open(note, encoding="utf-8") as file:
-            return json.load(file)["shards"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None

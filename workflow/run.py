@@ -11,13 +11,13 @@ from typing import Any
 from workflow.checkpoints import Checkpoints
 from workflow.config.data import DataSet
 from workflow.config.entry import ConfigError, plain_sigma
-from workflow.config.lineage import finetuning
-from workflow.config.models import FinetunedModel, TrainedModel
+from workflow.config.lineage import var_training
 from workflow.config.study import Config
 from workflow.sources import file_sha256
 from workflow.stages import AdaptiveStage, RivalStage, ScaleStage, Stage, funnel, spell_noises, spell_sigma
 
 Pair = tuple[str, str]  # a data set and a classifier
+Inputs = dict[str, Any]  # of a job: name -> file or files
 
 
 class Run:
@@ -92,11 +92,10 @@ class Run:
     @cached_property
     def noises(self) -> dict[str, tuple[Any, int]]:
         """<noise> -> sigma, a number or {"spread": number}, and sample."""
-        config, models = self.config, self.config.models
+        config = self.config
         sampled: list[tuple[Any, int]] = [(entry.sigma, entry.samples) for entry in config.own.values()]
-        sampled += [(m.train.var.sigma, m.train.var.samples) for m in models.values() if isinstance(m, TrainedModel)]
-        tuned = [finetuning(models, name) for name, model in models.items() if isinstance(model, FinetunedModel)]
-        sampled += [(settings.get("sigma"), settings["samples"]) for settings in tuned]
+        learned = (settings for name in config.models if (settings := var_training(config.models, name)))
+        sampled += [(settings.get("sigma"), settings["samples"]) for settings in learned]
         sampled += [(sigma, max(entry.samples)) for entry in config.smoothing for sigma in entry.sigmas]
         sampled += [(entry.train.sigma, entry.train.samples) for entry in config.incremental if entry.train]
         sampled += [(entry.sigma, entry.samples) for entry in config.explain]
@@ -131,9 +130,9 @@ class Run:
     def path(self, below: str) -> str:
         return f"{self.folder}/{below}"
 
-    def shards_in(self, folder: str) -> list[str]:
-        """The files of all shards in a folder."""
-        return [self.path(f"{folder}/{shard}.parquet") for shard in range(self.shards)]
+    def shards_in(self, folder: str, shard: str | None = None) -> list[str]:
+        """The files of all shards in a folder, or of one."""
+        return [self.path(f"{folder}/{i}.parquet") for i in (range(self.shards) if shard is None else [shard])]
 
     def manifest(self, dataset: str) -> str:
         return self.path(f"datasets/{dataset}.parquet")
@@ -141,19 +140,20 @@ class Run:
     def left_out(self, dataset: str) -> str:
         return self.path(f"datasets/{dataset}_left_out.csv")
 
-    def features(self, model: str, dataset: str) -> list[str]:
-        return self.shards_in(f"features/{self.checkpoints.vqvae_of(model)}/{dataset}")
+    def features(self, model: str, dataset: str, shard: str | None = None) -> list[str]:
+        return self.shards_in(f"features/{self.checkpoints.vqvae_of(model)}/{dataset}", shard)
 
     def tokens_folder(self, model: str, dataset: str, noise: str) -> str:
         return f"tokens/{self.checkpoints.vqvae_of(model)}/{dataset}/{noise}"
 
-    def tokens(self, model: str, dataset: str, noises: Iterable[str]) -> list[str]:
-        """The token files of a data set: one sample after the other, of each all shards."""
-        return [file for noise in noises for file in self.shards_in(self.tokens_folder(model, dataset, noise))]
+    def tokens(self, model: str, dataset: str, noises: Iterable[str], shard: str | None = None) -> list[str]:
+        """The token files of a data set: one sample after the other, of each all shards, or one."""
+        folders = (self.tokens_folder(model, dataset, noise) for noise in noises)
+        return [file for folder in folders for file in self.shards_in(folder, shard)]
 
-    def scores(self, dataset: str, stage: Stage) -> list[str]:
-        """The score files of a stage: one sample after the other, of each all shards."""
-        return [file for folder in stage.folders(dataset) for file in self.shards_in(folder)]
+    def scores(self, dataset: str, stage: Stage, shard: str | None = None) -> list[str]:
+        """The score files of a stage: one sample after the other, of each all shards, or one."""
+        return [file for folder in stage.folders(dataset) for file in self.shards_in(folder, shard)]
 
     def full_scores(self, model: str, dataset: str, sigma: str = "", samples: int = 1) -> list[str]:
         return self.scores(dataset, self.full_stage(model, sigma, samples))
@@ -184,6 +184,11 @@ class Run:
     def class_list(self, dataset: str) -> str | list[str]:
         """The class list file of a data set, where it has one."""
         return self.config.datasets[dataset].classes or []
+
+    def class_lists(self, datasets: Iterable[str]) -> list[str]:
+        """The class lists of data sets, and of those that the evaluated rivals are trained on."""
+        lists = (self.config.datasets[name].classes for name in [*datasets, *self.rival_training()])
+        return sorted({file for file in lists if file})
 
     def listing_files(self, dataset: str) -> list[str]:
         """The files that say which images a data set has, and with which labels, beside the images themselves."""

@@ -188,9 +188,8 @@ def funnel(entry: Classifier | Rival, num_scales: int) -> tuple[Stage, ...]:
         settings = (adaptive.alpha, adaptive.samples, sigma, entry.calibrate)
         return (AdaptiveStage(entry.model, (), 1, num_scales, *settings),)
     for fixed in entry.stages:
-        own = sigma if fixed.samples > 1 else ""
-        settings = (fixed.scales, fixed.samples, own, fixed.precision, fixed.guidance)  # type: ignore[assignment]
-        stages.append(ScaleStage(entry.model, tuple(stages), fixed.keep, *settings))  # type: ignore[arg-type]
+        own = (fixed.scales, fixed.samples, sigma if fixed.samples > 1 else "", fixed.precision, fixed.guidance)
+        stages.append(ScaleStage(entry.model, tuple(stages), fixed.keep, *own))
     return tuple(stages)
 
 

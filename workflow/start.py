@@ -1,5 +1,6 @@
 """The start of a run: its config read, its number of shards known, and what its rules ask."""
 
+import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ from workflow.config.study import read_config
 from workflow.explaining import Explaining
 from workflow.jobs import Jobs
 from workflow.learning import Learning
-from workflow.plan import Plan, noted_shards
+from workflow.plan import Plan
 from workflow.run import Run
 from workflow.tables import Tables
 
@@ -37,3 +38,13 @@ def start(files: Iterable[str], given: Any) -> Study:
     run.shards = shards or 1
     run.checkpoints.vqvaes  # noqa: B018 (raises where two models give one file other settings)
     return Study(run, Jobs(run), Explaining(run), Learning(run), Tables(run), plan, shards is not None)
+
+
+def noted_shards(note: str) -> int | None:
+    """The number of shards that a run began with, from the file that it left; None where it has not begun, and where
+    the file is damaged: a real run stops then (workflow.sources.unfit_folder), and a plan needs no such file."""
+    try:
+        with open(note, encoding="utf-8") as file:
+            return json.load(file)["shards"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None

@@ -6,10 +6,8 @@ from typing import Any
 from workflow.config.data import shift_runs
 from workflow.config.lineage import ancestry, origin, patch_nums, vqvae_owner
 from workflow.config.models import FinetunedModel, TrainedModel, VQVAETraining
-from workflow.run import Pair, Run
+from workflow.run import Inputs, Pair, Run
 from workflow.stages import RivalStage, ScaleStage, Stage
-
-Inputs = dict[str, Any]
 
 
 class Tables:
@@ -53,19 +51,9 @@ class Tables:
 
     # accuracy, costs, robustness
 
-    def published(self) -> str | list[str]:
-        """The CSV of published figures, where the config names one."""
-        return self.config.published or []
-
     def plan(self) -> str | list[str]:
         """The plan, where one was made."""
         return found if os.path.exists(found := self.run.table("plan.csv")) else []
-
-    def class_lists(self) -> list[str]:
-        """The class lists of the evaluated data sets, and of those that rivals are trained on."""
-        lists = [entry.classes for entry in self.run.evaluated().values()]
-        lists += [entry.get("classes") for entry in self.run.rival_training().values()]
-        return sorted({file for file in lists if file})
 
     def adaptive_pairs(self) -> list[Pair]:
         return [(dataset, name) for dataset, name in self.run.own_pairs if self.run.is_adaptive(name)]
@@ -88,7 +76,7 @@ class Tables:
             "rivals": rivals,
             "baselines": {e["baseline"]: self.checkpoints.baseline(e["baseline"]) for e in rivals.values()},
             "training": run.rival_training(),
-            "shapes": self.shapes(),
+            "shapes": self.checkpoints.shapes(self.run.models),
         }
 
     def funnel(self, classifier: str) -> list[dict[str, Any]]:
@@ -100,16 +88,6 @@ class Tables:
             else {"adaptive": True}
             for stage in self.run.funnels[classifier]
         ]
-
-    def shapes(self) -> dict[str, dict[str, Any]]:
-        return {name: self.checkpoints.shape(name) for name in self.run.models}
-
-    def shape_files(self) -> list[str]:
-        return self.checkpoints.shape_files(self.run.models)
-
-    def scored_with(self) -> dict[str, str]:
-        """The model, or the baseline, of each classifier."""
-        return {name: self.run.funnels[name][0].scorer for _, name in self.run.pairs}
 
     def clean_datasets(self) -> list[str]:
         return [name for name in self.run.evaluated() if name not in self.run.shifted]
@@ -125,12 +103,8 @@ class Tables:
 
     def full_pairs(self) -> list[Pair]:
         """(data set, model) that some classifier scores at all scales for all classes."""
-        found = set()
-        for dataset, name in self.run.clean(self.run.own_pairs):
-            first = self.run.funnels[name][0]
-            if self.is_full(first):
-                found.add((dataset, first.scorer))
-        return sorted(found)
+        firsts = ((dataset, self.run.funnels[name][0]) for dataset, name in self.run.clean(self.run.own_pairs))
+        return sorted({(dataset, first.scorer) for dataset, first in firsts if self.is_full(first)})
 
     def is_full(self, stage: Stage) -> bool:
         """Whether a stage scores all classes at all scales, in float32, without guidance."""
@@ -153,7 +127,7 @@ class Tables:
                 f for dataset, name in rivals for f in self.run.scores(dataset, self.run.funnels[name][0])
             ],
             "gflops": self.run.table("gflops.csv") if self.run.rival_pairs else [],
-            "checkpoints": self.shape_files(),
+            "checkpoints": self.checkpoints.shape_files(self.run.models),
         }
 
     # adaptive, calibration
@@ -209,11 +183,9 @@ class Tables:
     def training_of(self, model: str) -> str:
         """How a model came about: "public", "train", "cca" or "cross_entropy"."""
         entry = self.config.models[model]
-        return (
-            entry.objective
-            if isinstance(entry, FinetunedModel)
-            else ("train" if isinstance(entry, TrainedModel) else "public")
-        )
+        if isinstance(entry, FinetunedModel):
+            return entry.objective
+        return "train" if isinstance(entry, TrainedModel) else "public"
 
     def ablation_rows(self) -> list[dict[str, Any]]:
         """What tables/ablation.csv compares with the plain classifier: all that do not prune, on its data sets."""

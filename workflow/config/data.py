@@ -4,10 +4,10 @@ import functools
 import math
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from varc.data.classes import data_set_classes
-from workflow.config.entry import Entry, Path, Positive, Some
+from workflow.config.entry import Entry, Path, Positive, Some, each_once
 
 ShiftName = Literal[
     "gaussian_noise", "blur", "contrast", "brightness", "translation",
@@ -172,17 +172,10 @@ class Shifts(Entry):
     """The data set that is shifted."""
     classifiers: Some[str]
     """Those that are evaluated."""
-    names: Some[ShiftName]
+    names: Annotated[Some[ShiftName], AfterValidator(each_once)]
     """The shifts."""
-    severities: Some[Severity]
+    severities: Annotated[Some[Severity], AfterValidator(each_once)]
     """1 to 5."""
-
-    @model_validator(mode="after")
-    def check_once(self) -> "Shifts":
-        for key, values in (("names", self.names), ("severities", self.severities)):
-            if len(set(values)) < len(values):
-                raise ValueError(f"{key}: {values} has one twice; take it away")
-        return self
 
     def shifted(self) -> dict[str, tuple[str, int]]:
         """The data sets that it makes: name -> shift and severity, in order."""

@@ -2,6 +2,7 @@
 schema, and the table of keys in config/README.md. Meanings are the docstrings below the keys."""
 
 import ast
+import functools
 import inspect
 import json
 import re
@@ -20,11 +21,13 @@ ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.json"
 README = ROOT / "config/README.md"
 BEGIN, END = "<!-- made by `make schema` -->\n", "<!-- end of the keys -->\n"
+NAME = "\\<name\\>"  # that a user chooses
 Keys = tuple[str, ...]
 
 
-def meanings(kind: type) -> dict[str, str]:
-    """Field -> the docstring below it, those of base classes included."""
+@functools.cache
+def meanings(kind: type[Entry]) -> dict[str, str]:
+    """Key -> the docstring below its field, those of base classes included."""
     found: dict[str, str] = {}
     for base in reversed(kind.__mro__):
         if not (isinstance(base, type) and issubclass(base, Entry)):
@@ -32,7 +35,8 @@ def meanings(kind: type) -> dict[str, str]:
         body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body  # type: ignore[attr-defined]
         for field, text in pairwise(body):
             if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-                found[field.target.id] = " ".join(str(text.value.value).split())  # type: ignore[union-attr]
+                name = field.target.id  # type: ignore[union-attr]
+                found[kind.model_fields[name].alias or name] = " ".join(str(text.value.value).split())
     return found
 
 
@@ -48,23 +52,26 @@ def named(annotation: Any) -> bool:
     return get_origin(annotation) is dict or any(named(part) for part in get_args(annotation))
 
 
-def rows(kind: type[Entry], above: Keys = ()) -> Iterator[tuple[Keys, str, str]]:
-    """Per key: where it stands, what it means, and what it is by default. A key of several kinds of tables, such as
-    readers, is told once."""
-    told = meanings(kind)
+def fields(kind: type[Entry] = Config, above: Keys = ()) -> Iterator[tuple[Keys, type[Entry], Any]]:
+    """Where each key stands, the table that has it, and its field."""
     for name, field in kind.model_fields.items():
         key = (*above, field.alias or name)
+        yield key, kind, field
+        for inside in entries(field.annotation):
+            yield from fields(inside, (*key, NAME) if named(field.annotation) else key)
+
+
+def rows(kind: type[Entry]) -> Iterator[tuple[Keys, str, str]]:
+    """Per key: where it stands, what it means, and what it is by default. A key of several kinds of tables, such as
+    readers, is told once."""
+    seen: set[Keys] = set()
+    for key, table, field in fields(kind):
         inside = entries(field.annotation)
-        text = told.get(name) or (own_doc(inside[0]) if len(inside) == 1 else "")
-        meaning, _, without = text.rstrip(".").partition("; default: ")
-        if text:
+        text = meanings(table).get(key[-1]) or (own_doc(inside[0]) if len(inside) == 1 else "")
+        if text and key not in seen:
+            seen.add(key)
+            meaning, _, without = text.rstrip(".").partition("; default: ")
             yield key, f"{meaning}.", without or default(field)
-        below = (*key, "\\<name\\>") if named(field.annotation) else key
-        seen: set[Keys] = set()
-        for row in (row for each in inside for row in rows(each, below)):
-            if row[0] not in seen:
-                seen.add(row[0])
-                yield row
 
 
 def own_doc(kind: type) -> str:
@@ -80,16 +87,11 @@ def default(field: Any) -> str:
     return "" if value in (None, [], {}, PydanticUndefined) else json.dumps(value).strip('"')
 
 
-def keys(kind: type[Entry] = Config, above: Keys = ()) -> set[Keys]:
+def keys() -> set[Keys]:
     """All keys that a config may have, without the names that a user chooses: those of a table, and not the table
     itself, but where a name may stand in its place."""
-    found: set[Keys] = set()
-    for name, field in kind.model_fields.items():
-        key, inside = (*above, field.alias or name), entries(field.annotation)
-        if not inside or str in plain(field.annotation):
-            found.add(key)
-        found = found.union(*(keys(each, key) for each in inside))
-    return found
+    found = (key for key, _, field in fields() if not entries(field.annotation) or str in plain(field.annotation))
+    return {tuple(part for part in key if part != NAME) for key in found}
 
 
 def plain(annotation: Any) -> list[Any]:
@@ -111,19 +113,11 @@ def table() -> str:
 def schema() -> dict[str, Any]:
     """The JSON schema of a config, with the meanings of its keys."""
     found = Config.model_json_schema(by_alias=True)
-    told = {kind.__name__: kind for kind in kinds(Config)}
+    told = {kind.__name__: kind for _, kind, _ in fields()}
     for name, node in [(Config.__name__, found), *found["$defs"].items()]:
-        if name not in told:
-            continue
-        for field, text in meanings(told[name]).items():
-            alias = told[name].model_fields[field].alias or field
-            node["properties"][alias]["description"] = text
+        for key, text in meanings(told[name]).items() if name in told else ():
+            node["properties"][key]["description"] = text
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
-
-
-def kinds(kind: type[Entry]) -> set[type[Entry]]:
-    below = [each for field in kind.model_fields.values() for each in entries(field.annotation)]
-    return {kind}.union(*(kinds(each) for each in below))
 
 
 def with_table(text: str) -> str:

@@ -74,6 +74,13 @@ def either(words: str) -> WrapValidator:
     return WrapValidator(check)
 
 
+def each_once(values: list[Any]) -> list[Any]:
+    """The values of a list. Raises ValueError where it has one twice."""
+    if len(set(values)) < len(values):
+        raise ValueError(f"{values} has one twice; take it away")
+    return values
+
+
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Path = Annotated[str, StringConstraints(min_length=1)]
 Positive = Annotated[int, Field(ge=1)]

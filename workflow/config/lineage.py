@@ -34,6 +34,16 @@ def ancestry(models: Models, name: str) -> list[str]:
     return list(dict.fromkeys([*chain, vqvae_owner(models, name)]))
 
 
+def var_training(models: Models, name: str) -> dict[str, Any]:
+    """The settings by which a VAR learns, with the data set; those of a fine-tuned model as finetuning has them.
+
+    Empty for a public model."""
+    model = models[name]
+    if isinstance(model, TrainedModel):
+        return {**model.train.var.given(), "data": model.train.data}
+    return finetuning(models, name) if isinstance(model, FinetunedModel) else {}
+
+
 def finetuning(models: Models, name: str) -> dict[str, Any]:
     """The settings of a fine-tuned model; data, samples and sigma are those of its origin's training by default."""
     model, start = models[name], models[origin(models, name)]

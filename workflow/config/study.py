@@ -108,35 +108,29 @@ class Config(Entry):
     def check_model(self, key: str, name: str) -> None:
         model = self.models[name]
         if isinstance(model, TrainedModel):
-            data, vqvae = [model.train.data], model.train.vqvae
-            if isinstance(vqvae, str):
+            kind, settings, data = "train", "train", {"data": model.train.data}
+            if isinstance(vqvae := model.train.vqvae, str):
                 known(f"{key}: train: vqvae", [vqvae], self.models)
                 shared = self.models[vqvae]
                 if not (isinstance(shared, TrainedModel) and isinstance(shared.train.vqvae, VQVAETraining)):
                     found = f"model {vqvae} trains no VQ-VAE of its own"
                     raise ConfigError(f"{key}: train: vqvae: {found}; name one that does")
         elif isinstance(model, FinetunedModel):
-            data = self.check_finetuning(key, name, model)
+            kind, settings, data = "finetune", model.objective, self.check_finetuning(key, name, model)
         else:
             return
-        kind = "train" if isinstance(model, TrainedModel) else "finetune"
-        where = f"{key}: train" if kind == "train" else f"{key}: {model.objective}"  # type: ignore[union-attr]
-        for key_of, dataset in zip(("data", "validate"), data, strict=False):
-            known(f"{where}: {key_of}", [dataset], self.datasets)
+        for use, dataset in data.items():
+            known(f"{key}: {settings}: {use}", [dataset], self.datasets)
             self.check_size(f"{key}: {kind}", dataset, "the model", image_size(self.models, name))
 
-    def check_finetuning(self, key: str, name: str, model: FinetunedModel) -> list[str]:
-        """The data sets that a model is fine-tuned and validated on."""
-        before, current = [name], model
-        while True:
-            base = current.finetune
-            known(f"{key}: finetune", [base], self.models)
-            if base in before:
-                chain = " from ".join([*before, base])
-                raise ConfigError(f"{key}: finetune: {chain}; a chain must start somewhere else")
-            if not isinstance(following := self.models[base], FinetunedModel):
-                break
-            before, current = [*before, base], following
+    def check_finetuning(self, key: str, name: str, model: FinetunedModel) -> dict[str, str]:
+        """The data sets that a model is fine-tuned and validated on, by their keys."""
+        chain = [name]
+        while isinstance(current := self.models[chain[-1]], FinetunedModel):
+            known(f"{key}: finetune", [current.finetune], self.models)
+            chain.append(current.finetune)
+            if current.finetune in chain[:-1]:
+                raise ConfigError(f"{key}: finetune: {' from '.join(chain)}; a chain must start somewhere else")
         where = f"{key}: {model.objective}"
         settings = finetuning(self.models, name)
         if "data" not in settings:
@@ -146,7 +140,7 @@ class Config(Entry):
         self.check_spread(f"{where}: sigma", [model.settings.sigma], name)
         if settings.get("validate") == settings["data"]:
             raise ConfigError(f"{where}: validate: {settings['data']} is trained on; name other images")
-        return [settings["data"], *([settings["validate"]] if "validate" in settings else [])]
+        return {use: settings[use] for use in ("data", "validate") if use in settings}
 
     def check_baseline(self, key: str, name: str, baseline: Baseline) -> None:
         if name in self.models:

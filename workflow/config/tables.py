@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from workflow.config.entry import Entry, Positive, Rate, Sigma, Some, either
+from workflow.config.entry import Entry, Positive, Rate, Sigma, Some, each_once, either
 from workflow.config.models import SampledTraining
 
 
@@ -101,20 +101,14 @@ class Faithfulness(Entry):
     """Steps of a curve."""
     upsample: Literal["nearest", "bilinear"] = "bilinear"
     """How maps come to the image's resolution."""
-    insertion: list[Substrate] = Field(default=["blur"])
+    insertion: Annotated[list[Substrate], AfterValidator(each_once)] = Field(default=["blur"])
     """What stands in for missing pixels: `blur`, `mean` (colour)."""
-    deletion: list[Substrate] = Field(default=["mean"])
+    deletion: Annotated[list[Substrate], AfterValidator(each_once)] = Field(default=["mean"])
     """As insertion."""
     judges: list[str] = Field(default_factory=list)
     """Networks that judge the maps too: names of `judges`, or of rivals that score in one stage."""
 
-    @model_validator(mode="after")
-    def check_once(self) -> "Faithfulness":
-        for key, values in (("insertion", self.insertion), ("deletion", self.deletion)):
-            if len(set(values)) < len(values):
-                raise ValueError(f"{key}: {values} has one twice; take it away")
-        return self
-
+    @property
     def curves(self) -> list[tuple[str, Substrate]]:
         """The curves, each with its substrate."""
         return [("insertion", ground) for ground in self.insertion] + [("deletion", ground) for ground in self.deletion]
@@ -165,6 +159,7 @@ class Explanation(Entry):
     def judges(self) -> list[str]:
         return self.faithfulness.judges if self.faithfulness else []
 
+    @property
     def roles(self) -> list[str]:
         """The roles of the two classes that are told apart, e.g. "label" and "runner_up-of-label"."""
         target, against = str(self.target), str(self.against)

@@ -2,15 +2,12 @@ rule ablation:
     input:
         unpack(ask(TABLES.ablation_inputs)),
         gflops=rules.gflops.output.csv,
-        published=TABLES.published(),
+        published=PUBLISHED,
         code=code("ablation"),
     output:
-        csv=report("results/{run}/tables/ablation.csv", category="Tables", caption="../report/ablation.rst"),
-        markdown="results/{run}/tables/ablation.md",
+        **table("ablation"),
     log:
         "results/{run}/logs/ablation.log",
-    conda:
-        "../envs/varc.yaml"
     params:
         rows=TABLES.ablation_rows(),
         plain=RUN.config.ablation,
@@ -24,13 +21,10 @@ rule smoothing:
         unpack(ask(TABLES.smoothing_inputs)),
         code=code("smoothing"),
     output:
-        csv=report("results/{run}/tables/smoothing.csv", category="Tables", caption="../report/smoothing.rst"),
-        markdown="results/{run}/tables/smoothing.md",
-        plot=report("results/{run}/tables/smoothing.svg", category="Tables", caption="../report/smoothing.rst"),
+        **table("smoothing"),
+        plot=reported("tables/smoothing.svg", "Tables"),
     log:
         "results/{run}/logs/smoothing.log",
-    conda:
-        "../envs/varc.yaml"
     params:
         grid=RUN.smoothing_grid(),
     script:
@@ -39,24 +33,18 @@ rule smoothing:
 
 rule sample:
     input:
-        unpack(ask(JOBS.sample_inputs)),
+        unpack(ask(CHECKPOINTS.both)),
+        classes=ask(JOBS.sampled_dataset, then=RUN.class_list),
         code=code("sample"),
     output:
-        picture=report(
-            "results/{run}/models/{model}/samples.png",
-            category="Samples",
-            caption="../report/samples.rst",
-        ),
+        picture=reported("models/{model}/samples.png", "Samples"),
     log:
         "results/{run}/logs/sample/{model}.log",
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("sample", mem_mb=16_000, runtime=30),
     params:
-        dataset=ask(JOBS.sample_dataset),
-        vqvae_checkpoint=ask(CHECKPOINTS.checkpoint, part="vqvae"),
-        var_checkpoint=ask(CHECKPOINTS.checkpoint, part="var"),
+        **WEIGHTS_KNOWN,
+        dataset=ask(JOBS.sampled_dataset, then=RUN.dataset),
         seed=SEED,
     script:
         "../../scripts/sample.py"

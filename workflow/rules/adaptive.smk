@@ -6,10 +6,8 @@ rule calibrate:
         thresholds="results/{run}/thresholds/{model}/{dataset}/{stage}.json",
     log:
         "results/{run}/logs/calibrate/{model}/{dataset}/{stage}.log",
-    conda:
-        "../envs/varc.yaml"
     params:
-        alpha=ask(JOBS.alpha),
+        alpha=ask(JOBS.thresholded, get="alpha"),
     script:
         "../../scripts/calibrate.py"
 
@@ -22,14 +20,11 @@ rule score_adaptive:
         scores="results/{run}/scores/{model}/{dataset}/all/{stage}/{shard}.parquet",
     log:
         "results/{run}/logs/score_adaptive/{model}/{dataset}/{stage}/{shard}.log",
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("score_adaptive", mem_mb=16_000, runtime=120),
     params:
+        **WEIGHTS_KNOWN,
         dataset=ask(RUN.dataset),
-        vqvae_checkpoint=ask(CHECKPOINTS.checkpoint, part="vqvae"),
-        var_checkpoint=ask(CHECKPOINTS.checkpoint, part="var"),
     script:
         "../../scripts/score_adaptive.py"
 
@@ -39,16 +34,13 @@ rule adaptive:
         unpack(ask(TABLES.adaptive_inputs)),
         code=code("adaptive"),
     output:
-        csv=report("results/{run}/tables/adaptive.csv", category="Tables", caption="../report/adaptive.rst"),
-        markdown="results/{run}/tables/adaptive.md",
-        plot=report("results/{run}/tables/adaptive.svg", category="Tables", caption="../report/adaptive_plot.rst"),
+        **table("adaptive"),
+        plot=reported("tables/adaptive.svg", "Tables", caption="adaptive_plot"),
     log:
         "results/{run}/logs/adaptive.log",
-    conda:
-        "../envs/varc.yaml"
     params:
         rows=TABLES.adaptive_rows(),
-        shapes=TABLES.shapes(),
+        shapes=CHECKPOINTS.shapes(RUN.models),
     script:
         "../../scripts/adaptive.py"
 
@@ -58,13 +50,10 @@ rule calibration:
         unpack(ask(TABLES.calibration_inputs)),
         code=code("calibration"),
     output:
-        csv=report("results/{run}/tables/calibration.csv", category="Tables", caption="../report/calibration.rst"),
-        markdown="results/{run}/tables/calibration.md",
-        plot=report("results/{run}/tables/calibration.svg", category="Tables", caption="../report/calibration.rst"),
+        **table("calibration"),
+        plot=reported("tables/calibration.svg", "Tables"),
     log:
         "results/{run}/logs/calibration.log",
-    conda:
-        "../envs/varc.yaml"
     params:
         pairs=TABLES.calibrated(),
     script:

@@ -1,20 +1,19 @@
 rule train_baseline:
     input:
-        unpack(ask(JOBS.train_baseline_inputs)),
+        manifest=ask(CHECKPOINTS.baseline_data, then=RUN.manifest),
+        classes=ask(CHECKPOINTS.baseline_data, then=RUN.class_list),
         code=code("train_baseline", ask(CHECKPOINTS.family)),
     output:
         weights="results/{run}/baselines/{baseline}.safetensors",
         card="results/{run}/baselines/{baseline}.json",
     log:
         "results/{run}/logs/train_baseline/{baseline}.log",
-    conda:
-        "../envs/varc.yaml"
     threads: 2
     resources:
         **gpu_job("train_baseline", mem_mb=16_000, runtime=480),
     params:
         baseline=ask(CHECKPOINTS.baseline),
-        dataset=ask(JOBS.baseline_dataset),
+        dataset=ask(CHECKPOINTS.baseline_data, then=RUN.dataset),
         seed=SEED,
     script:
         "../../scripts/train_baseline.py"
@@ -28,8 +27,6 @@ rule score_baseline:
         scores="results/{run}/scores/{baseline}/{dataset}/{candidates}/{stage}/{shard}.parquet",
     log:
         "results/{run}/logs/score_baseline/{baseline}/{dataset}/{candidates}/{stage}/{shard}.log",
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("score_baseline", mem_mb=16_000, runtime=240),
         shards=RUN.shards,
@@ -37,7 +34,7 @@ rule score_baseline:
         shard=ask(RUN.shard),
         baseline=ask(CHECKPOINTS.baseline),
         dataset=ask(RUN.dataset),
-        scorings=ask(JOBS.scorings),
+        scorings=ask(JOBS.rival_stage, get="scorings"),
         public_sha256=ask(CHECKPOINTS.public_sha256),
         seed=SEED,
     script:
@@ -48,16 +45,13 @@ rule main:
     input:
         accuracy=rules.accuracy.output.csv,
         cards=TABLES.main_cards(),
-        published=TABLES.published(),
+        published=PUBLISHED,
         code=code("main"),
     output:
-        csv=report("results/{run}/tables/main.csv", category="Tables", caption="../report/main.rst"),
-        markdown="results/{run}/tables/main.md",
-        plot=report("results/{run}/tables/main.svg", category="Tables", caption="../report/main.rst"),
+        **table("main"),
+        plot=reported("tables/main.svg", "Tables"),
     log:
         "results/{run}/logs/main.log",
-    conda:
-        "../envs/varc.yaml"
     params:
         rows=TABLES.main_rows(),
     script:

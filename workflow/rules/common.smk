@@ -2,13 +2,14 @@ import functools
 import gc
 import inspect
 import os
+import re
 
 from snakemake.exceptions import WorkflowError
 
 from varc.errors import InputError
+from workflow.checkpoints import PARTS
 from workflow.config.entry import ConfigError
 from workflow.config.tables import CONTROLS, GRADIENT_METHODS, MASKED_METHODS
-from workflow.constraints import constraints, one_of
 from workflow.gpu import needs
 from workflow.imports import code_inputs, code_stamp, reads_images
 from workflow.learning import STRATEGIES
@@ -22,18 +23,56 @@ try:
 except (ConfigError, InputError) as error:
     raise WorkflowError(f"{CONFIG_NAME}: {error}") from None
 
-CHECKPOINTS, SEED = RUN.checkpoints, RUN.config.seed
+CHECKPOINTS, SEED, PUBLISHED = RUN.checkpoints, RUN.config.seed, RUN.config.published or []
 ON_GPU = set()  # the rules that use one
 
 
+def one_of(names):
+    """A wildcard constraint: one of the names."""
+    return "|".join(sorted({re.escape(name) for name in names})) or r"(?!)"
+
+
 wildcard_constraints:
-    **constraints(RUN, EXPLAINING),
+    run=RUN.config.run,
+    vqvae=r"[\w-]+",
+    model=one_of(RUN.config.models),
+    baseline=one_of(RUN.config.baselines),
+    scorer=one_of([*RUN.config.models, *RUN.config.baselines]),
+    dataset=one_of(RUN.config.datasets),
+    classifier=one_of(RUN.config.classifiers),
+    candidates=one_of(key[2] for key in [*RUN.scored, *RUN.pruned]),
+    stage=one_of(key[3] for key in RUN.scored),
+    noise=one_of(RUN.noises),
+    shard=r"\d+",
+    tasks=r"\d+",
+    seed=r"\d+",
+    role=r"[\w-]+?",
+    randomised=r"(-randomised)?",
+    method=one_of(key.method for key in EXPLAINING.maps),
+    target=r"label|prediction|\d+",
+    against=r"unconditional|runner_up|\d+",
+    judge=r"[\w-]+",
 
 
-def ask(method, **given):
-    """An input function, or a parameter: what a method says to the wildcards that it takes, and what is given."""
-    names = [name for name in inspect.signature(method).parameters if name not in given]
-    return lambda wildcards: marked(method(**{name: wildcards[name] for name in names}, **given))
+def ask(method, get=None, then=None, **given):
+    """An input function, or a parameter: what a method says to the wildcards that it takes, and what is given.
+
+    get: which attribute of it is wanted, if not all. then: what is asked with that in turn.
+    """
+    taken = [item for item in inspect.signature(method).parameters.values() if item.name not in given]
+
+    def asked(wildcards):
+        found = method(**{item.name: argument(item, wildcards) for item in taken}, **given)
+        found = getattr(found, get) if get else found
+        return marked(then(found) if then else found)
+
+    return asked
+
+
+def argument(parameter, wildcards):
+    """What a method's parameter stands for: the wildcard of its name, or several in a tuple of theirs, as in Map."""
+    names = getattr(parameter.annotation, "_fields", None)
+    return parameter.annotation(*(wildcards[name] for name in names)) if names else wildcards[parameter.name]
 
 
 def marked(files):
@@ -43,6 +82,20 @@ def marked(files):
     if isinstance(files, list):
         return [marked(file) for file in files]
     return ancient(files) if isinstance(files, str) and files in CHECKPOINTS.given else files
+
+
+WEIGHTS_KNOWN = {f"{part}_checkpoint": ask(CHECKPOINTS.checkpoint, part=part) for part in PARTS}  # of a rule's {model}
+
+
+def reported(file, category, caption=None):
+    """A file of the run that the report shows; its caption in workflow/report/ has the file's name, unless given."""
+    caption = caption or os.path.splitext(os.path.basename(file))[0]
+    return report(f"results/{{run}}/{file}", category=category, caption=f"../report/{caption}.rst")
+
+
+def table(name):
+    """The outputs that all tables have."""
+    return {"csv": reported(f"tables/{name}.csv", "Tables"), "markdown": f"results/{{run}}/tables/{name}.md"}
 
 
 def code(script, family=None):

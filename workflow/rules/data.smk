@@ -7,8 +7,6 @@ rule manifest:
         left_out="results/{run}/datasets/{dataset}_left_out.csv",
     log:
         "results/{run}/logs/manifest/{dataset}.log",
-    conda:
-        "../envs/varc.yaml"
     params:
         dataset=ask(RUN.dataset),
         stamp=lambda wildcards: stamp(RUN.dataset(wildcards.dataset)),
@@ -25,8 +23,6 @@ rule encode:
         features="results/{run}/features/{vqvae}/{dataset}/{shard}.parquet",
     log:
         "results/{run}/logs/encode/{vqvae}/{dataset}/{shard}.log",
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("encode", mem_mb=16_000, runtime=60),
         batch_size=ask(JOBS.encode_batch),
@@ -48,14 +44,12 @@ rule tokenize:
         tokens="results/{run}/tokens/{vqvae}/{dataset}/{noise}/{shard}.parquet",
     log:
         "results/{run}/logs/tokenize/{vqvae}/{dataset}/{noise}/{shard}.log",
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("tokenize", mem_mb=16_000, runtime=60),
         batch_size=ask(JOBS.encode_batch),
     params:
         checkpoint=ask(JOBS.vqvae_known),
-        noise=ask(JOBS.noise),
-        seed=ask(JOBS.noise_seed),
+        noise=lambda wildcards: RUN.noises[wildcards.noise],
+        seed=lambda wildcards: None if wildcards.noise == "clean" else SEED,
     script:
         "../../scripts/tokenize.py"

@@ -6,19 +6,16 @@ rule score_tokens:
         token_scores="results/{run}/token_scores/{model}/{dataset}/{role}{randomised}/{noise}/{shard}.parquet",
     log:
         "results/{run}/logs/score_tokens/{model}/{dataset}/{role}{randomised}/{noise}/{shard}.log",
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("score_tokens", mem_mb=16_000, runtime=60),
         shards=RUN.shards,
     params:
+        **WEIGHTS_KNOWN,
         shard=ask(RUN.shard),
         randomised=lambda wildcards: wildcards.randomised != "",
         roles=lambda wildcards: [wildcards.role],
         images=ask(EXPLAINING.scored_images),
         seed=SEED,
-        vqvae_checkpoint=ask(CHECKPOINTS.checkpoint, part="vqvae"),
-        var_checkpoint=ask(CHECKPOINTS.checkpoint, part="var"),
     script:
         "../../scripts/score_tokens.py"
 
@@ -33,24 +30,33 @@ rule explain:
         "results/{run}/logs/explain/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.log",
     wildcard_constraints:
         method=one_of(EXPLAINING.tmi_methods()),
-    conda:
-        "../envs/varc.yaml"
     resources:
         shards=RUN.shards,
     params:
         shard=ask(RUN.shard),
         roles=[],
         weights=ask(EXPLAINING.method),
-        images=ask(EXPLAINING.images),
+        images=ask(EXPLAINING.entry, get="images"),
         seed=SEED,
         shape=ask(CHECKPOINTS.shape),
     script:
         "../../scripts/explain.py"
 
 
+EXPLAINED = {  # parameters of what explains images by their pixels
+    "shard": ask(RUN.shard),
+    "method": ask(EXPLAINING.method),
+    "roles": ask(EXPLAINING.entry, get="roles"),
+    "images": ask(EXPLAINING.entry, get="images"),
+    "seed": SEED,
+    "dataset": ask(RUN.dataset),
+}
+
+
 rule attribute:
     input:
-        unpack(ask(EXPLAINING.attribute_inputs)),
+        unpack(ask(EXPLAINING.pixel_inputs)),
+        unpack(ask(CHECKPOINTS.both)),
         code=code("attribute"),
     output:
         maps="results/{run}/maps/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.parquet",
@@ -58,49 +64,35 @@ rule attribute:
         "results/{run}/logs/attribute/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.log",
     wildcard_constraints:
         method=one_of(MASKED_METHODS),
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("attribute", mem_mb=16_000, runtime=240),
         shards=RUN.shards,
     params:
-        shard=ask(RUN.shard),
-        method=ask(EXPLAINING.method),
-        roles=ask(EXPLAINING.roles),
-        images=ask(EXPLAINING.images),
-        budget=ask(EXPLAINING.budget),
-        seed=SEED,
-        dataset=ask(RUN.dataset),
-        vqvae_checkpoint=ask(CHECKPOINTS.checkpoint, part="vqvae"),
-        var_checkpoint=ask(CHECKPOINTS.checkpoint, part="var"),
+        **EXPLAINED,
+        **WEIGHTS_KNOWN,
+        budget=ask(EXPLAINING.entry, get="budget"),
     script:
         "../../scripts/attribute.py"
 
 
 rule attribute_network:
     input:
-        unpack(ask(EXPLAINING.attribute_network_inputs)),
-        code=code("attribute_network", ask(EXPLAINING.first_family)),
+        unpack(ask(EXPLAINING.pixel_inputs)),
+        judge=ask(EXPLAINING.first_judge, then=EXPLAINING.judge_file),
+        code=code("attribute_network", ask(EXPLAINING.first_judge, then=EXPLAINING.family)),
     output:
         maps="results/{run}/maps/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.parquet",
     log:
         "results/{run}/logs/attribute_network/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.log",
     wildcard_constraints:
         method=one_of(GRADIENT_METHODS),
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("attribute_network", mem_mb=16_000, runtime=60),
         shards=RUN.shards,
     params:
-        shard=ask(RUN.shard),
-        method=ask(EXPLAINING.method),
-        roles=ask(EXPLAINING.roles),
-        images=ask(EXPLAINING.images),
-        budget=ask(EXPLAINING.budget),
-        rival=ask(EXPLAINING.first_rival),
-        seed=SEED,
-        dataset=ask(RUN.dataset),
+        **EXPLAINED,
+        budget=ask(EXPLAINING.entry, get="budget"),
+        rival=ask(EXPLAINING.first_judge, then=EXPLAINING.rival),
         shape=ask(CHECKPOINTS.shape),
     script:
         "../../scripts/attribute_network.py"
@@ -108,7 +100,7 @@ rule attribute_network:
 
 rule control:
     input:
-        unpack(ask(EXPLAINING.control_inputs)),
+        unpack(ask(EXPLAINING.pixel_inputs)),
         code=code("control"),
     output:
         maps="results/{run}/maps/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.parquet",
@@ -116,18 +108,11 @@ rule control:
         "results/{run}/logs/control/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.log",
     wildcard_constraints:
         method=one_of(CONTROLS),
-    conda:
-        "../envs/varc.yaml"
     resources:
         device="cpu",
         shards=RUN.shards,
     params:
-        shard=ask(RUN.shard),
-        method=ask(EXPLAINING.method),
-        roles=ask(EXPLAINING.roles),
-        images=ask(EXPLAINING.images),
-        seed=SEED,
-        dataset=ask(RUN.dataset),
+        **EXPLAINED,
         shape=ask(CHECKPOINTS.shape),
     script:
         "../../scripts/control.py"
@@ -142,15 +127,13 @@ rule train_judge:
         card="results/{run}/judges/{judge}.json",
     log:
         "results/{run}/logs/train_judge/{judge}.log",
-    conda:
-        "../envs/varc.yaml"
     threads: 2
     resources:
         **gpu_job("train_judge", mem_mb=16_000, runtime=120),
     params:
-        judge=ask(EXPLAINING.judge),
-        dataset=ask(EXPLAINING.judge_dataset),
-        shape=ask(EXPLAINING.judge_shape),
+        judge=lambda wildcards: RUN.config.judges[wildcards.judge].given(),
+        dataset=lambda wildcards: RUN.dataset(RUN.config.judges[wildcards.judge].data),
+        shape=ask(EXPLAINING.judged_model, then=CHECKPOINTS.shape),
         seed=SEED,
     script:
         "../../scripts/train_judge.py"
@@ -158,23 +141,25 @@ rule train_judge:
 
 rule faithfulness:
     input:
-        unpack(ask(EXPLAINING.faithfulness_inputs)),
+        unpack(ask(EXPLAINING.judged_by)),
+        manifest=rules.manifest.output.manifest,
+        maps="results/{run}/maps/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.parquet",
+        classes=ask(RUN.class_list),
+        checkpoints=lambda wildcards: marked(CHECKPOINTS.shape_files([wildcards.model])),
         code=code("faithfulness", ask(EXPLAINING.family)),
     output:
         curves="results/{run}/curves/{model}/{dataset}/{method}/{target}-vs-{against}/{judge}/{shard}.parquet",
     log:
         "results/{run}/logs/faithfulness/{model}/{dataset}/{method}/{target}-vs-{against}/{judge}/{shard}.log",
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("faithfulness", mem_mb=16_000, runtime=240),
     params:
         dataset=ask(RUN.dataset),
         judge=lambda wildcards: wildcards.judge,
         shape=ask(CHECKPOINTS.shape),
-        curves=ask(EXPLAINING.curves),
-        steps=ask(EXPLAINING.steps),
-        upsample=ask(EXPLAINING.upsample),
+        curves=ask(EXPLAINING.faithfulness, get="curves"),
+        steps=ask(EXPLAINING.faithfulness, get="steps"),
+        upsample=ask(EXPLAINING.faithfulness, get="upsample"),
         seed=SEED,
         rival=ask(EXPLAINING.rival),
         vqvae_checkpoint=ask(EXPLAINING.judge_known, part="vqvae"),
@@ -186,16 +171,13 @@ rule faithfulness:
 rule explanation:
     input:
         unpack(ask(EXPLAINING.explanation_inputs)),
-        published=TABLES.published(),
+        published=PUBLISHED,
         code=code("explanation"),
     output:
-        csv=report("results/{run}/tables/explanation.csv", category="Tables", caption="../report/explanation.rst"),
-        markdown="results/{run}/tables/explanation.md",
-        plot=report("results/{run}/tables/explanation.svg", category="Tables", caption="../report/explanation.rst"),
+        **table("explanation"),
+        plot=reported("tables/explanation.svg", "Tables"),
     log:
         "results/{run}/logs/explanation.log",
-    conda:
-        "../envs/varc.yaml"
     params:
         rows=EXPLAINING.row_params(),
     script:
@@ -207,13 +189,9 @@ rule gallery:
         unpack(ask(EXPLAINING.gallery_inputs)),
         code=code("gallery"),
     output:
-        picture=report(
-            "results/{run}/gallery/{model}/{dataset}.png", category="Gallery", caption="../report/gallery.rst"
-        ),
+        picture=reported("gallery/{model}/{dataset}.png", "Gallery", caption="gallery"),
     log:
         "results/{run}/logs/gallery/{model}/{dataset}.log",
-    conda:
-        "../envs/varc.yaml"
     params:
         pictures=ask(EXPLAINING.pictures),
         dataset=ask(RUN.dataset),

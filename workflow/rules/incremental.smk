@@ -1,3 +1,11 @@
+LEARNED = {  # parameters of what learns task by task
+    "tasks": lambda wildcards: int(wildcards.tasks),
+    "strategy": lambda wildcards: wildcards.strategy,
+    "seed": lambda wildcards: int(wildcards.seed),
+    "train_dataset": ask(LEARNING.train_dataset),
+}
+
+
 rule learn_tasks_var:
     input:
         unpack(ask(LEARNING.var_inputs)),
@@ -8,19 +16,14 @@ rule learn_tasks_var:
         "results/{run}/logs/learn_tasks_var/{classifier}/{dataset}/{tasks}/{strategy}/{seed}.log",
     wildcard_constraints:
         strategy=STRATEGIES["learn_tasks_var"],
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("learn_tasks_var", mem_mb=16_000, runtime=240),
     params:
-        tasks=ask(LEARNING.number),
-        strategy=lambda wildcards: wildcards.strategy,
-        seed=ask(LEARNING.seed),
-        train_dataset=ask(LEARNING.train_dataset),
+        **LEARNED,
         train=ask(LEARNING.train),
         cca=ask(LEARNING.cca),
-        funnel=ask(LEARNING.funnel),
-        samples=ask(LEARNING.samples),
+        funnel=lambda wildcards: RUN.config.own[wildcards.classifier].given()["funnel"],
+        samples=lambda wildcards: RUN.config.own[wildcards.classifier].samples,
         vqvae_checkpoint=ask(LEARNING.known, part="vqvae"),
         var_checkpoint=ask(LEARNING.known, part="var"),
     script:
@@ -37,15 +40,10 @@ rule learn_tasks_convnet:
         "results/{run}/logs/learn_tasks_convnet/{classifier}/{dataset}/{tasks}/{strategy}/{seed}.log",
     wildcard_constraints:
         strategy=STRATEGIES["learn_tasks_convnet"],
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("learn_tasks_convnet", mem_mb=16_000, runtime=240),
     params:
-        tasks=ask(LEARNING.number),
-        strategy=lambda wildcards: wildcards.strategy,
-        seed=ask(LEARNING.seed),
-        train_dataset=ask(LEARNING.train_dataset),
+        **LEARNED,
         test_dataset=ask(RUN.dataset),
         train=ask(LEARNING.train),
         size=ask(LEARNING.size),
@@ -63,18 +61,13 @@ rule learn_tasks_baseline:
         "results/{run}/logs/learn_tasks_baseline/{classifier}/{dataset}/{tasks}/{strategy}/{seed}.log",
     wildcard_constraints:
         strategy=STRATEGIES["learn_tasks_baseline"],
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("learn_tasks_baseline", mem_mb=16_000, runtime=240),
     params:
-        tasks=ask(LEARNING.number),
-        strategy=lambda wildcards: wildcards.strategy,
-        seed=ask(LEARNING.seed),
-        train_dataset=ask(LEARNING.train_dataset),
+        **LEARNED,
         test_dataset=ask(RUN.dataset),
-        baseline=ask(LEARNING.baseline),
-        stages=ask(LEARNING.stages),
+        baseline=ask(RUN.baseline_of, then=CHECKPOINTS.baseline),
+        stages=lambda wildcards: RUN.config.rivals[wildcards.classifier].given()["stages"],
     script:
         "../../scripts/learn_tasks_baseline.py"
 
@@ -82,16 +75,13 @@ rule learn_tasks_baseline:
 rule incremental:
     input:
         unpack(ask(LEARNING.incremental_inputs)),
-        published=TABLES.published(),
+        published=PUBLISHED,
         code=code("incremental"),
     output:
-        csv=report("results/{run}/tables/incremental.csv", category="Tables", caption="../report/incremental.rst"),
-        markdown="results/{run}/tables/incremental.md",
-        plot=report("results/{run}/tables/incremental.svg", category="Tables", caption="../report/incremental.rst"),
+        **table("incremental"),
+        plot=reported("tables/incremental.svg", "Tables"),
     log:
         "results/{run}/logs/incremental.log",
-    conda:
-        "../envs/varc.yaml"
     params:
         rows=LEARNING.rows(),
     script:

@@ -1,28 +1,22 @@
 rule train_vqvae:
     input:
-        unpack(ask(JOBS.train_vqvae_inputs)),
+        manifest=ask(JOBS.training, get="data", then=RUN.manifest),
         code=code("train_vqvae"),
     output:
         weights="results/{run}/models/{model}/vqvae.safetensors",
         card="results/{run}/models/{model}/vqvae.json",
         curve="results/{run}/models/{model}/vqvae_curve.csv",
-        plot=report(
-            "results/{run}/models/{model}/vqvae_curve.svg",
-            category="Training",
-            caption="../report/vqvae_curve.rst",
-        ),
+        plot=reported("models/{model}/vqvae_curve.svg", "Training"),
     log:
         "results/{run}/logs/train_vqvae/{model}.log",
     wildcard_constraints:
         model=one_of(JOBS.with_vqvae()),
-    conda:
-        "../envs/varc.yaml"
     threads: 2
     resources:
         **gpu_job("train_vqvae", mem_mb=16_000, runtime=240),
     params:
-        train=ask(JOBS.train_vqvae_settings),
-        dataset=ask(JOBS.training_dataset),
+        train=ask(JOBS.training_settings, part="vqvae"),
+        dataset=ask(JOBS.training, get="data", then=RUN.dataset),
         seed=SEED,
     script:
         "../../scripts/train_vqvae.py"
@@ -30,29 +24,26 @@ rule train_vqvae:
 
 rule train_var:
     input:
-        unpack(ask(JOBS.train_var_inputs)),
+        manifest=ask(JOBS.training, get="data", then=RUN.manifest),
+        classes=ask(JOBS.training, get="data", then=RUN.class_list),
+        tokens=ask(JOBS.learned_tokens),
+        vqvae=ask(CHECKPOINTS.weights, part="vqvae"),
         code=code("train_var"),
     output:
         weights="results/{run}/models/{model}/var.safetensors",
         card="results/{run}/models/{model}/var.json",
         curve="results/{run}/models/{model}/var_curve.csv",
-        plot=report(
-            "results/{run}/models/{model}/var_curve.svg",
-            category="Training",
-            caption="../report/var_curve.rst",
-        ),
+        plot=reported("models/{model}/var_curve.svg", "Training"),
     log:
         "results/{run}/logs/train_var/{model}.log",
     wildcard_constraints:
         model=one_of(JOBS.trained()),
-    conda:
-        "../envs/varc.yaml"
     threads: 2
     resources:
         **gpu_job("train_var", mem_mb=16_000, runtime=480),
     params:
-        train=ask(JOBS.train_var_settings),
-        dataset=ask(JOBS.training_dataset),
+        train=ask(JOBS.training_settings, part="var"),
+        dataset=ask(JOBS.training, get="data", then=RUN.dataset),
         seed=SEED,
     script:
         "../../scripts/train_var.py"
@@ -66,17 +57,11 @@ rule finetune:
         weights="results/{run}/models/{model}/var.safetensors",
         card="results/{run}/models/{model}/var.json",
         curve="results/{run}/models/{model}/finetune_curve.csv",
-        plot=report(
-            "results/{run}/models/{model}/finetune_curve.svg",
-            category="Training",
-            caption="../report/finetune_curve.rst",
-        ),
+        plot=reported("models/{model}/finetune_curve.svg", "Training"),
     log:
         "results/{run}/logs/finetune/{model}.log",
     wildcard_constraints:
         model=one_of(JOBS.finetuned()),
-    conda:
-        "../envs/varc.yaml"
     threads: 2
     resources:
         **gpu_job("finetune", mem_mb=32_000, runtime=720),
@@ -99,8 +84,6 @@ rule download:
         RUN.path("logs/download/{checkpoint}.log"),
     wildcard_constraints:
         checkpoint=one_of(CHECKPOINTS.downloads),
-    conda:
-        "../envs/varc.yaml"
     params:
         hub=ask(CHECKPOINTS.hub),
         sha256=ask(CHECKPOINTS.hub_sha256),

@@ -1,21 +1,19 @@
 rule measure_rates:
     input:
-        checkpoints=ask(PLAN.shape_files),
-        classes=PLAN.rival_class_lists(),
+        checkpoints=lambda wildcards: marked(CHECKPOINTS.shape_files(PLAN.models())),
+        classes=RUN.class_lists([]),
         families=FAMILIES,
         code=code("measure_rates"),
     output:
         rates=RUN.rates,
     log:
         RUN.path("logs/measure_rates.log"),
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("measure_rates", mem_mb=16_000, runtime=30),
     params:
         kinds=lambda wildcards: PLAN.kinds(finetune_processes()),
         rivals=ask(PLAN.rivals),
-        shapes=ask(PLAN.model_shapes),
+        shapes=lambda wildcards: CHECKPOINTS.shapes(PLAN.models()),
     script:
         "../../scripts/measure_rates.py"
 
@@ -30,13 +28,11 @@ rule plan:
         markdown=RUN.table("plan.md"),
     log:
         RUN.path("logs/plan.log"),
-    conda:
-        "../envs/varc.yaml"
     params:
         works=lambda wildcards: [tuple(work) for work in PLAN.shared(finetune_processes())],
         images=ask(PLAN.images),
         rivals=ask(PLAN.rivals),
-        shapes=ask(PLAN.model_shapes),
+        shapes=lambda wildcards: CHECKPOINTS.shapes(PLAN.models()),
         shards=RUN.config.shards,
         gflops_per_second=RUN.config.gflops_per_second,
     script:

@@ -6,16 +6,13 @@ rule score:
         scores="results/{run}/scores/{model}/{dataset}/{candidates}/{stage}/{noise}/{shard}.parquet",
     log:
         "results/{run}/logs/score/{model}/{dataset}/{candidates}/{stage}/{noise}/{shard}.log",
-    conda:
-        "../envs/varc.yaml"
     resources:
         **gpu_job("score", mem_mb=16_000, runtime=120),
         batch_size="auto",
     params:
+        **WEIGHTS_KNOWN,
         dataset=ask(RUN.dataset),
         stage=ask(JOBS.stage_settings),
-        vqvae_checkpoint=ask(CHECKPOINTS.checkpoint, part="vqvae"),
-        var_checkpoint=ask(CHECKPOINTS.checkpoint, part="var"),
     script:
         "../../scripts/score.py"
 
@@ -28,8 +25,6 @@ rule prune:
         candidates="results/{run}/candidates/{scorer}/{dataset}/{candidates}/{shard}.parquet",
     log:
         "results/{run}/logs/prune/{scorer}/{dataset}/{candidates}/{shard}.log",
-    conda:
-        "../envs/varc.yaml"
     params:
         keep=ask(JOBS.keep),
     script:
@@ -44,8 +39,6 @@ rule predict:
         predictions="results/{run}/predictions/{classifier}/{dataset}.parquet",
     log:
         "results/{run}/logs/predict/{classifier}/{dataset}.log",
-    conda:
-        "../envs/varc.yaml"
     params:
         samples=ask(JOBS.samples),
         adaptive=ask(RUN.is_adaptive),

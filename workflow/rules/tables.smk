@@ -1,18 +1,15 @@
 rule gflops:
     input:
-        classes=TABLES.class_lists(),
-        published=TABLES.published(),
-        checkpoints=ask(TABLES.shape_files),
+        classes=RUN.class_lists(RUN.evaluated()),
+        published=PUBLISHED,
+        checkpoints=ask(CHECKPOINTS.shape_files, models=RUN.models),
         adaptive=TABLES.adaptive_scores(),
         families=FAMILIES,
         code=code("gflops"),
     output:
-        csv=report("results/{run}/tables/gflops.csv", category="Tables", caption="../report/gflops.rst"),
-        markdown="results/{run}/tables/gflops.md",
+        **table("gflops"),
     log:
         "results/{run}/logs/gflops.log",
-    conda:
-        "../envs/varc.yaml"
     params:
         **TABLES.gflops_params(),
     script:
@@ -25,16 +22,13 @@ rule accuracy:
         predictions=RUN.predictions(RUN.pairs),
         code=code("accuracy"),
     output:
-        csv=report("results/{run}/tables/accuracy.csv", category="Tables", caption="../report/accuracy.rst"),
-        markdown="results/{run}/tables/accuracy.md",
+        **table("accuracy"),
     log:
         "results/{run}/logs/accuracy.log",
-    conda:
-        "../envs/varc.yaml"
     params:
         pairs=RUN.pairs,
         adaptive=sorted({name for _, name in TABLES.adaptive_pairs()}),
-        models=TABLES.scored_with(),
+        models={name: RUN.funnels[name][0].scorer for _, name in RUN.pairs},
     script:
         "../../scripts/accuracy.py"
 
@@ -46,12 +40,9 @@ rule cost:
         plan=TABLES.plan(),
         code=code("cost"),
     output:
-        csv=report("results/{run}/tables/cost.csv", category="Tables", caption="../report/cost.rst"),
-        markdown="results/{run}/tables/cost.md",
+        **table("cost"),
     log:
         "results/{run}/logs/cost.log",
-    conda:
-        "../envs/varc.yaml"
     params:
         pairs=RUN.pairs,
     script:
@@ -63,15 +54,12 @@ rule robustness:
         accuracy=rules.accuracy.output.csv,
         left_out=[RUN.left_out(dataset) for dataset in TABLES.clean_datasets()],
         predictions=TABLES.shift_predictions(),
-        published=TABLES.published(),
+        published=PUBLISHED,
         code=code("robustness"),
     output:
-        csv=report("results/{run}/tables/robustness.csv", category="Tables", caption="../report/robustness.rst"),
-        markdown="results/{run}/tables/robustness.md",
+        **table("robustness"),
     log:
         "results/{run}/logs/robustness.log",
-    conda:
-        "../envs/varc.yaml"
     params:
         datasets=TABLES.clean_datasets(),
         runs=TABLES.shift_rows(),
@@ -85,15 +73,10 @@ rule robustness_paired:
         predictions=TABLES.shift_predictions(),
         code=code("robustness_paired"),
     output:
-        csv=report(
-            "results/{run}/tables/robustness_paired.csv", category="Tables", caption="../report/robustness_paired.rst"
-        ),
-        markdown="results/{run}/tables/robustness_paired.md",
-        plot=report("results/{run}/tables/robustness.svg", category="Tables", caption="../report/robustness_plot.rst"),
+        **table("robustness_paired"),
+        plot=reported("tables/robustness.svg", "Tables", caption="robustness_plot"),
     log:
         "results/{run}/logs/robustness_paired.log",
-    conda:
-        "../envs/varc.yaml"
     params:
         runs=TABLES.shift_rows(),
     script:
@@ -105,16 +88,13 @@ rule pruning:
         unpack(ask(TABLES.pruning_inputs)),
         code=code("pruning"),
     output:
-        csv=report("results/{run}/tables/pruning.csv", category="Tables", caption="../report/pruning.rst"),
-        markdown="results/{run}/tables/pruning.md",
-        plot=report("results/{run}/tables/pruning.svg", category="Tables", caption="../report/pruning_plot.rst"),
+        **table("pruning"),
+        plot=reported("tables/pruning.svg", "Tables", caption="pruning_plot"),
     log:
         "results/{run}/logs/pruning.log",
-    conda:
-        "../envs/varc.yaml"
     params:
         pairs=TABLES.full_pairs(),
         rivals=TABLES.first_stages(),
-        shapes=TABLES.shapes(),
+        shapes=CHECKPOINTS.shapes(RUN.models),
     script:
         "../../scripts/pruning.py"
