@@ -57,22 +57,20 @@ wildcard_constraints:
 def ask(method, get=None, then=None, **given):
     """An input function, or a parameter: what a method says to the wildcards that it takes, and what is given.
 
-    get: which attribute of it is wanted, if not all. then: what is asked with that in turn.
+    Where it takes a tuple, as Map, that is made of the wildcards of its fields. get: which attribute of what it says is
+    wanted, if not all. then: what is asked with that in turn.
     """
-    taken = [item for item in inspect.signature(method).parameters.values() if item.name not in given]
+    takes = {name: item.annotation for name, item in inspect.signature(method).parameters.items() if name not in given}
+    tuples = {name: kind for name, kind in takes.items() if hasattr(kind, "_fields")}
+    single = [name for name in takes if name not in tuples]
 
     def asked(wildcards):
-        found = method(**{item.name: argument(item, wildcards) for item in taken}, **given)
+        made = {name: kind(*(wildcards[field] for field in kind._fields)) for name, kind in tuples.items()}
+        found = method(**{name: wildcards[name] for name in single}, **made, **given)
         found = getattr(found, get) if get else found
         return marked(then(found) if then else found)
 
     return asked
-
-
-def argument(parameter, wildcards):
-    """What a method's parameter stands for: the wildcard of its name, or several in a tuple of theirs, as in Map."""
-    names = getattr(parameter.annotation, "_fields", None)
-    return parameter.annotation(*(wildcards[name] for name in names)) if names else wildcards[parameter.name]
 
 
 def marked(files):
