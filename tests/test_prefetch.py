@@ -1,9 +1,13 @@
 import gc
+import importlib
 import itertools
+import logging
 import threading
 import time
 
 import pytest
+import torch
+from snakemake_runs import ROOT
 
 from varc.errors import InputError
 from varc.prefetch import ahead, waited
@@ -124,6 +128,17 @@ def test_items_that_nobody_waited_for_are_closed_with_the_generator():
     with pytest.raises(InputError, match="damaged"):
         next(found)
     assert list(waited(ahead(abs, [], 1, 1), record)) == [] and record["waited_seconds"] < 1
+
+
+def test_the_seconds_of_a_job_are_those_that_it_did_not_wait(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    job, start = importlib.import_module("job"), time.monotonic()
+    with job.measured(torch.device("cpu"), 10, logging.getLogger("varc")) as record:
+        for _ in waited(ahead(lambda i: time.sleep(0.2), range(1), threads=1, depth=1), record):
+            time.sleep(0.02)
+    assert record["waited_seconds"] >= 0.2 and record["seconds"] >= 0.02
+    assert record["seconds"] + record["waited_seconds"] <= time.monotonic() - start
+    assert record["images_per_second"] == 10 / record["seconds"]
 
 
 def no_pool():
