@@ -5,7 +5,7 @@ from job import job
 
 from varc.metrics.ablation import ablation_row, with_paper
 from varc.metrics.tables import write_table
-from varc.scoring.adaptive import read_labelled_scores
+from varc.scoring.labelled import is_right, read_labelled_scores
 
 CAPTION = (
     "Without pruning: all classes at all scales. training: how the model came about; cross_entropy continues "
@@ -16,10 +16,9 @@ CAPTION = (
 
 
 def read(i):
-    """Log-likelihoods of all samples and classes, and the position of each image's label among the classes."""
-    files = snakemake.input
-    _, samples, label_index = read_labelled_scores(files[f"manifest{i}"], files[f"scores{i}"])
-    return samples, label_index
+    """Log-likelihoods of all samples and classes, and which classes stand for each image's label."""
+    scores = read_labelled_scores(snakemake.input[f"manifest{i}"], snakemake.input[f"scores{i}"])
+    return scores.samples, scores.own
 
 
 with job(snakemake) as log:
@@ -29,8 +28,8 @@ with job(snakemake) as log:
     plain_right = {}  # of each data set
     for i, spec in enumerate(specs):
         if spec["classifier"] == snakemake.params.plain:
-            samples, label_index = read(i)
-            plain_right[spec["dataset"]] = samples[0].argmax(1) == label_index
+            samples, own = read(i)
+            plain_right[spec["dataset"]] = is_right(samples[0].argmax(1), own)
     rows = []
     for i, spec in enumerate(specs):
         tokens = snakemake.params.tokens[spec["model"]]

@@ -5,10 +5,12 @@ from job import job
 from shapes import model_configs
 
 from varc.costs.models import model_costs
+from varc.metrics.accuracy import right_predictions
 from varc.metrics.frontier import adaptive_row, fixed_frontier
 from varc.metrics.plots import plot_frontier
 from varc.metrics.tables import write_table
-from varc.scoring.adaptive import calibrate, read_labelled_scores, simulate
+from varc.scoring.adaptive import calibrate, simulate
+from varc.scoring.labelled import is_right, read_labelled_scores
 from varc.storage import read_parquet
 
 ALPHAS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
@@ -27,23 +29,22 @@ with job(snakemake) as log:
     for i, row in enumerate(snakemake.params.rows):
         costs = model_costs(*model_configs(snakemake.params.shapes[row["model"]]))
         files = snakemake.input
-        per_scale, samples, label = read_labelled_scores(files[f"test_manifest{i}"], files[f"test_scores{i}"])
-        known_per_scale, known_samples, known_label = read_labelled_scores(
-            files[f"calibration_manifest{i}"], files[f"calibration_scores{i}"]
-        )
-        full_right = samples.mean(0).argmax(1) == label
-        fixed_right = per_scale.sum(-1).argmax(1) == label
+        test = read_labelled_scores(files[f"test_manifest{i}"], files[f"test_scores{i}"])
+        known = read_labelled_scores(files[f"calibration_manifest{i}"], files[f"calibration_scores{i}"])
+        full_best, known_best = (scores.samples.mean(0).argmax(1) for scores in (test, known))
+        fixed_right = is_right(test.per_scale.sum(-1).argmax(1), test.own)
         if row["reference"]:
-            predictions = read_parquet(files[f"reference{i}"])
-            fixed_right = predictions["prediction"].to_numpy() == predictions["label"].to_numpy()
+            fixed_right = right_predictions(read_parquet(files[f"reference{i}"]).to_pandas())
         for alpha in sorted({*ALPHAS, row["funnel"][0]["adaptive"]["alpha"]}):
-            thresholds = calibrate(known_per_scale, known_samples.mean(0), known_label, alpha)
-            found = adaptive_row(simulate(per_scale, samples[1:], thresholds), label, full_right, fixed_right, costs)
+            thresholds = calibrate(known.per_scale, known_best, is_right(known_best, known.own), alpha)
+            result = simulate(test.per_scale, test.samples[1:], thresholds)
+            found = adaptive_row(result, test.own, full_best, fixed_right, costs)
             names = {"dataset": row["dataset"], "classifier": row["classifier"], "reference": row["reference"]}
-            varc_gflops = per_scale.shape[1] * costs.passes[per_scale.shape[2]].gflops
+            _, classes, num_scales = test.per_scale.shape
+            varc_gflops = classes * costs.passes[num_scales].gflops
             share = {"of_varc": found["scoring_gflops"] / varc_gflops}
             rows.append({**names, "alpha": alpha, **found, **share})
-        frontiers[row["dataset"], row["classifier"]] = fixed_frontier(per_scale, label, costs)
+        frontiers[row["dataset"], row["classifier"]] = fixed_frontier(test.per_scale, test.own, costs)
     table = pd.DataFrame(rows)
     write_table(table, snakemake.output.csv, snakemake.output.markdown, CAPTION)
     plot_frontier(snakemake.output.plot, table, frontiers)

@@ -7,17 +7,20 @@ from job import job
 
 from varc.files import write_text
 from varc.freshness import models_of
-from varc.scoring.adaptive import calibrate, read_labelled_scores
+from varc.scoring.adaptive import calibrate
+from varc.scoring.labelled import is_right, read_labelled_scores
 
 with job(snakemake) as log:
-    per_scale, samples, label_index = read_labelled_scores(snakemake.input.manifest, snakemake.input.scores)
+    scores = read_labelled_scores(snakemake.input.manifest, snakemake.input.scores)
+    best = scores.samples.mean(0).argmax(1)
+    right = is_right(best, scores.own)
     params = snakemake.params
-    thresholds = calibrate(per_scale, samples.mean(0), label_index, params.alpha)
+    thresholds = calibrate(scores.per_scale, best, right, params.alpha)
     record = {
         "alpha": params.alpha,
-        "images": len(label_index),
-        "label_predicted": int((samples.mean(0).argmax(1) == label_index).sum()),
-        "samples": len(samples),
+        "images": len(right),
+        "label_predicted": int(right.sum()),
+        "samples": len(scores.samples),
         **models_of(snakemake.input.scores[0]),
         "thresholds": [None if np.isinf(t) else t for t in thresholds],
     }

@@ -11,7 +11,7 @@ from varc.metrics.calibration import (
 )
 from varc.metrics.plots import plot_reliability
 from varc.metrics.tables import write_table
-from varc.scoring.adaptive import read_labelled_scores
+from varc.scoring.labelled import read_labelled_scores
 
 CAPTION = (
     "Softmax over classes of the mean log-likelihood. temperature: fitted on the calibration images. ece: expected "
@@ -21,10 +21,9 @@ CAPTION = (
 
 
 def read(kind, i):
-    """Mean log-likelihoods of all classes, and the position of each image's label among them."""
-    files = snakemake.input
-    _, samples, label_index = read_labelled_scores(files[f"{kind}_manifest{i}"], files[f"{kind}_scores{i}"])
-    return samples.mean(0), label_index
+    """Mean log-likelihoods of all classes, the images' labels, and the label that each class stands for."""
+    scores = read_labelled_scores(snakemake.input[f"{kind}_manifest{i}"], snakemake.input[f"{kind}_scores{i}"])
+    return scores.samples.mean(0), scores.labels, scores.class_labels
 
 
 with job(snakemake) as log:

@@ -9,7 +9,7 @@ from varc.metrics.calibration import fit_temperature
 from varc.metrics.explanation import auc_row, judge_agrees, rank_correlation, read_curves, with_paper
 from varc.metrics.plots import plot_explanation
 from varc.metrics.tables import write_table
-from varc.scoring.adaptive import read_labelled_scores
+from varc.scoring.labelled import read_labelled_scores
 from varc.storage import column_matrix, provenance, read_parquet
 
 CAPTION = (
@@ -40,8 +40,8 @@ def temperatures(i):
     scores = snakemake.input.get(f"calibration_scores{i}")
     if not scores:
         return [1.0]
-    _, samples, label_index = read_labelled_scores(snakemake.input[f"calibration_manifest{i}"], scores)
-    return [1.0, fit_temperature(samples[0], label_index)]
+    known = read_labelled_scores(snakemake.input[f"calibration_manifest{i}"], scores)
+    return [1.0, fit_temperature(known.samples[0], known.labels, known.class_labels)]
 
 
 with job(snakemake) as log:

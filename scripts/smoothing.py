@@ -6,7 +6,7 @@ from job import job
 from varc.metrics.ablation import share_changed, smoothing_rows
 from varc.metrics.plots import plot_smoothing
 from varc.metrics.tables import write_table
-from varc.scoring.adaptive import read_labelled_scores
+from varc.scoring.labelled import read_labelled_scores
 from varc.storage import provenance, read_samples
 
 CAPTION = (
@@ -19,12 +19,14 @@ with job(snakemake) as log:
     rows = []
     for i, (dataset, model, noise, counts) in enumerate(snakemake.params.grid):
         files = snakemake.input
-        _, samples, label_index = read_labelled_scores(files[f"manifest{i}"], files[f"scores{i}"])
+        scores = read_labelled_scores(files[f"manifest{i}"], files[f"scores{i}"])
         paths = list(files[f"tokens{i}"])
         tokens = read_samples(paths, counts[-1])
         known = {"dataset": dataset, "model": model, "noise": noise, "sigma": provenance(paths[-1])["sigma"]}
         changed = share_changed(tokens[0], tokens[1:])
-        rows += [known | row | {"tokens_changed": changed} for row in smoothing_rows(samples, label_index, counts)]
+        rows += [
+            known | row | {"tokens_changed": changed} for row in smoothing_rows(scores.samples, scores.own, counts)
+        ]
     table = pd.DataFrame(rows)
     write_table(table, snakemake.output.csv, snakemake.output.markdown, CAPTION)
     plot_smoothing(snakemake.output.plot, table)

@@ -139,7 +139,7 @@ class AdaptiveStage(Stage):
     @property
     def name(self) -> str:
         smoothing = f"x{self.samples}s{self.sigma}" if self.samples > 1 else ""
-        return f"adaptive{spell_number(self.alpha)}{smoothing}"
+        return f"adaptive{spell_number(self.alpha)}{smoothing}-{self.calibrate}"
 
     @property
     def noises(self) -> list[str]:

@@ -9,17 +9,26 @@ from varc.metrics.accuracy import wilson_interval
 def test_a_row_by_hand():
     clean = np.array([[-1.0, -2.0], [-5.0, -4.0], [-3.0, -6.0], [-8.0, -7.0]])
     noisy = np.array([[-4.0, -2.0], [-5.0, -9.0], [-3.0, -6.0], [-8.0, -7.0]])
-    label = np.array([0, 0, 0, 0])
-    row = ablation_row(np.stack([clean, noisy]), label, clean.argmax(1) == label, tokens=2)
+    own = np.tile([True, False], (4, 1))
+    row = ablation_row(np.stack([clean, noisy]), own, clean.argmax(1) == 0, tokens=2)
     assert row["top1"] == 0.5  # the mean turns image 0 wrong and image 1 right
     assert (row["top1_low"], row["top1_high"]) == wilson_interval(2, 4)
     assert row["vs_plain_difference"] == 0.0 and row["vs_plain_p"] == 1.0
     assert row["log_likelihood_per_token"] == pytest.approx(-(1 + 5 + 3 + 8) / 4 / 2)
 
 
+def test_several_classes_that_stand_for_a_label_are_each_right():
+    samples = np.array([[[-1.0, -2.0, -9.0], [-5.0, -4.0, -9.0], [-3.0, -6.0, -2.0]]])
+    own = np.array([[True, True, False]] * 3)
+    row = ablation_row(samples, own, np.array([True, True, True]), tokens=1)
+    assert row["top1"] == 2 / 3
+    assert row["log_likelihood_per_token"] == pytest.approx(-(1 + 4 + 3) / 3)  # of the better of the two
+    assert [found["top1"] for found in smoothing_rows(samples, own, [1])] == [2 / 3] * 2
+
+
 def test_both_ways_to_combine_samples():
-    samples = np.array([[[-1.0, -3.0]], [[-30.0, -9.0]], [[-30.0, -9.0]]])
-    rows = {(row["samples"], row["combine"]): row["top1"] for row in smoothing_rows(samples, np.array([0]), [1, 3])}
+    samples, own = np.array([[[-1.0, -3.0]], [[-30.0, -9.0]], [[-30.0, -9.0]]]), np.array([[True, False]])
+    rows = {(row["samples"], row["combine"]): row["top1"] for row in smoothing_rows(samples, own, [1, 3])}
     assert rows == {
         (1, "mean_log_likelihood"): 1.0,
         (1, "log_mean_likelihood"): 1.0,

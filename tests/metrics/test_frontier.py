@@ -10,11 +10,12 @@ from varc.metrics.calibration import (
     negative_log_likelihood,
     reliability,
 )
-from varc.metrics.frontier import adaptive_gflops, fixed_frontier
+from varc.metrics.frontier import adaptive_gflops, adaptive_row, fixed_frontier
 from varc.metrics.paired import paired_difference
 from varc.metrics.tables import adaptive_gflops_rows
-from varc.scoring.adaptive import AdaptiveScores
+from varc.scoring.adaptive import AdaptiveScores, simulate
 
+FIVE = np.arange(5)
 COSTS = ModelCosts(Cost(100.0, 0.0), {1: Cost(1.0, 0.1), 2: Cost(5.0, 0.5)})
 
 
@@ -40,7 +41,8 @@ def test_costs_of_an_adaptive_funnel_by_hand():
 def test_the_fixed_frontier_has_varc_at_its_end():
     rng = np.random.default_rng(0)
     per_scale, label = rng.normal(size=(200, 3, 2)), rng.integers(0, 3, 200)
-    points = fixed_frontier(per_scale, label, COSTS).set_index(["scales", "k"])
+    own = np.arange(3) == label[:, None]
+    points = fixed_frontier(per_scale, own, COSTS).set_index(["scales", "k"])
     assert points.loc[(1, 3), "top1"] == (per_scale.sum(-1).argmax(1) == label).mean()
     assert points.loc[(1, 1), "top1"] == (per_scale[..., 0].argmax(1) == label).mean()
     assert points["gflops"].tolist() == [3.0, 3 + 2 * 5, 3 + 3 * 5]
@@ -61,18 +63,40 @@ def test_a_temperature_is_found_again():
     rng = np.random.default_rng(0)
     scores = rng.normal(size=(20000, 5)) * 2
     label = (softmax(scores, axis=1).cumsum(1) > rng.random((20000, 1))).argmax(1)
-    assert fit_temperature(scores * 7, label) == pytest.approx(7, rel=0.05)
-    assert expected_calibration_error(scores, label) < 0.02
-    assert expected_calibration_error(scores * 7, label) > 0.1
-    assert expected_calibration_error(scores * 7, label, 7.0) < 0.02
-    assert negative_log_likelihood(scores * 7, label, 7.0) < negative_log_likelihood(scores * 7, label)
+    assert fit_temperature(scores * 7, label, FIVE) == pytest.approx(7, rel=0.05)
+    assert expected_calibration_error(scores, label, FIVE) < 0.02
+    assert expected_calibration_error(scores * 7, label, FIVE) > 0.1
+    assert expected_calibration_error(scores * 7, label, FIVE, 7.0) < 0.02
+    assert negative_log_likelihood(scores * 7, label, FIVE, 7.0) < negative_log_likelihood(scores * 7, label, FIVE)
+
+
+def test_the_probability_of_a_label_is_that_of_all_its_classes():
+    scores, class_labels = np.log([[0.3, 0.2, 0.5], [0.1, 0.2, 0.7]]), np.array([4, 4, 7])
+    labels = np.array([4, 4])
+    assert negative_log_likelihood(scores, labels, class_labels) == pytest.approx(-np.log([0.5, 0.3]).mean())
+    confidence, accuracy, count = reliability(scores, np.array([4, 7]), class_labels)
+    assert confidence.tolist() == pytest.approx([0.5, 0.7])  # the best class is the third of both
+    assert (accuracy.tolist(), count.tolist()) == ([0.0, 1.0], [1, 1])
+    first = np.log([[0.4, 0.25, 0.35]])
+    confidence, accuracy, _ = reliability(first, np.array([4]), class_labels)
+    assert (confidence.tolist(), accuracy.tolist()) == ([pytest.approx(0.65)], [1.0])
+
+
+def test_the_risk_is_of_the_predicted_class_where_several_stand_for_the_label():
+    per_scale = np.array([[[-1.0, -3.0], [-9.0, 8.0], [-5.0, -5.0]], [[-1.0, -3.0], [-2.0, 0.0], [-5.0, -5.0]]])
+    own = np.array([[True, True, False], [False, False, True]])
+    result = simulate(per_scale, np.zeros((0, 2, 3)), np.array([4.0, 100.0]))  # drops the second class of image 0
+    row = adaptive_row(result, own, per_scale.sum(-1).argmax(1), np.array([True, False]), COSTS)
+    assert (row["top1"], row["risk_images"], row["observed_risk"]) == (0.5, 1, 1.0)
+    points = fixed_frontier(per_scale, own, COSTS).set_index(["scales", "k"])["top1"]
+    assert points[1, 1] == points[1, 3] == 0.5
 
 
 def test_calibration_error_by_hand():
     half = np.log([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
     label = np.array([0, 1, 0, 0])
     # confidence 0.9 with accuracy 0.5, confidence 0.6 with accuracy 1
-    assert expected_calibration_error(half, label) == pytest.approx(0.4)
-    confidence, accuracy, count = reliability(half, label)
+    assert expected_calibration_error(half, label, np.arange(2)) == pytest.approx(0.4)
+    confidence, accuracy, count = reliability(half, label, np.arange(2))
     assert confidence.tolist() == pytest.approx([0.6, 0.9])
     assert (accuracy.tolist(), count.tolist()) == ([1.0, 0.5], [2, 2])

@@ -9,8 +9,8 @@ from varc.scoring import progressive
 from varc.scoring.adaptive import (
     AdaptiveScores,
     calibrate,
+    class_behind,
     final_order,
-    label_behind,
     predict_adaptive,
     simulate,
     survivors,
@@ -59,13 +59,19 @@ def test_a_dropped_candidate_stops_where_it_fell_behind():
     assert final_order(result).tolist() == [[0, 2, 1]]
 
 
+def calibrated(per_scale, label, alpha):
+    """The thresholds of the full funnel of one sample."""
+    best = per_scale.sum(-1).argmax(1)
+    return calibrate(per_scale, best, best == label, alpha)
+
+
 @pytest.mark.parametrize("alpha", [0.02, 0.1, 0.3])
 def test_the_risk_is_as_promised_over_many_calibration_sets(alpha):
     """The mean risk over calibration sets is at most alpha, and not far below it."""
     risks = []
     for seed in range(60):
         per_scale, label = random_scores(seed, images=400)
-        thresholds = calibrate(per_scale, per_scale.sum(-1), label, alpha)
+        thresholds = calibrated(per_scale, label, alpha)
         other, other_label = random_scores(seed + 1000, images=2000)
         full_right = other.sum(-1).argmax(1) == other_label
         result = simulate(other, np.zeros((0, 2000, 6)), thresholds)
@@ -78,21 +84,21 @@ def test_the_risk_is_as_promised_over_many_calibration_sets(alpha):
 
 def test_too_few_calibration_images_for_alpha_drop_nothing():
     per_scale, label = random_scores(0, images=40)
-    assert np.isinf(calibrate(per_scale, per_scale.sum(-1), label, 0.001)).all()
-    assert np.isinf(calibrate(per_scale[:1], per_scale[:1].sum(-1), label[:1], 0.5)).all()
+    assert np.isinf(calibrated(per_scale, label, 0.001)).all()
+    assert np.isinf(calibrated(per_scale[:1], label[:1], 0.5)).all()
 
 
 def test_smaller_risks_cost_more():
     per_scale, label = random_scores(0, images=4000)
-    thresholds = [calibrate(per_scale, per_scale.sum(-1), label, alpha) for alpha in (0.3, 0.1, 0.03, 0.01)]
+    thresholds = [calibrated(per_scale, label, alpha) for alpha in (0.3, 0.1, 0.03, 0.01)]
     scored = [simulate(per_scale, np.zeros((0, 4000, 6)), t).scales.sum() for t in thresholds]
     assert scored == sorted(set(scored))
 
 
-def test_label_behind_by_hand():
+def test_how_far_a_class_is_behind_by_hand():
     per_scale = np.array([[[0.0, 1.0], [2.0, -3.0]]])
-    assert label_behind(per_scale, np.array([0])).tolist() == [[2.0, 0.0]]
-    assert label_behind(per_scale, np.array([1])).tolist() == [[0.0, 2.0]]
+    assert class_behind(per_scale, np.array([0])).tolist() == [[2.0, 0.0]]
+    assert class_behind(per_scale, np.array([1])).tolist() == [[0.0, 2.0]]
 
 
 def test_samples_are_added_until_the_margin_is_settled():

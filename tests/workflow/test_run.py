@@ -413,10 +413,9 @@ def test_an_adaptive_funnel_decides_as_the_full_scores_say(project, results):
         folder / f"scales4/{n}/{s}.parquet" for n in ("clean", "sigma0.2spread-1", "sigma0.2spread-2") for s in (0, 1)
     ]
     per_scale, samples, class_ids = read_full_scores(files, 454)
-    found, _, _ = read_adaptive(*[folder / f"adaptive0.05x3s0.2spread/{s}.parquet" for s in (0, 1)])
-    thresholds = json.loads((results / "thresholds/base/digits_calibration/adaptive0.05x3s0.2spread.json").read_text())[
-        "thresholds"
-    ]
+    found, _, _ = read_adaptive(*[folder / f"adaptive0.05x3s0.2spread-digits_calibration/{s}.parquet" for s in (0, 1)])
+    name = "adaptive0.05x3s0.2spread-digits_calibration"
+    thresholds = json.loads((results / f"thresholds/base/digits_calibration/{name}.json").read_text())["thresholds"]
     expected = simulate(per_scale, samples[1:], np.array(thresholds))
     assert (found.scales == expected.scales).all() and (found.samples == expected.samples).all()
     assert np.abs(found.log_likelihood - expected.log_likelihood).max() < 1e-3

@@ -10,7 +10,7 @@ from workflow.config.entry import ConfigError, Spread
 from workflow.config.lineage import architecture, finetuning, image_size, origin, patch_nums, vqvae_owner
 from workflow.jobs import Jobs
 from workflow.run import Run
-from workflow.stages import ScaleStage, spell_noises, spell_sigma
+from workflow.stages import AdaptiveStage, ScaleStage, spell_noises, spell_sigma
 
 FUNNEL = [
     {"scales": 3, "samples": 1, "keep": 5, "precision": "bf16"},
@@ -71,18 +71,38 @@ def test_guided_adaptive_and_rival_stages():
     )
     (guided,), (found,), (first, second) = (run.funnels[name] for name in ("guided", "adaptive", "rival"))
     assert guided.folders("d") == ["scores/base/d/all/scales4-cfg0.5/clean"] and guided.passes(10) == 11
-    assert found.folders("d") == ["scores/base/d/all/adaptive0.05x3s0.1"] and found.passes(10) == 30
+    assert found.folders("d") == ["scores/base/d/all/adaptive0.05x3s0.1-digits_validation"] and found.passes(10) == 30
     assert found.noises == ["clean", "sigma0.1-1", "sigma0.1-2"]
     assert (first.folders("d"), second.folders("d")) == (["scores/memory/d/all/k5"], ["scores/memory/d/k5-keep3/k9"])
     assert second.scorings == [{"k": 5}, {"k": 9}] and second.noises == []
 
 
-def test_two_computations_with_one_folder_are_refused():
-    entry = {"model": "base", "funnel": [{"adaptive": {"alpha": 0.05}}]}
-    both = {"one": entry | {"calibrate": "digits_validation"}, "two": entry | {"calibrate": "digits_train"}}
-    with pytest.raises(ConfigError, match=r"two stages have one folder, scores/base/digits/all/adaptive0.05, made by"):
-        run_of(both)
-    run_of({"one": both["one"], "same": both["one"]})  # one computation, shared
+CALIBRATED = {
+    name: {"model": "base", "funnel": [{"adaptive": {"alpha": 0.05}}], "calibrate": name}
+    for name in ("digits_validation", "digits_train")
+}
+
+
+def test_adaptive_stages_of_other_calibration_images_have_their_own_files():
+    run = run_of(CALIBRATED)
+    jobs = Jobs(run)
+    for name in CALIBRATED:
+        (stage,) = run.funnels[name]
+        inputs = jobs.score_adaptive_inputs("base", "digits", stage.name, "0")
+        assert inputs["thresholds"] == f"results/digits/thresholds/base/{name}/adaptive0.05-{name}.json"
+        assert inputs["calibration"] == f"results/digits/datasets/{name}.parquet"
+        calibrating = jobs.calibrate_inputs("base", name, stage.name)
+        assert calibrating["manifest"] == inputs["calibration"]
+        assert jobs.predict_inputs(name, "digits")["stage1"] == run.scores("digits", stage)
+    assert len({run.scores("digits", run.funnels[name][0])[0] for name in CALIBRATED}) == 2
+
+
+def test_two_computations_with_one_folder_are_refused(monkeypatch):
+    monkeypatch.setattr(AdaptiveStage, "name", "adaptive")
+    with pytest.raises(ConfigError, match=r"two stages have one folder, scores/base/digits/all/adaptive, made by"):
+        run_of(CALIBRATED)
+    one = CALIBRATED["digits_train"]
+    run_of({"one": one, "same": one})  # one computation, shared
 
 
 def test_classifiers_share_the_stages_on_which_they_agree():

@@ -10,28 +10,30 @@ from scipy.special import logsumexp
 
 from varc.metrics.accuracy import wilson_interval
 from varc.metrics.paired import paired_difference
+from varc.scoring.labelled import is_right
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.integer]
+Bools = NDArray[np.bool_]
 
 
-def ablation_row(samples: Floats, label_index: Ints, reference_right: NDArray[np.bool_], tokens: int) -> dict[str, Any]:
+def ablation_row(samples: Floats, own: Bools, reference_right: Bools, tokens: int) -> dict[str, Any]:
     """Figures of one row of tables/ablation.csv.
 
-    samples (S, N, M): log-likelihoods of all classes, the clean sample first. reference_right (N,): whether the plain
-    classifier is right on each image. log_likelihood_per_token: of the clean sample under the label, in nats.
+    samples (S, N, M): log-likelihoods of all classes, the clean sample first. own (N, M): which classes stand for the
+    label. reference_right (N,): whether the plain classifier is right on each image. log_likelihood_per_token: of the
+    clean sample under the label, the best of its classes, in nats.
     """
-    right = samples.mean(0).argmax(1) == label_index
+    right = is_right(samples.mean(0).argmax(1), own)
     n = len(right)
     low, high = wilson_interval(int(right.sum()), n)
-    own = np.take_along_axis(samples[0], label_index[:, None], 1)
+    log_likelihood = np.where(own, samples[0], -np.inf).max(axis=1)
     return {
         "images": n,
         "top1": right.mean(),
         "top1_low": low,
         "top1_high": high,
         **{f"vs_plain_{k}": v for k, v in paired_difference(right, reference_right)._asdict().items()},
-        "log_likelihood_per_token": own.mean() / tokens,
+        "log_likelihood_per_token": log_likelihood.mean() / tokens,
     }
 
 
@@ -65,10 +67,10 @@ def paper_kind(training: str, samples: int) -> str | None:
     ]
 
 
-def smoothing_rows(samples: Floats, label_index: Ints, counts: Sequence[int]) -> list[dict[str, Any]]:
+def smoothing_rows(samples: Floats, own: Bools, counts: Sequence[int]) -> list[dict[str, Any]]:
     """Top-1 with 1, 2, ... samples, for the mean of the log-likelihoods and the log of the mean likelihood.
 
-    samples (S, N, M) as in ablation_row; counts: how many of them, from the first.
+    samples (S, N, M) and own (N, M) as in ablation_row; counts: how many of them, from the first.
     """
     rows = []
     for count in counts:
@@ -77,9 +79,9 @@ def smoothing_rows(samples: Floats, label_index: Ints, counts: Sequence[int]) ->
             ("mean_log_likelihood", some.mean(0)),
             ("log_mean_likelihood", logsumexp(some, axis=0)),
         ):
-            hits = int((scores.argmax(1) == label_index).sum())
-            low, high = wilson_interval(hits, len(label_index))
-            figures = {"images": len(label_index), "top1": hits / len(label_index), "top1_low": low, "top1_high": high}
+            hits, n = int(is_right(scores.argmax(1), own).sum()), len(own)
+            low, high = wilson_interval(hits, n)
+            figures = {"images": n, "top1": hits / n, "top1_low": low, "top1_high": high}
             rows.append({"samples": count, "combine": combine, **figures})
     return rows
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 Z95 = 1.959963984540054  # two-sided 95 % quantile of the standard normal distribution
@@ -27,6 +28,13 @@ def final_rank(stage_ranks: Sequence[Sequence[int | None]]) -> list[int | None]:
     for stage in stage_ranks:
         last = [now if now is not None else before for before, now in zip(last, stage, strict=True)]
     return last
+
+
+def right_predictions(predictions: pd.DataFrame) -> NDArray[np.bool_]:
+    """Whether each of the predictions is right: where the label has rank 1 in the last stage, also where it is one of
+    several class_ids that stand for the label."""
+    last = [name for name in predictions.columns if name.startswith("rank_stage")][-1]
+    return (predictions[last] == 1).fillna(False).to_numpy(bool)
 
 
 def top_k(rank: Sequence[int | None], k: int) -> float:

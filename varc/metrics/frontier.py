@@ -10,9 +10,11 @@ from varc.costs.models import ModelCosts
 from varc.metrics.accuracy import wilson_interval
 from varc.metrics.paired import paired_difference
 from varc.scoring.adaptive import AdaptiveScores, final_order
+from varc.scoring.labelled import is_right
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.integer]
+Bools = NDArray[np.bool_]
 
 
 def adaptive_gflops(result: AdaptiveScores, costs: ModelCosts) -> Floats:
@@ -29,20 +31,21 @@ def adaptive_gflops(result: AdaptiveScores, costs: ModelCosts) -> Floats:
 
 def adaptive_row(
     result: AdaptiveScores,
-    label_index: Ints,
-    full_right: NDArray[np.bool_],
-    fixed_right: NDArray[np.bool_],
+    own: Bools,
+    full_best: Ints,
+    fixed_right: Bools,
     costs: ModelCosts,
 ) -> dict[str, Any]:
     """Figures of one adaptive funnel; see tables/adaptive.csv.
 
-    observed_risk: among the images whose label the full funnel predicts, the share whose label was dropped.
+    own (N, M): which classes stand for the label. full_best (N,): the class that the full funnel predicts, by its
+    position. observed_risk: among the images where that is right, the share for which it was dropped.
     """
-    n = len(label_index)
-    best = final_order(result)[:, 0]
-    right = best == label_index
+    n = len(own)
+    right = is_right(final_order(result)[:, 0], own)
+    full_right = is_right(full_best, own)
     low, high = wilson_interval(int(right.sum()), n)
-    kept = np.take_along_axis(result.samples, label_index[:, None], 1)[:, 0] > 0
+    kept = np.take_along_axis(result.samples, full_best[:, None], 1)[:, 0] > 0
     gflops = adaptive_gflops(result, costs)
     return {
         "images": n,
@@ -59,7 +62,7 @@ def adaptive_row(
     }
 
 
-def fixed_frontier(per_scale: Floats, label_index: Ints, costs: ModelCosts) -> pd.DataFrame:
+def fixed_frontier(per_scale: Floats, own: Bools, costs: ModelCosts) -> pd.DataFrame:
     """Top-1 and scoring GFLOPs of every funnel of two clean stages: all classes at some scales, the best k at all."""
     classes, num_scales = per_scale.shape[1:]
     so_far = per_scale.cumsum(axis=2)
@@ -70,5 +73,5 @@ def fixed_frontier(per_scale: Floats, label_index: Ints, costs: ModelCosts) -> p
         for k in range(1, classes + 1):
             best = np.take_along_axis(order, final[:, :k].argmax(1)[:, None], 1)[:, 0]
             gflops = classes * costs.passes[scales].gflops + k * costs.passes[num_scales].gflops * (k > 1)
-            rows.append({"scales": scales, "k": k, "top1": (best == label_index).mean(), "gflops": gflops})
+            rows.append({"scales": scales, "k": k, "top1": is_right(best, own).mean(), "gflops": gflops})
     return pd.DataFrame(rows)

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from varc.errors import InputError
-from varc.metrics.accuracy import wilson_interval
+from varc.metrics.accuracy import right_predictions, wilson_interval
 from varc.storage import read_parquet
 
 RESAMPLES = 10_000
@@ -22,9 +22,8 @@ PAIRED_COLUMNS = [
 
 
 def is_right(predictions: pd.DataFrame) -> pd.Series:
-    """Whether each image's label has rank 1 in the last stage, by image_id; see tables.accuracy_row."""
-    last = [name for name in predictions.columns if name.startswith("rank_stage")][-1]
-    return (predictions[last] == 1).fillna(False).astype(bool).set_axis(predictions["image_id"])
+    """Whether each prediction is right, by image_id."""
+    return pd.Series(right_predictions(predictions), predictions["image_id"])
 
 
 def right_answers(runs: Iterable[tuple[str, int, pd.Series]]) -> pd.DataFrame:

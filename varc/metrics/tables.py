@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from varc.files import whole, write_text
-from varc.metrics.accuracy import final_rank, pruning_recall, top_k, wilson_interval
+from varc.metrics.accuracy import final_rank, pruning_recall, right_predictions, top_k, wilson_interval
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from varc.baselines.family import Cost
@@ -145,14 +145,10 @@ def stage_row(stage: str, passes: float, tokens: int | None, samples: int | None
 
 
 def accuracy_row(predictions: pd.DataFrame, classes: int, adaptive: bool = False) -> dict[str, Any]:
-    """Top-1 with Wilson's 95 % interval, and top-5 where there are more than five classes and the funnel is fixed.
-
-    A prediction is right where the label has rank 1 in the last stage: also where it is one of several class_ids that
-    stand for the label.
-    """
+    """Top-1 with Wilson's 95 % interval, and top-5 where there are more than five classes and the funnel is fixed."""
     n = len(predictions)
     stages = [name for name in predictions.columns if name.startswith("rank_stage")]
-    hits = int((predictions[stages[-1]] == 1).sum())
+    hits = int(right_predictions(predictions).sum())
     low, high = wilson_interval(hits, n)
     ranks = final_rank([[None if pd.isna(r) else int(r) for r in predictions[name]] for name in stages])
     top5 = top_k(ranks, 5) if classes > 5 and not adaptive else None

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varc.errors import InputError
-from varc.freshness import check_agree, check_fresh
-from varc.scoring.funnel import Scores, as_labels, check_images, read_per_scale, read_scores
+from varc.scoring.funnel import Scores, as_labels, read_per_scale, read_scores
 from varc.storage import column_matrix, image_ids, provenance, read_parquet
 
 SMALLEST_SHAPE = 0.05
@@ -33,18 +32,18 @@ class AdaptiveScores(NamedTuple):
 
 
 def calibrate(
-    per_scale: NDArray[np.float64], final: NDArray[np.float64], label_index: NDArray[np.integer], alpha: float
+    per_scale: NDArray[np.float64], best: NDArray[np.integer], right: NDArray[np.bool_], alpha: float
 ) -> NDArray[np.float64]:
-    """Thresholds (K,) in nats such that a label that the full funnel predicts is dropped with probability <= alpha.
+    """Thresholds (K,) in nats such that a right prediction of the full funnel is dropped with probability <= alpha.
 
-    per_scale (N, M, K): clean log-likelihoods of all classes on calibration images; final (N, M): the full funnel's
-    scores of all classes, which predict; label_index (N,): the label's position among the classes. Only images whose
-    label the full funnel predicts count. One half of them gives the thresholds' shape, see equal_quantiles; the other
-    half the factor that they are multiplied by: the split-conformal quantile, over images, of how far the label is
-    behind in units of the shape, at the scale where it is farthest (Vovk et al. 2005; Angelopoulos and Bates 2021). So
-    the guarantee holds for images like these at any n. Infinite where n is too small for alpha.
+    per_scale (N, M, K): clean log-likelihoods of all classes on calibration images; best (N,): the class that the full
+    funnel predicts, by its position; right (N,): whether it stands for the label. Only these images count. One half of
+    them gives the thresholds' shape, see equal_quantiles; the other half the factor that they are multiplied by: the
+    split-conformal quantile, over images, of how far the predicted class is behind in units of the shape, at the scale
+    where it is farthest (Vovk et al. 2005; Angelopoulos and Bates 2021). So the guarantee holds for images like these
+    at any n. Infinite where n is too small for alpha.
     """
-    behind = label_behind(per_scale, label_index)[final.argmax(1) == label_index]  # (n, K)
+    behind = class_behind(per_scale, best)[right]  # (n, K)
     shape_half, factor_half = behind[::2], behind[1::2]
     if len(factor_half) == 0:
         return np.full(per_scale.shape[2], np.inf)
@@ -69,10 +68,10 @@ def equal_quantiles(behind: NDArray[np.float64], alpha: float) -> NDArray[np.flo
     return shape
 
 
-def label_behind(per_scale: NDArray[np.float64], label_index: NDArray[np.integer]) -> NDArray[np.float64]:
-    """How far (N, K) the label is behind the best class after each scale, in nats; 0 where it is the best."""
+def class_behind(per_scale: NDArray[np.float64], which: NDArray[np.integer]) -> NDArray[np.float64]:
+    """How far (N, K) a class of each image is behind the best after each scale, in nats; 0 where it is the best."""
     so_far = per_scale.cumsum(axis=2)
-    own = np.take_along_axis(so_far, label_index[:, None, None], 1)[:, 0]
+    own = np.take_along_axis(so_far, which[:, None, None], 1)[:, 0]
     return so_far.max(axis=1) - own
 
 
@@ -160,23 +159,6 @@ def scores_of_samples(paths: Sequence[str | Path], images: int) -> list[list[Sco
     if images not in so_far or len(paths) % (shards := so_far.index(images) + 1):
         raise InputError(f"{paths[0]} and its shards hold other than {images} images; delete them and run again")
     return [scores[i : i + shards] for i in range(0, len(paths), shards)]
-
-
-def read_labelled_scores(
-    manifest: str | Path, paths: Sequence[str | Path]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.integer]]:
-    """per_scale and samples as read_full_scores has them, and the position (N,) of each image's label among the
-    classes. Raises InputError for scores of other images than the manifest's, of several models, or of files that have
-    changed since."""
-    listed = read_parquet(manifest, ["image_id", "label"])
-    labels, ids = listed["label"].to_numpy(), image_ids(listed)
-    check_agree(paths)
-    check_fresh(paths)
-    samples = scores_of_samples(paths, len(ids))
-    for sample in samples:
-        check_images(paths[0], np.concatenate([shard.image_ids for shard in sample]), manifest, ids)
-    per_scale, log_likelihood, class_ids = stacked(samples, paths)
-    return per_scale, log_likelihood, np.searchsorted(class_ids, labels)
 
 
 def read_adaptive(*paths: str | Path) -> tuple[AdaptiveScores, NDArray[np.integer], NDArray[np.object_]]:

@@ -1,0 +1,55 @@
+"""Scores of all classes beside the images' labels, for the tables that compare them; without a model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from varc.errors import InputError
+from varc.freshness import check_agree, check_fresh
+from varc.scoring.adaptive import scores_of_samples, stacked
+from varc.scoring.funnel import as_labels, check_images, read_label_of
+from varc.storage import image_ids, read_parquet
+
+
+class LabelledScores(NamedTuple):
+    """Log-likelihoods of N images under all M classes at K scales, in S samples, and the images' labels."""
+
+    per_scale: NDArray[np.float64]  # (N, M, K): of the clean sample
+    samples: NDArray[np.float64]  # (S, N, M): the clean one first
+    labels: NDArray[np.integer]  # (N,)
+    class_labels: NDArray[np.integer]  # (M,): the label that each class stands for
+
+    @property
+    def own(self) -> NDArray[np.bool_]:
+        """Which classes stand for each image's label (N, M): one, or several where the data set says so."""
+        return self.class_labels[None] == self.labels[:, None]
+
+
+def is_right(best: NDArray[np.integer], own: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether the predicted class of each image, by its position (N,), stands for the label (own: (N, M))."""
+    return np.take_along_axis(own, best[:, None], 1)[:, 0]
+
+
+def read_labelled_scores(manifest: str | Path, paths: Sequence[str | Path]) -> LabelledScores:
+    """The scores in files as read_full_scores takes them, with the labels of a manifest.
+
+    Raises InputError for scores of other images than the manifest's, of other classes than its labels, of several
+    models, or of files that have changed since.
+    """
+    listed = read_parquet(manifest, ["image_id", "label"])
+    labels, ids = listed["label"].to_numpy(), image_ids(listed)
+    check_agree(paths)
+    check_fresh(paths)
+    samples = scores_of_samples(paths, len(ids))
+    for sample in samples:
+        check_images(paths[0], np.concatenate([shard.image_ids for shard in sample]), manifest, ids)
+    per_scale, log_likelihood, class_ids = stacked(samples, paths)
+    class_labels = as_labels(class_ids, read_label_of(manifest))
+    if len(absent := np.setdiff1d(labels, class_labels)):
+        raise InputError(
+            f"{paths[0]} has no scores of class_id {absent[0]}, a label in {manifest}; delete it and rerun"
+        )
+    return LabelledScores(per_scale, log_likelihood, labels, class_labels)
