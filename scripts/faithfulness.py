@@ -10,7 +10,7 @@ from varc.data.classes import class_ids, data_set_classes
 from varc.data.manifest import load_images, rows
 from varc.explain.faithfulness import faithfulness
 from varc.explain.judges import varc_judge
-from varc.freshness import check_fresh
+from varc.freshness import check_fresh, check_made_with, models_of
 from varc.storage import column_matrix, curves_schema, fixed_size_list, image_ids, read_parquet, write_parquet
 
 with job(snakemake) as log:
@@ -19,6 +19,8 @@ with job(snakemake) as log:
     classes = np.array(class_ids(data_set_classes(params.dataset)), np.int32)
     if params.judge == "varc":
         vqvae, var, _, made_from = read_models(snakemake)
+        for key in models_of(files.maps):  # maps of pixels alone have none
+            check_made_with([files.maps], key, made_from.get(key), files.var)
         judge = varc_judge(vqvae.to(device), var.to(device), classes, device)
     else:
         judge, card = read_judge(files.judge, params.rival, classes, params.seed, device)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from varc.freshness import check_fresh, check_made_with, check_models
 from varc.models.var import VAR
-from varc.models.var_weights import read_var
+from varc.models.var_weights import check_fit, read_var
 from varc.models.vqvae import VQVAE
 from varc.models.vqvae_weights import read_vqvae
 
@@ -28,6 +28,7 @@ def read_models(snakemake: Any, tokens: Iterable[str] = ()) -> Models:
     vqvae, vqvae_card = read_vqvae(files.vqvae, params.vqvae_checkpoint)
     var, card = read_var(files.var, params.var_checkpoint)
     check_models(files.var, card, files.vqvae, vqvae_card["sha256"])
+    check_fit(files.var, var.config, files.vqvae, vqvae.config)
     check_made_with(tokens, "vqvae_sha256", vqvae_card["sha256"], files.vqvae)
     check_fresh(tokens)
     return Models(vqvae, var, card, {"var_sha256": card["sha256"], "vqvae_sha256": vqvae_card["sha256"]})

@@ -1,11 +1,10 @@
 """Score the tokens of a shard's explained images, one by one, under the class of one role."""
 
-import numpy as np
 from explained import explained
 from job import compute_device, job, measured
 from models import read_models
 
-from varc.explain.tmi import UNCONDITIONAL, randomised
+from varc.explain.tmi import embedding_rows, randomised
 from varc.scoring.likelihood import score_tokens
 from varc.storage import column_matrix, fixed_size_list, read_parquet, token_scores_schema, write_parquet
 
@@ -18,7 +17,7 @@ with job(snakemake) as log:
     if params.randomised:
         var = randomised(var, params.seed)
     class_ids = images.classes[0]
-    candidates = np.where(class_ids == UNCONDITIONAL, var.config.num_classes, class_ids)[:, None]
+    candidates = embedding_rows(class_ids, var.config.num_classes)[:, None]
     with measured(device, len(class_ids), log) as record:
         log_prob = score_tokens(var.to(device), vqvae.quantize.to(device), tokens, candidates, device=device)[:, 0]
     write_parquet(

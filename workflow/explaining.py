@@ -188,10 +188,10 @@ class Explaining:
         return files
 
     def calibration_of(self, dataset: str, model: str) -> str | None:
-        """The calibration data set of a one-stage classifier of the model on the data set."""
-        own = ((c, self.config.own[c]) for d, c in self.run.clean(self.run.own_pairs) if d == dataset)
-        fixed = (entry for c, entry in own if entry.model == model and not self.run.is_adaptive(c))
-        return next((entry.calibrate for entry in fixed if entry.calibrate), None)
+        """The calibration data set of a classifier whose one stage scores as the judge does, with the same model."""
+        found = [c for d, c in self.run.clean(self.run.own_pairs) if d == dataset and self.config.own[c].calibrate]
+        full = (c for c in found if self.run.funnels[c][0].scorer == model and self.run.is_full(self.run.funnels[c][0]))
+        return next((self.config.own[c].calibrate for c in full), None)
 
     def is_control(self, other: Map, key: Map) -> bool:
         """Whether `other` is of the random maps of the same images and targets; `against` changes no curve."""

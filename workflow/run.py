@@ -14,7 +14,7 @@ from workflow.config.entry import ConfigError, plain_sigma
 from workflow.config.lineage import var_training
 from workflow.config.study import Config
 from workflow.sources import file_sha256
-from workflow.stages import AdaptiveStage, RivalStage, ScaleStage, Stage, funnel, spell_noises, spell_sigma
+from workflow.stages import AdaptiveStage, ScaleStage, Stage, funnel, spell_noises, spell_sigma
 
 Pair = tuple[str, str]  # a data set and a classifier
 Inputs = dict[str, Any]  # of a job: name -> file or files
@@ -51,10 +51,14 @@ class Run:
         """The stage that scores all classes at all scales, on so many samples."""
         return ScaleStage(model, (), 1, self.config.num_scales(model), samples, sigma if samples > 1 else "")
 
+    def is_full(self, stage: Stage) -> bool:
+        """Whether a stage scores all classes at all scales, in float32, without guidance."""
+        return isinstance(stage, ScaleStage) and stage.full and stage.scales == self.config.num_scales(stage.scorer)
+
     def calibrating_stage(self, classifier: str) -> Stage:
-        """The stage whose scores of all classes calibrate a classifier: a rival's own, or the full one."""
+        """The stage whose scores of all classes calibrate a classifier: its own; of an adaptive one the full stage."""
         stage = self.funnels[classifier][0]
-        if isinstance(stage, RivalStage):
+        if not isinstance(stage, AdaptiveStage):
             return stage
         sigma = spell_sigma(self.config.own[classifier].sigma)
         return self.full_stage(stage.scorer, sigma, len(stage.noises))

@@ -7,7 +7,7 @@ from workflow.config.data import shift_runs
 from workflow.config.lineage import ancestry, origin, patch_nums, vqvae_owner
 from workflow.config.models import FinetunedModel, TrainedModel, VQVAETraining
 from workflow.run import Inputs, Pair, Run
-from workflow.stages import RivalStage, ScaleStage, Stage
+from workflow.stages import RivalStage, ScaleStage
 
 
 class Tables:
@@ -104,11 +104,7 @@ class Tables:
     def full_pairs(self) -> list[Pair]:
         """(data set, model) that some classifier scores at all scales for all classes."""
         firsts = ((dataset, self.run.funnels[name][0]) for dataset, name in self.run.clean(self.run.own_pairs))
-        return sorted({(dataset, first.scorer) for dataset, first in firsts if self.is_full(first)})
-
-    def is_full(self, stage: Stage) -> bool:
-        """Whether a stage scores all classes at all scales, in float32, without guidance."""
-        return isinstance(stage, ScaleStage) and stage.full and stage.scales == self.config.num_scales(stage.scorer)
+        return sorted({(dataset, first.scorer) for dataset, first in firsts if self.run.is_full(first)})
 
     def first_stages(self) -> list[Pair]:
         """(data set, classifier) of the rivals' first stages, each stage once."""
@@ -193,7 +189,7 @@ class Tables:
         datasets = {dataset for dataset, name in pairs if name == self.config.ablation}
         for dataset, name in pairs:
             stage, *others = self.run.funnels[name]
-            if dataset not in datasets or others or not self.is_full(stage):
+            if dataset not in datasets or others or not self.run.is_full(stage):
                 continue
             assert isinstance(stage, ScaleStage)
             base = origin(self.config.models, stage.scorer)

@@ -1,12 +1,14 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 from parity import models, reference
 from torch import nn
 
 from varc.baselines.family import columns, family, seeded
 from varc.data.preprocess import to_input
+from varc.errors import InputError
 from varc.explain.judges import baseline_judge, network_judge, varc_judge
 from varc.seeded import image_generator
 
@@ -19,6 +21,13 @@ def test_the_model_judges_by_its_log_likelihoods():
     found = varc_judge(vqvae, var, classes, CPU)(ref["images"])
     expected = ref["log_prob_per_scale"].sum(-1)[:, [20, 3, 7]]
     assert np.abs(found - expected).max() < 1e-2
+
+
+@pytest.mark.parametrize("unknown", [20, 1000, -2])
+def test_a_class_that_the_model_lacks_is_no_class_at_all(unknown):
+    """20 would be the row of the unconditional class."""
+    with pytest.raises(InputError, match=f"class {unknown}: the model knows 0 to 19 only"):
+        varc_judge(*models(), np.array([3, unknown], np.int32), CPU)
 
 
 def test_a_network_judges_by_the_logits_of_the_data_sets_classes():

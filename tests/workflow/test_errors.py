@@ -71,6 +71,16 @@ def learning_rival(of_baseline={}, **changed):  # noqa: B006
     return change
 
 
+def learning_funnel(**stage):
+    """A VAR classifier of one stage with further keys that learns task by task."""
+
+    def change(config):
+        config["classifiers"]["learner"] = {"model": "cca", "funnel": [{"scales": 4, "keep": 1} | stage]}
+        config["incremental"] = [INCREMENTAL | {"classifier": "learner"}]
+
+    return change
+
+
 def stage_of_a_transformer(**stage):
     """A classifier by a MeanFlow model, of one stage."""
 
@@ -178,6 +188,10 @@ BAD_CONFIGS = {
         "smoothing: 0: models: 'x' is not defined",
     ),
     "incremental learning without cca": (set_key(["incremental"], [INCREMENTAL]), "base is not fine-tuned by cca"),
+    "incremental learning in bf16": (
+        learning_funnel(precision="bf16"), "learner has precision bf16 in funnel: 0; name one of plain stages in float32"
+    ),
+    "incremental learning with guidance": (learning_funnel(guidance=1.5), "learner has guidance 1.5 in funnel: 0"),
     "a model's strategy for a rival": (learning_rival(strategies=["none"]), "none does not go with memory, which has"),
     "a rival's strategy for a model": (
         set_key(["incremental"], [{**INCREMENTAL, "strategies": ["family_joint"]}]), "family_joint does not go with"

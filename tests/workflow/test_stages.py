@@ -6,11 +6,15 @@ import re
 import pytest
 from configs import DIGITS, read
 
+from varc.costs.counting import Cost
+from varc.costs.models import ModelCosts
+from varc.metrics.tables import gflops_rows
 from workflow.config.entry import ConfigError, Spread
 from workflow.config.lineage import architecture, finetuning, image_size, origin, patch_nums, vqvae_owner
 from workflow.jobs import Jobs
 from workflow.run import Run
 from workflow.stages import AdaptiveStage, ScaleStage, spell_noises, spell_sigma
+from workflow.tables import Tables
 
 FUNNEL = [
     {"scales": 3, "samples": 1, "keep": 5, "precision": "bf16"},
@@ -55,6 +59,31 @@ def test_scores_of_another_precision_are_not_read_again():
     funnel = [{"scales": 4, "keep": 3, "precision": "bf16"}, {"scales": 4, "samples": 2, "keep": 1}]
     _, second = run_of({"a": {"model": "base", "sigma": 0.1, "funnel": funnel}}).funnels["a"]
     assert second.reused == 0 and second.folders("d")[0] == "scores/base/d/4x1-bf16-keep3/scales4/clean"
+
+
+def test_costs_count_what_is_run():
+    """10 classes in bf16, then 3 of them in float32 with two samples: 10 + 6 passes, none of them read again."""
+    funnel = [{"scales": 4, "keep": 3, "precision": "bf16"}, {"scales": 4, "samples": 2, "keep": 1}]
+    plain = [{"scales": 4, "keep": 3}, *funnel[1:]]
+    run = run_of({n: {"model": "base", "sigma": 0.1, "funnel": f} for n, f in (("bf16", funnel), ("plain", plain))})
+    one_pass = ModelCosts(Cost(0.0, 0.0), {4: Cost(1.0, 0.0)})
+    for name, computed in (("bf16", [10, 6]), ("plain", [10, 3])):
+        rows = gflops_rows("digits", 10, name, Tables(run).funnel(name), (1, 2, 3, 4), one_pass)
+        assert [row["gflops_computed"] for row in rows[1:-1]] == computed
+        stages = run.funnels[name]
+        made = [10 * len(stages[0].folders("d")), 3 * len(set(stages[1].folders("d")) - set(stages[0].folders("d")))]
+        assert made == computed  # as many folders of scores
+
+
+def test_a_classifier_is_calibrated_by_the_scores_that_it_predicts_with():
+    stage = {"scales": 4, "keep": 1, "precision": "bf16"}
+    run = run_of({"a": {"model": "base", "calibrate": "digits_validation", "funnel": [stage]}})
+    files = Tables(run).calibration_inputs()
+    assert files["calibration_scores0"] == [
+        "results/digits/scores/base/digits_validation/all/scales4-bf16/clean/0.parquet"
+    ]
+    assert files["test_scores0"] == Jobs(run).predict_inputs("a", "digits")["stage1"]
+    assert ("base", "digits_validation", "all", "scales4") not in run.scored  # nothing else is scored for it
 
 
 def test_guided_adaptive_and_rival_stages():

@@ -10,7 +10,7 @@ from torch import nn
 from varc.baselines.family import Family, Images
 from varc.data.preprocess import to_input
 from varc.explain.faithfulness import Judge, Pixels
-from varc.explain.tmi import UNCONDITIONAL
+from varc.explain.tmi import embedding_rows
 from varc.models.var import VAR
 from varc.models.vqvae import VQVAE
 from varc.planning import images_at_once
@@ -19,8 +19,11 @@ from varc.scoring.smoothing import clean_tokens
 
 
 def varc_judge(vqvae: VQVAE, var: VAR, class_ids: NDArray[np.int32], device: torch.device) -> Judge:
-    """VARC: log-likelihoods (B, M) of images under the classes (M,), -1 for the unconditional one, in nats."""
-    classes = np.where(class_ids == UNCONDITIONAL, var.config.num_classes, class_ids).astype(np.int32)
+    """VARC: log-likelihoods (B, M) of images under the classes (M,), -1 for the unconditional one, in nats.
+
+    Raises InputError for a class that the model lacks.
+    """
+    classes = embedding_rows(class_ids, var.config.num_classes).astype(np.int32)
 
     def judge(images: Pixels) -> NDArray[np.float64]:
         tokens = clean_tokens(vqvae, images, images_at_once(vqvae.config.image_size), device)

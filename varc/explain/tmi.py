@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from varc.errors import InputError
 from varc.models.var import VAR
 from varc.scoring.funnel import Scores
 
@@ -39,6 +40,15 @@ def explained_order(image_ids: Sequence[str], seed: int) -> list[int]:
     """The positions of images in the order of a hash of (seed, image_id)."""
     digests = [hashlib.sha256(f"{seed}\0explain\0{image_id}".encode()).digest() for image_id in image_ids]
     return sorted(range(len(digests)), key=digests.__getitem__)
+
+
+def embedding_rows(class_ids: Ints, num_classes: int) -> Ints:
+    """The rows of a model's class embedding: num_classes for UNCONDITIONAL. Raises InputError for other classes that
+    the model lacks."""
+    if len(class_ids) and not UNCONDITIONAL <= class_ids.min() <= class_ids.max() < num_classes:
+        unknown = next(i for i in class_ids if not UNCONDITIONAL <= i < num_classes)
+        raise InputError(f"class {unknown}: the model knows 0 to {num_classes - 1} only; explain one of these")
+    return np.where(class_ids == UNCONDITIONAL, num_classes, class_ids)
 
 
 def explained_images(image_ids: Sequence[str], images: int | None, seed: int) -> NDArray[np.bool_]:

@@ -42,6 +42,14 @@ def load_public_var(
     return assign_weights(model, path, state), public_card(model, path, sha256)
 
 
+def check_fit(var_path: str | Path, var: VARConfig, vqvae_path: str | Path, vqvae: Any) -> None:
+    """Raises InputError for a VAR whose tokens a VQ-VAE (vqvae: its config) does not make."""
+    for key in ("patch_nums", "vocab_size", "z_channels"):
+        own, other = getattr(var, key), getattr(vqvae, key)
+        if own != other:
+            raise InputError(f"{var_path}: {key} is {own}, but that of {vqvae_path} is {other}; they are no pair")
+
+
 def var_shape(path: str | Path, state: State, patch_nums: Sequence[int] | None = None) -> VARConfig:
     """The shape of a VAR from its tensors; see load_public_var. Raises InputError for other tensors."""
     positions = dimension(path, state, "pos_1LC", 1)

@@ -24,7 +24,7 @@ from varc.errors import InputError
 from varc.freshness import check_made_with, check_models
 from varc.logs import in_one_line
 from varc.models.var import VAR
-from varc.models.var_weights import read_var
+from varc.models.var_weights import check_fit, read_var
 from varc.models.vqvae_weights import read_vqvae
 from varc.models.weights import Card, save_model
 from varc.storage import read_labels, read_samples, read_tokens
@@ -51,6 +51,7 @@ def finetune_files(request: dict[str, Any], report: Callable[[str], None] = prin
     vqvae, vqvae_card = read_vqvae(request["vqvae"], request["vqvae_checkpoint"])
     var, card = read_var(request["var"], request["var_checkpoint"])
     check_models(request["var"], card, request["vqvae"], vqvae_card["sha256"])
+    check_fit(request["var"], var.config, request["vqvae"], vqvae.config)
     made = [*request["tokens"], *(request["validation"] or {}).get("tokens", [])]
     check_made_with(made, "vqvae_sha256", vqvae_card["sha256"], request["vqvae"])
     tokens = np.stack(read_samples(request["tokens"], request["settings"]["samples"]))

@@ -209,6 +209,11 @@ class Config(Entry):
         if classifier.adaptive:
             found = f"{entry.classifier} has an adaptive funnel"
             raise ConfigError(f"{key}: classifier: {found}; name one of fixed stages")
+        for i, stage in enumerate(classifier.stages):  # learning scores in float32, without guidance
+            if stage.guidance or stage.precision != "float32":
+                found = f"guidance {stage.guidance}" if stage.guidance else f"precision {stage.precision}"
+                found = f"{entry.classifier} has {found} in funnel: {i}"
+                raise ConfigError(f"{key}: classifier: {found}; name one of plain stages in float32")
         if entry.train is None and self.is_public(classifier.model):
             raise ConfigError(f"{key}: train is missing; it is known for models trained here only")
 
