@@ -189,7 +189,7 @@ BAD_CONFIGS = {
     ),
     "incremental learning without cca": (set_key(["incremental"], [INCREMENTAL]), "base is not fine-tuned by cca"),
     "incremental learning in bf16": (
-        learning_funnel(precision="bf16"), "learner has precision bf16 in funnel: 0; name one of plain stages in float32"
+        learning_funnel(precision="bf16"), "learner has precision bf16 in funnel: 0; name one of plain stages"
     ),
     "incremental learning with guidance": (learning_funnel(guidance=1.5), "learner has guidance 1.5 in funnel: 0"),
     "a model's strategy for a rival": (learning_rival(strategies=["none"]), "none does not go with memory, which has"),
