@@ -8,8 +8,8 @@ from pathlib import PurePath
 from typing import Any
 
 from workflow.config.entry import ConfigError
-from workflow.config.lineage import ancestry, architecture, image_size, origin, vqvae_owner
-from workflow.config.models import PUBLIC_IMAGE_SIZE, PUBLIC_NORM_GROUPS, PublicModel
+from workflow.config.lineage import ancestry, architecture, image_size, origin, patch_nums, vqvae_owner
+from workflow.config.models import PIXELS_PER_PATCH, PUBLIC_NORM_GROUPS, PublicModel
 from workflow.config.study import Config
 
 PARTS = ("vqvae", "var")
@@ -71,7 +71,8 @@ class Checkpoints:
 
     def side(self, vqvae: str) -> int:
         """Pixels per side of the images that a VQ-VAE encodes."""
-        return image_size(self.models, self.vqvaes[vqvae]) or PUBLIC_IMAGE_SIZE
+        owner = self.vqvaes[vqvae]
+        return image_size(self.models, owner) or PIXELS_PER_PATCH * patch_nums(self.models, owner)[-1]
 
     @cached_property
     def downloads(self) -> dict[str, tuple[str, str]]:

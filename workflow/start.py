@@ -4,9 +4,12 @@ import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from varc.models.architectures import PATCH_NUMS_512
+from varc.models.headers import positions
 from workflow.config.entry import ConfigError
 from workflow.config.files import file_mistake
-from workflow.config.study import read_config
+from workflow.config.models import PublicModel
+from workflow.config.study import Config, read_config
 from workflow.explaining import Explaining
 from workflow.jobs import Jobs
 from workflow.learning import Learning
@@ -32,12 +35,23 @@ def start(files: Iterable[str], given: Any) -> Study:
     plan's rates give; where nothing tells, 1, with which a plan can be made. Raises ConfigError and InputError."""
     if mistake := file_mistake(files, given):
         raise ConfigError(mistake)
-    run = Run(read_config(given))
+    run = Run(with_schedules(read_config(given)))
     plan, wanted = Plan(run), run.config.shards
     shards = (noted_shards(run.path("shards.json")) or plan.auto_shards()) if wanted == "auto" else wanted
     run.shards = shards or 1
     run.checkpoints.vqvaes  # noqa: B018 (raises where two models give one file other settings)
     return Study(run, Jobs(run), Explaining(run), Learning(run), Tables(run), plan, shards is not None)
+
+
+def with_schedules(config: Config) -> Config:
+    """The config with the patch_nums that no tensor of a VQ-VAE shows, but the number of positions of its VAR: those of
+    the public models at 512 px. Others are told when weights are read, so that a file that comes changes no jobs."""
+    models = dict(config.models)
+    for name, model in models.items():
+        unknown = isinstance(model, PublicModel) and not (model.architecture or model.patch_nums)
+        if unknown and positions(model.var) == sum(p * p for p in PATCH_NUMS_512):  # type: ignore[union-attr]
+            models[name] = model.model_copy(update={"patch_nums": list(PATCH_NUMS_512)})
+    return config.model_copy(update={"models": models})
 
 
 def noted_shards(note: str) -> int | None:

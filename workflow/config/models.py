@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, StringConstraints, Tag, model_validat
 from varc.models.architectures import ARCHITECTURES
 from workflow.config.entry import Entry, Name, Path, Positive, Rate, Sigma, Some, did_you_mean, given_keys
 
-PUBLIC_NORM_GROUPS, PUBLIC_IMAGE_SIZE = 32, 256
+PUBLIC_NORM_GROUPS, PIXELS_PER_PATCH = 32, 16  # of the public VQ-VAE
 
 
 class Optimised(Entry):
