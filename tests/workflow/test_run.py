@@ -358,7 +358,7 @@ EDITS = {
     "varc/scoring/funnel.py": SCORING + Counter(gflops=1),
     "varc/metrics/accuracy.py": Counter(gflops=1, pruning=1, accuracy=1, cost=1, ablation=1),
     "varc/metrics/plots.py": Counter(pruning=1),
-    "varc/costs/models.py": Counter(gflops=1, pruning=1),
+    "varc/costs/models.py": Counter(gflops=1, pruning=1, accuracy=1, cost=1, ablation=1),
     "varc/models/var.py": Counter(train_var=1, finetune=1, sample=2, gflops=1) + SCORING,  # no image is encoded again
     "varc/training/var.py": Counter(train_var=1, finetune=1, sample=2) + SCORING,
     "varc/training/cca.py": Counter(finetune=1, sample=1, pruning=1, accuracy=1, cost=1, ablation=1)
