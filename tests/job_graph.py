@@ -32,7 +32,9 @@ class Job(NamedTuple):
 
 @contextlib.contextmanager
 def as_it_was() -> Iterator[None]:
-    """Leaves folder, paths, threads, collector and loggers as they were: jobs change them, each in its own process."""
+    """Leaves folder, environment, paths, threads, collector and loggers as they were: each job has a process of its own
+    to change them in."""
+    environment = dict(os.environ)
     folder, paths, threads, collector = os.getcwd(), sys.path[:], torch.get_num_threads(), gc.get_threshold()
     loggers = {name: logging.getLogger(name).handlers[:] for name in ("varc", "py.warnings")}
     sys.path.insert(0, str(ROOT / "scripts"))
@@ -40,6 +42,8 @@ def as_it_was() -> Iterator[None]:
         yield
     finally:
         os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environment)
         sys.path[:] = paths
         torch.set_num_threads(threads)
         gc.set_threshold(*collector)

@@ -15,7 +15,9 @@ from workflow.imports import code_inputs, code_stamp, reads_images
 from workflow.learning import STRATEGIES
 from workflow.sources import stamp, unfit, unfit_folder
 from workflow.start import start
+from workflow.threads import share_cores
 
+share_cores(os.environ)
 gc.set_threshold(100_000, 50, 100)  # a graph of thousands of jobs is no garbage: looking for it takes 15 % of a dry run
 
 try:
