@@ -8,8 +8,10 @@ from parity import models, reference
 from PIL import Image
 from safetensors.torch import save_file
 
+from varc.data.manifest import Listed, load_images
 from varc.errors import InputError
-from varc.explain.one import explain_image, load_models, model_pixels
+from varc.explain.one import explain_image, load_models
+from varc.explain.pixels import given_settings, model_pixels
 
 NAMES = {3: "cat", 7: "dog", 9: "bird"}
 
@@ -56,7 +58,7 @@ def test_mistakes_are_named(image, tmp_path):
     with pytest.raises(InputError, match="class 20: the model knows 0 to 19 only"):
         explain_image(image, *models(), target=20, against="unconditional", device="cpu")
     (tmp_path / "a.png").write_text("no picture")
-    with pytest.raises(InputError, match=r"a\.png: cannot be read as a picture"):
+    with pytest.raises(InputError, match=r"a\.png: unreadable image"):
         model_pixels(tmp_path / "a.png", 256)
 
 
@@ -64,6 +66,39 @@ def test_other_sizes_are_resized_and_cropped_as_in_evaluation(image):
     assert np.array_equal(model_pixels(image, 256), reference()["images"][0])
     assert model_pixels(image, 64).shape == (64, 64, 3)
     assert model_pixels(Image.new("L", (300, 500), 9), 64).tolist() == np.full((64, 64, 3), 9).tolist()
+
+
+@pytest.mark.parametrize("settings", [{"size": 8}, {"size": 8, "resize": 11}, {"size": 8, "resize": 16, "border": 3}])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "I;16"])
+def test_a_picture_is_prepared_as_the_images_of_a_data_set(tmp_path, mode, settings):
+    levels = np.random.default_rng(0).integers(0, 65536, (30, 21)).astype(np.uint16)
+    picture = (
+        Image.fromarray(levels) if mode == "I;16" else Image.fromarray((levels >> 8).astype(np.uint8)).convert(mode)
+    )
+    picture.save(tmp_path / "a.png")
+    spec = {"reader": "image_folder", "root": str(tmp_path), **settings}
+    expected = load_images(spec, [Listed("a.png", 0, str(tmp_path / "a.png"))], 8)[0]
+    shifted = settings | {"shift": {"name": "inverted", "severity": 1}}  # of a data set's images, not of this one
+    for given in (settings, shifted):
+        assert np.array_equal(model_pixels(tmp_path / "a.png", 8, given), expected)
+        assert np.array_equal(model_pixels(Image.open(tmp_path / "a.png"), 8, given), expected)
+
+
+def test_settings_that_do_not_fit_are_named(image, tmp_path):
+    assert given_settings(None, None, None) is None
+    assert given_settings(8, 16, 0) == {"size": 8, "resize": 16, "border": 0}
+    with pytest.raises(InputError, match="the image: 9x9 pixels, but the model takes 8x8"):
+        model_pixels(image, 8, {"size": 9})
+    with pytest.raises(InputError, match="the image: 256x256 pixels, of which border 128 leaves none"):
+        model_pixels(image, 8, {"size": 8, "border": 128})
+    for given, message in [
+        ((None, 16, None), "--resize 16 and --size absent; --resize needs --size, and must be at least as large"),
+        ((8, 7, None), "--resize 7 and --size 8"),
+        ((0, None, None), "--size: 0 is not a whole number from 1 on"),
+        ((None, None, -1), "--border: -1 is not a whole number from 0 on"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            given_settings(*given)
 
 
 def test_the_command_line(image, tmp_path):
@@ -77,8 +112,12 @@ def test_the_command_line(image, tmp_path):
     assert "log p(x|class 7) = " in done.stdout
     picture = np.asarray(Image.open(tmp_path / "a_explained.png").convert("RGB"))
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 1000
-    done = subprocess.run([*map(str, command[:-4]), "--target", "99"], capture_output=True, text=True)
-    assert done.returncode != 0 and "Traceback" not in done.stderr and "class 99" in done.stderr
+    for more, message in [
+        (["--target", "99"], "error: class 99"),
+        (["--run", "results/r", "--size", "8"], "error: --run says how images are prepared; leave out --size"),
+    ]:
+        done = subprocess.run([*map(str, command[:-4]), *more], capture_output=True, text=True)
+        assert done.returncode != 0 and "Traceback" not in done.stderr and message in done.stderr
 
 
 def test_models_are_told_by_their_cards(tmp_path):

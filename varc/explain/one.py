@@ -6,19 +6,19 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from varc.data.preprocess import preprocess
 from varc.device import pick_device
 from varc.errors import InputError
 from varc.explain.judges import varc_judge
 from varc.explain.picture import Row, draw, scale_panels, whole_panel
+from varc.explain.pixels import Settings, model_pixels
 from varc.explain.tmi import UNCONDITIONAL, tmi
 from varc.models.checkpoints import load_var, load_vqvae
 from varc.models.public import load_public_var, load_public_vqvae
 from varc.models.var import VAR
 from varc.models.vqvae import VQVAE
-from varc.models.weights import card_path
+from varc.models.weights import card_path, read_card
 from varc.scoring.likelihood import score_tokens
 from varc.scoring.smoothing import clean_tokens
 
@@ -32,6 +32,7 @@ class Explanation(NamedTuple):
     contrast: NDArray[np.float32]  # (L,), target against `against`, nats
     figure: Figure
     summary: str
+    log_likelihoods: NDArray[np.float64]  # (3,), of target, `against` and no class, nats
 
 
 def load_models(vqvae: str | Path, var: str | Path) -> tuple[VQVAE, VAR]:
@@ -40,6 +41,15 @@ def load_models(vqvae: str | Path, var: str | Path) -> tuple[VQVAE, VAR]:
     if card_path(vqvae).exists():
         return load_vqvae(vqvae)[0], found
     return load_public_vqvae(vqvae, patch_nums=found.config.patch_nums)[0], found
+
+
+def trained_settings(vqvae: str | Path) -> Settings | None:
+    """How the images were prepared that a VQ-VAE was trained on, from its card.
+
+    None for a public checkpoint, and where they had the model's size to begin with: another picture is to be resized.
+    """
+    data = read_card(vqvae).get("data", {}) if card_path(vqvae).exists() else {}
+    return data if "size" in data or "border" in data else None
 
 
 def explain_image(
@@ -51,18 +61,20 @@ def explain_image(
     against: int | str = "runner_up",
     names: dict[int, str] | None = None,
     device: str = "auto",
+    settings: Settings | None = None,
 ) -> Explanation:
     """TMI of an image, and what tells its target from another class; `figure` is the picture.
 
     target: a class_id, or VARC's prediction among the candidates. against: a class_id, "unconditional", or "runner_up",
     the best candidate other than the target. names: class_id -> name of the candidates; all classes without it. All
-    candidates are scored only where prediction or runner-up are asked for. An image of another size than the model's
-    is resized and cropped as in evaluation. Raises InputError for a class that the model lacks, and for a file that is
-    no picture.
+    candidates are scored only where prediction or runner-up are asked for. settings: size, resize and border of the
+    data set whose images this one is to be prepared like, so that it gets the log-likelihoods of a run; without them an
+    image of another size than the model's is resized and cropped as by `size` alone. Raises InputError for a class that
+    the model lacks, and as model_pixels does.
     """
     chosen = pick_device(device)
     vqvae, var = vqvae.to(chosen), var.to(chosen)
-    pixels = model_pixels(image, vqvae.config.image_size)
+    pixels = model_pixels(image, vqvae.config.image_size, settings)
     candidates = np.array(sorted(names or range(var.config.num_classes)), np.int32)
     log_likelihood = np.full(len(candidates), np.nan)
     if target is None or against == "runner_up":
@@ -88,16 +100,4 @@ def explain_image(
     nats = log_prob[0].sum(-1, dtype=np.float64)
     summary = f"log p(x|{first}) = {nats[0]:.2f}, log p(x|{second}) = {nats[1]:.2f}, log p(x) = {nats[2]:.2f} nats"
     figure = draw([Row(pixels, first, maps + scale_panels(per_token, patch_nums))])
-    return Explanation(target, other, per_token, contrast, figure, summary)
-
-
-def model_pixels(image: str | Path | Image.Image, side: int) -> NDArray[np.uint8]:
-    """An image as the model takes it: (side, side, 3). Raises InputError for a file that is no picture."""
-    if isinstance(image, (str, Path)):
-        try:
-            with Image.open(image) as opened:
-                opened.load()
-                image = opened
-        except (OSError, UnidentifiedImageError) as error:
-            raise InputError(f"{image}: cannot be read as a picture ({error})") from None
-    return preprocess(image, None if image.size == (side, side) else side)
+    return Explanation(target, other, per_token, contrast, figure, summary, nats)
