@@ -30,11 +30,15 @@ for made in workflow.rules:
     made.conda_env = "../envs/varc.yaml"  # of all scripts, with --software-deployment-method conda
 
 
+TARGETS = [*TABLES.targets(), *EXPLAINING.targets()]
+
+
 onstart:
     check_sources()
+    keep_record(TARGETS)
 
 
 rule all:
     default_target: True
     input:
-        [*TABLES.targets(), *EXPLAINING.targets()],
+        TARGETS,

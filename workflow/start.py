@@ -14,6 +14,7 @@ from workflow.explaining import Explaining
 from workflow.jobs import Jobs
 from workflow.learning import Learning
 from workflow.plan import Plan
+from workflow.record import without_record
 from workflow.run import Run
 from workflow.tables import Tables
 
@@ -33,6 +34,7 @@ class Study(NamedTuple):
 def start(files: Iterable[str], given: Any) -> Study:
     """The run of a config. Its number of shards is the config's; for auto the one that the run began with, else what a
     plan's rates give; where nothing tells, 1, with which a plan can be made. Raises ConfigError and InputError."""
+    given = without_record(given)
     if mistake := file_mistake(files, given):
         raise ConfigError(mistake)
     run = Run(with_schedules(read_config(given)))

@@ -13,6 +13,7 @@ from workflow.config.tables import CONTROLS, GRADIENT_METHODS, MASKED_METHODS
 from workflow.gpu import needs
 from workflow.imports import code_inputs, code_stamp, reads_images
 from workflow.learning import STRATEGIES
+from workflow.record import FILE, git_commit, record, set_aside, write_record
 from workflow.sources import stamp, unfit, unfit_folder
 from workflow.start import start
 from workflow.threads import share_cores
@@ -151,3 +152,19 @@ def check_sources():
         message = unfit_folder(RUN.folder, RUN.shards, SHARDS_KNOWN)
     if message:
         raise WorkflowError(f"{CONFIG_NAME}: {message}")
+
+
+def keep_record(targets):
+    """Writes down what the run is made with, and moves the tables away that its config does not ask for (any more).
+
+    targets: of the whole config, whatever the command line asks for.
+    """
+    outputs = [os.path.split(file) for rule in workflow.rules for file in rule.output]
+    made = [name for folder, name in outputs if folder.endswith("/tables")]
+    try:
+        write_record(RUN.path(FILE), record(RUN, config, git_commit(workflow.basedir)))
+        stale = set_aside(RUN, made, targets)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+    if stale:
+        logger.info(f"{RUN.path('tables')}: {', '.join(stale)} moved to stale/: {CONFIG_NAME} does not ask for them")
