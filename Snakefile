@@ -1,5 +1,8 @@
 from snakemake.utils import min_version
 
+from workflow.record import keep
+from workflow.sources import unfit
+
 min_version("9.14.8")
 
 
@@ -34,8 +37,20 @@ TARGETS = [*TABLES.targets(), *EXPLAINING.targets()]
 
 
 onstart:
-    check_sources()
-    keep_record(TARGETS)
+    jobs = [(job.rule.name, dict(job.params.items())) for job in workflow.dag.needrun_jobs() if job.rule.script]
+    # Nothing begins where what the jobs read is absent, or the number of shards has changed.
+    if message := unfit(RUN, SHARDS_KNOWN, jobs, workflow.basedir):
+        raise WorkflowError(f"{CONFIG_NAME}: {message}")
+    try:
+        stale = keep(
+            RUN, config, workflow.basedir, [file for rule in workflow.rules for file in rule.output], TARGETS
+        )
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+    if stale:
+        logger.info(
+            f"{RUN.path('tables')}: {', '.join(stale)} moved to stale/: {CONFIG_NAME} does not ask for them"
+        )
 
 
 rule all:

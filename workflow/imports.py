@@ -31,6 +31,17 @@ def reads_images(script: str, root: str) -> bool:
     return any(file.endswith("varc/data/readers.py") for file in code_inputs(script, root))
 
 
+def script_stamp(script: str, root: str) -> str:
+    """The stamp of the library files that a script's result depends on."""
+    return code_stamp(script, code_inputs(f"scripts/{script}.py", root))
+
+
+def family_stamp(family: str, root: str) -> str:
+    """The stamp of what a rival family is made of: its own file, and all that it imports."""
+    file = f"varc/baselines/{family}.py"
+    return code_stamp(f"family_{family}", sorted({*code_inputs(file, root), os.path.relpath(f"{root}/{file}")}))
+
+
 def code_stamp(name: str, files: Iterable[str]) -> str:
     """The path of a small file that stands for some of the project's files: their digests, and the time of the latest.
 

@@ -77,6 +77,19 @@ def asked_tables(run: Any, targets: Iterable[str]) -> set[str]:
     return names | {f"{name.removesuffix('.csv')}.md" for name in names if name.endswith(".csv")}
 
 
+def keep(
+    run: Any, config: Mapping[str, Any], code: str | Path, outputs: Iterable[str], targets: Iterable[str]
+) -> list[str]:
+    """Writes config.yaml, and moves what the config does not ask for out of tables/; the names of what was moved.
+
+    code: the folder of the code. outputs: of all rules. targets: of the whole config. Raises InputError where the run's
+    folder cannot be written to.
+    """
+    write_record(run.path(FILE), record(run, config, git_commit(code)))
+    parts = [os.path.split(file) for file in outputs]
+    return set_aside(run, [name for folder, name in parts if folder.endswith("/tables")], targets)
+
+
 def set_aside(run: Any, made: Iterable[str], targets: Iterable[str]) -> list[str]:
     """Moves what the config asks for no longer from tables/ to tables/stale/, and returns its names.
 

@@ -4,9 +4,11 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from workflow.imports import reads_images
 
 DIGESTS = Path(".snakemake/varc_sha256.json")
 Params = Mapping[str, Any]
@@ -34,7 +36,20 @@ def stamp_below(root: str) -> str:
     return hashed.hexdigest()
 
 
-def unfit(run: Any, reading: Iterable[Params], jobs: Iterable[Params]) -> str | None:
+def unfit(run: Any, shards_known: bool, jobs: Collection[tuple[str, Params]], code: str) -> str | None:
+    """A message where jobs cannot run: what they read is absent, or the number of shards has changed; or None.
+
+    jobs: rule and parameters of each. code: the folder of the code.
+    """
+    names = {name for name, _ in jobs}
+    reading = {name for name in names if reads_images(f"scripts/{name}.py", code)}
+    found = unfit_sources(run, [params for name, params in jobs if name in reading], [params for _, params in jobs])
+    if not found and names - {"manifest", "measure_rates", "plan"}:  # what depends on shards
+        found = unfit_folder(run.folder, run.shards, shards_known)
+    return found
+
+
+def unfit_sources(run: Any, reading: Iterable[Params], jobs: Iterable[Params]) -> str | None:
     """A message for the first source of a run's jobs that is not there, or is another than the config names; or None.
 
     reading: the parameters of the jobs that read images; jobs: those of all jobs.
