@@ -41,6 +41,13 @@ def test_a_write_that_fails_at_its_end_changes_nothing(tmp_path, monkeypatch, na
     assert path.read_text() == "before" and sorted(os.listdir(path.parent)) == names
 
 
+@pytest.mark.parametrize("name", WRITERS)
+def test_what_is_written_twice_is_the_same_to_the_byte(tmp_path, name):
+    for folder in ("one", "other"):
+        WRITERS[name](tmp_path / folder / name)
+    assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
+
+
 def test_an_error_in_a_write_is_that_error_and_leaves_nothing(tmp_path):
     with pytest.raises(KeyError), whole(tmp_path / "a") as temporary:
         temporary.write_text("half")
