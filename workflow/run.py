@@ -181,6 +181,10 @@ class Run:
         """A data set's entry, as scripts take it."""
         return self.config.datasets[dataset].params()
 
+    def promised(self, dataset: str) -> int:
+        """How many images the config says that a data set has; 0 where it does not. Changed, it reruns nothing."""
+        return self.config.datasets[dataset].images or 0
+
     def class_list(self, dataset: str) -> str | list[str]:
         """The class list file of a data set, where it has one."""
         return self.config.datasets[dataset].classes or []

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import unicodedata
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,16 +27,16 @@ def read_class_list(path: str | Path) -> list[ClassEntry]:
     class_id that occurs twice, and an empty list.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: the class list cannot be read ({error})") from None
     if not rows:
         raise InputError(f"{path}: the class list has no rows; expected the columns {', '.join(COLUMNS)}")
     entries = [class_entry(path, line, row) for line, row in enumerate(rows, start=2)]
     for field in ("folder", "class_id"):
-        values = [getattr(entry, field) for entry in entries]
-        twice = sorted({str(value) for value in values if values.count(value) > 1})
+        values = [unicodedata.normalize("NFC", str(getattr(entry, field))) for entry in entries]
+        twice = sorted(value for value, count in Counter(values).items() if count > 1)
         if twice:
             raise InputError(f"{path}: {field} {twice[0]} occurs more than once; each may stand in one row only")
     return entries

@@ -39,8 +39,8 @@ class DataSet(Entry):
     per_class: Positive | None = None
     """At most so many images of each label, those whose image_id has the smallest SHA-256; default: all."""
     images: Positive | None = None
-    """How many images it has; for plans and `shards: auto` alone, where the manifest is not there yet. Default: told by
-    reader `digits` or by per_class, else by the manifest."""
+    """How many images it has: another number is an error. Plans and `shards: auto` need it, where the manifest is not
+    there yet. Default: told by reader `digits` or by per_class, else by the manifest."""
     size: Positive | None = None
     """Pixels per side after the centre crop; default: the images' own. Required for pictures."""
     resize: Positive | None = None
@@ -57,7 +57,7 @@ class DataSet(Entry):
         return self
 
     def params(self) -> dict[str, Any]:
-        """What scripts take: all keys but `images`, which only plans read."""
+        """What scripts take: all keys but `images`, which reruns nothing."""
         return {key: value for key, value in self.given().items() if key != "images"}
 
     @property

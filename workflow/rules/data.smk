@@ -7,6 +7,8 @@ rule manifest:
         left_out="results/{run}/datasets/{dataset}_left_out.csv",
     log:
         "results/{run}/logs/manifest/{dataset}.log",
+    resources:
+        images=ask(RUN.promised),
     params:
         dataset=ask(RUN.dataset),
         stamp=lambda wildcards: stamp(RUN.dataset(wildcards.dataset)),
