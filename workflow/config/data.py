@@ -13,6 +13,7 @@ ShiftName = Literal[
     "gaussian_noise", "blur", "contrast", "brightness", "translation",
     "rotation", "pixelate", "occlusion", "sketch", "inverted",
 ]  # fmt: skip
+Text = Annotated[str, Field(min_length=1)]
 Severity = Annotated[int, Field(ge=1, le=5)]
 
 
@@ -147,14 +148,26 @@ class ObjectNet(Pictures):
     reader: Literal["objectnet"]
 
 
-class WebDataset(Folders):
+class ShardFiles(Folders):
+    """Images that lie in few files, many in each."""
+
+    files: Text | None = None
+    """Pattern of the names of the files to take, as `test-*`; readers `webdataset` and `parquet`. Required where the
+    names tell several splits; default: all."""
+
+
+class WebDataset(ShardFiles):
     called = "reader webdataset"
     reader: Literal["webdataset"]
 
 
-class Parquet(Folders):
+class Parquet(ShardFiles):
     called = "reader parquet"
     reader: Literal["parquet"]
+    image_column: Text | None = None
+    """Column of the images; reader `parquet`; default: image."""
+    label_column: Text | None = None
+    """Column of the labels; reader `parquet`; default: label."""
 
 
 AnyDataSet = Annotated[
