@@ -220,6 +220,9 @@ BAD_CONFIGS = {
         set_key(["incremental"], [{**INCREMENTAL, "classifier": "a_varc_plus", "data": "digits"}]),
         "incremental: 0: test: digits is learned from",
     ),
+    "braces in the path of a file": (
+        set_key([*DIGITS, "ids"], "ids{1}.txt"), "digits: ids: .*1}.txt' has braces, which Snakemake takes for a"
+    ),
     "resize below size": (set_key([*DIGITS, "resize"], 4), "resize 4 and size absent"),
     "a number that is none": (set_key([*TRAIN, "var", "lr"], math.nan), "train: var: lr: nan is no finite number"),
     "an infinite sigma": (set_key(["classifiers", "a_varc", "sigma"], math.inf), "a_varc: sigma: inf is no finite"),

@@ -7,13 +7,12 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from pydantic import AfterValidator, Field, model_validator
 
 from varc.data.classes import data_set_classes
-from workflow.config.entry import Entry, Path, Positive, Some, each_once
+from workflow.config.entry import Entry, Path, Positive, Some, Text, each_once
 
 ShiftName = Literal[
     "gaussian_noise", "blur", "contrast", "brightness", "translation",
     "rotation", "pixelate", "occlusion", "sketch", "inverted",
 ]  # fmt: skip
-Text = Annotated[str, Field(min_length=1)]
 Severity = Annotated[int, Field(ge=1, le=5)]
 
 
@@ -107,7 +106,7 @@ class Digits(DataSet):
 class Files(DataSet):
     """Data sets that are read from files."""
 
-    root: Path
+    root: Text
     """Folder of the files; all readers but `digits`."""
     classes: Path
 
