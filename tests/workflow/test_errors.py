@@ -451,9 +451,9 @@ def faulty(project, pictures, name):
 
 def check_fault(project, target, results):
     """Nothing half-written is left of the target, and the log has the details."""
-    rule = "manifest" if target.endswith(MANIFEST) else "encode"
-    logs = [path for path in (results / "logs" / rule).rglob("*.log") if "pictures" in path.as_posix()]
-    assert "Traceback" in logs[0].read_text()
+    rule = "manifest" if target.endswith(MANIFEST) else "check_*"
+    logs = [path for path in (results / "logs").glob(f"{rule}/**/*.log") if "pictures" in path.as_posix()]
+    assert any("Traceback" in path.read_text() for path in logs)
     assert not (project / target).exists()
     assert not [path for path in results.rglob("*") if path.name.endswith(".tmp")]
 

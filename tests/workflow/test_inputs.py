@@ -19,11 +19,13 @@ def project(tmp_path_factory):
 CLASSES = "folder,class_id,name\n" + "".join(f"{i},{i},digit {i}\n" for i in range(10))
 
 
-def config_of(project, folder, images=None, **spec):
+def config_of(project, folder, images=None, shards=1, **spec):
     """A config that evaluates one data set, whose root is folder/data."""
     (project / "digits.csv").write_text(CLASSES)
     config = default_config(project)
-    config["run"] = "inputs"
+    config["run"], config["shards"] = f"inputs{shards}" if shards > 1 else "inputs", shards
+    for part in ("vqvae", "var"):
+        config["models"]["base"]["train"][part]["steps"] = 2
     spec = {"reader": "image_folder", "root": str(folder / "data"), "classes": "digits.csv"} | spec
     config["datasets"]["pics"] = spec | {"size": 8, "resize": 8} | ({"images": images} if images else {})
     config["evaluate"] = [{"datasets": ["pics"], "classifiers": ["varc"]}]
@@ -140,3 +142,51 @@ def test_the_log_counts_classes_without_an_image(project, tmp_path):
     log = (project / "results/inputs/logs/manifest/pics.log").read_text()
     assert "2 images, 0 left out" in log and "8 of 10 classes have no image, first '0'" in log
     assert "1 files are passed over; results/inputs/datasets/pics_left_out.csv has each" in log
+
+
+# Pictures that cannot be decoded
+
+
+def damaged_pictures(folder):
+    """Twenty-four pictures, three of them damaged: their names."""
+    names = [f"{i % 10}/{i:02d}.png" for i in range(24)]
+    sources.write_pictures(folder / "data", names)
+    bad = [names[i] for i in (2, 9, 20)]
+    for name, keep in zip(bad, (0, 40, 50), strict=True):
+        (folder / "data" / name).write_bytes((folder / "data" / name).read_bytes()[:keep])
+    return bad
+
+
+def test_all_bad_pictures_of_a_data_set_are_named_before_any_is_encoded(project, tmp_path, capsys):
+    bad = damaged_pictures(tmp_path)
+    config = config_of(project, tmp_path, shards=4)
+    with pytest.raises(SystemExit):
+        run_missing(project / config, project, "results/inputs4/features/base/pics/0.parquet")
+    said = capsys.readouterr().err
+    (line,) = (line for line in said.splitlines() if "3 of 24 images cannot be read" in line)
+    assert line.startswith("[check_data ") and all(f"data/{name}: unreadable image" in line for name in bad)
+    assert "say skip_unreadable: true" in line and "Traceback" not in said
+    assert not list((project / "results/inputs4").rglob("features/*/pics/*.parquet"))
+
+
+def test_no_job_that_reads_pictures_comes_before_their_check(project, tmp_path):
+    damaged_pictures(tmp_path)
+    assert not plan(project, "check_images", "--configfile", config_of(project, tmp_path, skip_unreadable=True)).files
+    config = config_of(project, tmp_path, shards=2)
+    planned = plan(project, "results/inputs2/tables/accuracy.csv", "--configfile", config).jobs
+    assert planned["check_shard"] == 2 and planned["check_data"] == 1
+
+
+def test_skipped_pictures_are_listed_and_counted(project, tmp_path):
+    bad = damaged_pictures(tmp_path)
+    listed, others = manifest_of(project, tmp_path, skip_unreadable=True, images=24)
+    assert len(listed) == 21 and not set(bad) & set(listed["image_id"])
+    assert others["path"].tolist() == sorted(bad) and set(others["kind"]) == {"unreadable"}
+    assert "3 images cannot be read and are skipped" in (project / "results/inputs/logs/manifest/pics.log").read_text()
+    record = json.loads(pq.read_schema(project / "results/inputs/datasets/pics.parquet").metadata[b"varc"])
+    assert (record["images"], record["left_out"]) == (21, 0)
+    config = config_of(project, tmp_path, skip_unreadable=True)
+    run = snakemake(project, "results/inputs/tables/accuracy.csv", "--configfile", config)
+    assert run.code == 0, run.output
+    accuracy = pd.read_csv(project / "results/inputs/tables/accuracy.csv")
+    assert accuracy[["dataset", "images", "skipped"]].to_numpy().tolist() == [["pics", 21, 3]]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from varc.data.check import opened, unreadable
 from varc.data.classes import ClassEntry, folder_labels
 from varc.data.found import Found, OpenImage, Spec, naming, nfc, printable
 from varc.data.lists import read_list
@@ -31,8 +32,8 @@ class Listed(NamedTuple):
 class LeftOut(NamedTuple):
     """What a source has, but the data set has not.
 
-    path: the image_id, or what it would be. kind: "image" for one that the config leaves out, "file" for what is taken
-    for no image.
+    path: the image_id, or what it would be. kind: "image" for one that the config leaves out, "unreadable" for one that
+    cannot be decoded, "file" for what is taken for no image.
     """
 
     path: str
@@ -45,7 +46,8 @@ def manifest(spec: Spec, classes: list[ClassEntry], promised: int | None = None)
 
     Labels follow from the class list. Left out are folders that are not in it (with `subset: true`, else they are an
     error), classes that ObjectNet does not map to ImageNet, images that `ids` does not name, all but `per_class`
-    images of a class (those whose image_id has the smallest SHA-256 stay), and files that are no images by their names.
+    images of a class (those whose image_id has the smallest SHA-256 stay), files that are no images by their names, and
+    with `skip_unreadable: true` pictures that cannot be decoded, for which it decodes all.
     promised: how many images the config says there are.
 
     Raises InputError for an empty data set, an image_id that occurs twice or is no Unicode, a folder that is not in
@@ -77,6 +79,10 @@ def manifest(spec: Spec, classes: list[ClassEntry], promised: int | None = None)
     listed, beyond = first_per_class(listed, spec.get("per_class"))
     left_out += [LeftOut(image.image_id, "image", "beyond per_class") for image in beyond]
     check_promise(spec, listed, promised, classes)
+    if spec.get("skip_unreadable"):
+        skipped = dict(unreadable(spec, ((image.image_id, image.path) for image in listed)))
+        left_out += [LeftOut(image_id, "unreadable", reason) for image_id, reason in skipped.items()]
+        listed = [image for image in listed if image.image_id not in skipped]
     if not listed:
         raise InputError(f"{describe(spec)}: no images; expected at least one ({len(left_out)} left out)")
     return listed, sorted(left_out)
@@ -165,10 +171,7 @@ def opened_images(open_image: OpenImage, spec: Spec, listed: list[Listed], side:
     """The images of load_images, by what opens one."""
     border, images = spec.get("border", 0), []
     for row in listed:
-        image = open_image(Found(row.image_id, "", row.path))
-        if 2 * border >= min(image.size):
-            found = f"{image.width}x{image.height} pixels, of which border {border} leaves none"
-            raise InputError(f"{row.image_id}: {found}; set a smaller border for the data set")
+        image = opened(open_image, spec, row.image_id, row.path)
         with naming(row.image_id, "cannot be prepared for the model", "replace it, or take it away", b""):
             images.append(preprocess(image, spec.get("size"), spec.get("resize"), border))
     image_ids = [row.image_id for row in listed]

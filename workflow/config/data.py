@@ -61,6 +61,11 @@ class DataSet(Entry):
         return {key: value for key, value in self.given().items() if key != "images"}
 
     @property
+    def to_check(self) -> bool:
+        """Whether its images are pictures that a run must be able to decode."""
+        return False
+
+    @property
     def fixed_count(self) -> float:
         """How many images the source has, as far as the config tells: infinity where only the source does."""
         return math.inf
@@ -121,6 +126,13 @@ class Pictures(Files):
     """Pictures of any size, which are cropped to one."""
 
     size: Positive
+    skip_unreadable: bool | None = None
+    """Leave out pictures that cannot be decoded, count them in `accuracy.csv`, and list them; else they are an error;
+    default: false. Readers of pictures."""
+
+    @property
+    def to_check(self) -> bool:
+        return not self.skip_unreadable
 
 
 class Folders(Pictures):
