@@ -3,6 +3,7 @@
 import copy
 import math
 import re
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -446,6 +447,7 @@ def faulty(project, pictures, name):
     config["datasets"]["pictures"] = {key: value for key, value in spec.items() if value is not None}
     results = f"results/{config['run']}"
     (project / results / "datasets/pictures.parquet").unlink(missing_ok=True)  # of another fault
+    shutil.rmtree(project / results / "checked", ignore_errors=True)
     return write_config(project, config), f"{results}/{target}", project / results
 
 
