@@ -19,7 +19,7 @@ endif
 
 OTHER_TORCH := for an NVIDIA GPU: rm -r .venv; make venv TORCH_INDEX=https://download.pytorch.org/whl/cu130 (docs/gpu.md)
 
-.PHONY: demo schema test test-all study study-quick test-slurm test-faults test-gpu bench bench-gpu venv lint format lock rerun-table
+.PHONY: demo schema test test-all study study-quick test-slurm test-faults fuzz test-gpu bench bench-gpu venv lint format lock rerun-table
 .DEFAULT_GOAL := demo
 
 demo: venv
@@ -55,6 +55,10 @@ test-slurm: venv
 # Kills, damaged files, a full disk: docs/faults.md. A quarter of an hour; not part of `make test`.
 test-faults: venv
 	$(BIN)/python tests/faults/faults.py
+
+# Five hundred damaged inputs of every reader, minutes; SEED=1 takes others. A few are part of `make test`.
+fuzz: venv
+	FUZZ=500 $(BIN)/python -m pytest -q -s tests/fuzz
 
 # Whether a card computes rightly, ten minutes; how fast it is, ten minutes: docs/gpu.md. Neither is part of `make test`.
 test-gpu: venv

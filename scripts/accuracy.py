@@ -10,7 +10,8 @@ from varc.storage import provenance, read_parquet
 CAPTION = (
     "Top-1 with Wilson's 95 % interval; top-5 follows from the label's rank in the last stage that still had it. "
     "gflops_per_image: nominal, fvcore's convention, encoder included. seconds_per_image: measured, encoder, "
-    "tokens and scores of all stages, without loading of models and images."
+    "tokens and scores of all stages, without loading of models and images. skipped: images that cannot be read, and "
+    "are none of those that top-1 is over (skip_unreadable)."
 )
 
 with job(snakemake) as log:
@@ -32,6 +33,8 @@ with job(snakemake) as log:
             }
         )
     table = pd.DataFrame(rows)
+    skipped = [(pd.read_csv(path)["kind"] == "unreadable").sum() for path in snakemake.input.left_out]
+    table.insert(table.columns.get_loc("images") + 1, "skipped", skipped)
     write_table(table, snakemake.output.csv, snakemake.output.markdown, CAPTION)
     for row in table.itertuples():
         log.info("%s %s: top-1 %.4f (%d images)", row.dataset, row.classifier, row.top1, row.images)

@@ -3,18 +3,25 @@
 import pandas as pd
 from job import job
 
-from varc.data.classes import data_set_classes, label_of
-from varc.data.manifest import LeftOut, columns, manifest
+from varc.data.classes import data_set_classes, folder_labels, label_of
+from varc.data.manifest import LeftOut, columns, empty_classes, manifest
 from varc.files import whole
 from varc.storage import MANIFEST, write_parquet
 
 with job(snakemake) as log:
     spec = snakemake.params.dataset
     classes = data_set_classes(spec)
-    listed, left_out = manifest(spec, classes)
-    record = {"dataset": spec, "stamp": snakemake.params.stamp, "images": len(listed), "left_out": len(left_out)}
+    listed, left_out = manifest(spec, classes, snakemake.resources.images or None)
+    images, skipped = ([row for row in left_out if row.kind == kind] for kind in ("image", "unreadable"))
+    record = {"dataset": spec, "stamp": snakemake.params.stamp, "images": len(listed), "left_out": len(images)}
     record["label_of"] = {str(class_id): label for class_id, label in label_of(spec, classes).items()}
     with whole(snakemake.output.left_out) as temporary:
         pd.DataFrame(left_out, columns=LeftOut._fields).to_csv(temporary, index=False)
     write_parquet(snakemake.output.manifest, columns(listed), MANIFEST, record)
-    log.info("%d images, %d left out", len(listed), len(left_out))
+    log.info("%d images, %d left out", len(listed), len(images))
+    if files := len(left_out) - len(images) - len(skipped):
+        log.info("%d files are passed over; %s has each", files, snakemake.output.left_out)
+    if skipped:
+        log.warning("%d images cannot be read and are skipped; %s has each", len(skipped), snakemake.output.left_out)
+    if empty := empty_classes(listed, folder_labels(spec, classes)):
+        log.warning("%d of %d classes have no image, first %r", len(empty), len(classes), empty[0])

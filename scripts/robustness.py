@@ -18,7 +18,7 @@ SHIFTED_CAPTION = (
 
 with job(snakemake) as log:
     files = zip(snakemake.params.datasets, snakemake.input.left_out, strict=True)
-    left_out = {dataset: len(pd.read_csv(path)) for dataset, path in files}
+    left_out = {dataset: (pd.read_csv(path)["kind"] == "image").sum() for dataset, path in files}
     accuracy = pd.read_csv(snakemake.input.accuracy)
     models = accuracy.set_index("classifier")["model"].to_dict()
     table = accuracy[accuracy["dataset"].isin(left_out)][

@@ -1,21 +1,15 @@
 """Where a job's messages go: progress to the terminal and the log, expected errors as one line."""
 
 import logging
-import re
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from varc.errors import InputError
+from varc.errors import InputError, in_one_line
 
 logger = logging.getLogger("varc")
-
-
-def in_one_line(text: str) -> str:
-    """A text with its control characters spelled out: names from elsewhere cannot break a message, or the terminal."""
-    return re.sub(r"[\x00-\x1f\x7f]", lambda found: repr(found[0])[1:-1], text)
 
 
 @contextmanager

@@ -139,7 +139,8 @@ class Explaining:
 
     def train_judge_inputs(self, judge: str) -> Inputs:
         data, checkpoints = self.config.judges[judge].data, self.checkpoints.shape_files([self.judged_model(judge)])
-        return {"manifest": self.run.manifest(data), "classes": self.run.class_list(data), "checkpoints": checkpoints}
+        found = {"manifest": self.run.manifest(data), "checked": self.run.checked(data)}
+        return {**found, "classes": self.run.class_list(data), "checkpoints": checkpoints}
 
     def judged_by(self, model: str, judge: str) -> Inputs:
         """The weights of the explained model, or of another network that judges its maps."""

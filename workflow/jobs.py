@@ -139,6 +139,7 @@ class Jobs:
         """What a rival's stage reads for a shard: weights, the images, and what an earlier stage scored and kept."""
         files = {
             "manifest": self.run.manifest(dataset),
+            "checked": self.run.checked(dataset),
             "weights": self.checkpoints.baseline_weights(baseline),
             "classes": self.run.class_list(dataset),
         }

@@ -58,7 +58,8 @@ class Learning:
         """The images to learn and those to be tested on."""
         data = self.entries[key].data
         manifests = {"train_manifest": self.run.manifest(data), "test_manifest": self.run.manifest(key.dataset)}
-        return {**manifests, "classes": self.run.class_list(data)}
+        checked = [file for file in (self.run.checked(data), self.run.checked(key.dataset)) if file]
+        return {**manifests, "checked": checked, "classes": self.run.class_list(data)}
 
     def var_inputs(self, key: Lesson) -> Inputs:
         """Also their tokens, the VQ-VAE, and the public weights that a VAR starts from, if any."""

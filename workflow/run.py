@@ -31,7 +31,7 @@ class Run:
         self.folder = f"results/{config.run}"
         self.checkpoints = Checkpoints(config, self.folder, digest)
         self.pairs: list[Pair] = sorted({(d, c) for e in config.evaluate for d in e.datasets for c in e.classifiers})
-        self.shifted = {name for entry in config.shifts for name in entry.shifted()}
+        self.shifted = {name: entry.dataset for entry in config.shifts for name in entry.shifted()}  # the one shifted
         self.funnels = {name: funnel(entry, self.num_scales(entry)) for name, entry in config.classifiers.items()}
         self.scored: dict[tuple[str, ...], Stage] = {}  # scorer, data set, candidates, name: the place of its scores
         self.pruned: dict[tuple[str, ...], Stage] = {}  # scorer, data set, candidates: the place of what it keeps
@@ -141,6 +141,20 @@ class Run:
     def manifest(self, dataset: str) -> str:
         return self.path(f"datasets/{dataset}.parquet")
 
+    def checked(self, dataset: str) -> str | list[str]:
+        """What says that all pictures of a data set can be decoded; nothing where none is decoded, or those that cannot
+        be are left out. Shifted images are those of the data set that is shifted."""
+        dataset = self.shifted.get(dataset, dataset)
+        return self.path(f"checked/{dataset}.csv") if self.config.datasets[dataset].to_check else []
+
+    def checked_shards(self, dataset: str) -> list[str]:
+        return [self.path(f"checked/{dataset}/{shard}.csv") for shard in range(self.shards)]
+
+    def all_checked(self) -> list[str]:
+        """What says so of all data sets."""
+        files = {file for file in map(self.checked, self.config.datasets) if isinstance(file, str)}
+        return sorted(files)
+
     def left_out(self, dataset: str) -> str:
         return self.path(f"datasets/{dataset}_left_out.csv")
 
@@ -184,6 +198,10 @@ class Run:
     def dataset(self, dataset: str) -> dict[str, Any]:
         """A data set's entry, as scripts take it."""
         return self.config.datasets[dataset].params()
+
+    def promised(self, dataset: str) -> int:
+        """How many images the config says that a data set has; 0 where it does not. Changed, it reruns nothing."""
+        return self.config.datasets[dataset].images or 0
 
     def class_list(self, dataset: str) -> str | list[str]:
         """The class list file of a data set, where it has one."""

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from varc.data.tree import files_read
 from workflow.imports import reads_images
 
 DIGESTS = Path(".snakemake/varc_sha256.json")
@@ -15,25 +16,34 @@ Params = Mapping[str, Any]
 
 
 def stamp(dataset: Params) -> str:
-    """A digest over name, size and modification time of every file below a data set's root; "" where there is none.
+    """A digest over name, size and modification time of every file that a data set is read from; "" without a root.
 
-    A parameter of the rule that lists the images: a file that changed behind the same name makes it run again.
+    A parameter of the rule that lists the images: a file that changed behind the same name makes it run again. What
+    the reader passes over is not in it.
     """
     root = dataset.get("root")
-    return stamp_below(root) if root is not None and os.path.isdir(root) else ""
+    return stamp_below(dataset["reader"], root, dataset.get("files")) if root and os.path.isdir(root) else ""
 
 
 @functools.cache
-def stamp_below(root: str) -> str:
-    """The digest of a folder, made once: data sets may share it."""
+def stamp_below(reader: str, root: str, files: str | None) -> str:
+    """The digest of what a reader reads of a folder, made once: data sets may share it."""
     hashed = hashlib.sha256()
-    for parent, folders, files in os.walk(root):
-        folders.sort()
-        for name in sorted(files):
-            path = os.path.join(parent, name)
-            stat = os.stat(path)
-            hashed.update(os.fsencode(f"{os.path.relpath(path, root)}\0{stat.st_size}\0{stat.st_mtime_ns}\n"))
+    try:
+        for name in files_read({"reader": reader, "root": root, "files": files}):
+            hashed.update(os.fsencode(f"{name}\0{size_and_time(os.path.join(root, name))}\n"))
+    except OSError as error:  # the reader says it better
+        hashed.update(str(error).encode())
     return hashed.hexdigest()
+
+
+def size_and_time(path: str) -> str:
+    """Size and modification time of a file; what is wrong where it cannot be looked at, as with a dangling link."""
+    try:
+        stat = os.stat(path)
+    except OSError as error:
+        return str(error.strerror)
+    return f"{stat.st_size}\0{stat.st_mtime_ns}"
 
 
 def unfit(run: Any, shards_known: bool, jobs: Collection[tuple[str, Params]], code: str) -> str | None:
@@ -76,7 +86,7 @@ def unfit_sources(run: Any, reading: Iterable[Params], jobs: Iterable[Params]) -
 def absent(name: str, dataset: Params) -> str | None:
     """A message for a data root or list that is not there, or None."""
     for key in ("root", "classes", "labels", "ids"):
-        if key in dataset and not Path(dataset[key]).exists():
+        if key in dataset and not os.path.exists(dataset[key]):
             return f"datasets: {name}: {key}: {dataset[key]}: no such file or folder; set {key} to where the data is"
     return None
 

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -92,3 +94,29 @@ def test_a_border_is_cropped_first():
     pixels[2:-2, 2:-2] = 9
     assert np.array_equal(preprocess(Image.fromarray(pixels), None, border=2), np.full((8, 10, 3), 9))
     assert (preprocess(Image.fromarray(pixels), 8, border=2) == 9).all()
+
+
+EXTREME = [(1, 500), (3, 2000), (500, 1), (2000, 2), (40, 1000), (1000, 37), (130, 2000), (2000, 130), (700, 4200)]
+
+
+@pytest.mark.parametrize("shape", EXTREME)
+@pytest.mark.parametrize(("size", "resize"), [(32, None), (64, 64), (50, 77)])
+def test_a_long_picture_has_the_pixels_that_pillow_gives_it(shape, size, resize, monkeypatch):
+    pixels = np.random.default_rng(sum(shape)).integers(0, 256, (shape[1], shape[0], 3), np.uint8)
+    pixels[:, :: max(1, shape[0] // 7)] = 255  # edges, which overshoot
+    found = preprocess(Image.fromarray(pixels), size, resize)
+    monkeypatch.setattr("varc.data.preprocess.LONG", 10**9)
+    assert np.array_equal(found, preprocess(Image.fromarray(pixels), size, resize))
+
+
+def test_a_long_picture_costs_about_as_much_as_another(monkeypatch):
+    made, resize = [], Image.Image.resize
+
+    def counted(image, size, *arguments):
+        made.append(math.prod(size))
+        return resize(image, size, *arguments)
+
+    monkeypatch.setattr(Image.Image, "resize", counted)
+    for shape in ((1, 20_000), (20_000, 1), (2, 60_000)):
+        assert preprocess(Image.new("L", shape), 256).shape == (256, 256, 3)
+    assert made and max(made) <= 288 * 288

@@ -193,9 +193,9 @@ def test_a_subset_in_odd_order_has_right_labels_and_says_what_it_leaves_out(tmp_
     spec = {"reader": "image_folder", "root": str(tmp_path / "val")}
     listed, left_out = manifest_and_left_out({**spec, "subset": True}, classes)
     assert [(row.image_id, row.label) for row in listed] == [("n01/n01_1.png", 900), ("n03/n03_1.png", 7)]
-    assert [(row.folder, row.reason) for row in left_out] == [
-        ("n02", "not in the class list"),
-        ("n10", "not in the class list"),
+    assert left_out == [
+        ("n02/n02_1.png", "image", "not in the class list"),
+        ("n10/n10_1.png", "image", "not in the class list"),
     ]
     with pytest.raises(InputError, match=r"n02/n02_1\.png: 'n02' is not in the class list.*subset: true"):
         manifest_and_left_out(spec, classes)
@@ -261,7 +261,7 @@ def test_objectnet_maps_several_imagenet_classes_to_one(objectnet):
     classes = read_class_list(objectnet["classes"])
     listed, left_out = manifest_and_left_out(objectnet, classes)
     assert {(row.image_id.split("/")[0], row.label) for row in listed} == {("alarm_clock", 409), ("tie", 906)}
-    assert [row.image_id for row in left_out] == [f"air_freshener/{i}.png" for i in range(3)]
+    assert [row.path for row in left_out] == [f"air_freshener/{i}.png" for i in range(3)]
     assert label_of(objectnet, classes) == {409: 409, 530: 409, 906: 906}
     mapping = Path(objectnet["root"]) / "mappings" / "objectnet_to_imagenet_1k.json"
     mapping.write_text('{"Tie": "bow tie, bow-tie, bowtie; cravat"}')
@@ -291,7 +291,8 @@ def test_ids_choose_images(folder, tmp_path):
     classes = read_class_list(folder["classes"])
     listed, left_out = manifest_and_left_out({**folder, "ids": str(path)}, classes)
     assert [row.image_id for row in listed] == ["ant/c.PNG", "zebra/b.png"]
-    assert [(row.image_id, row.reason) for row in left_out] == [("zebra/a.png", "not in ids")]
+    hidden, other = ("ant/.hidden.png", "file", "hidden"), ("ant/notes.txt", "file", "no picture by its name")
+    assert left_out == [hidden, other, ("zebra/a.png", "image", "not in ids")]
     path.write_text("zebra/b.png\nyak/d.png\n")
     with pytest.raises(InputError, match=r"ids\.txt: 1 of 2 ids are no image, first 'yak/d\.png'"):
         manifest({**folder, "ids": str(path)}, classes)

@@ -3,6 +3,7 @@
 import copy
 import math
 import re
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -234,6 +235,9 @@ BAD_CONFIGS = {
         set_key(["incremental"], [{**INCREMENTAL, "classifier": "a_varc_plus", "data": "digits"}]),
         "incremental: 0: test: digits is learned from",
     ),
+    "braces in the path of a file": (
+        set_key([*DIGITS, "ids"], "ids{1}.txt"), "digits: ids: .*1}.txt' has braces, which Snakemake takes for a"
+    ),
     "resize below size": (set_key([*DIGITS, "resize"], 4), "resize 4 and size absent"),
     "a number that is none": (set_key([*TRAIN, "var", "lr"], math.nan), "train: var: lr: nan is no finite number"),
     "an infinite sigma": (set_key(["classifiers", "a_varc", "sigma"], math.inf), "a_varc: sigma: inf is no finite"),
@@ -457,14 +461,15 @@ def faulty(project, pictures, name):
     config["datasets"]["pictures"] = {key: value for key, value in spec.items() if value is not None}
     results = f"results/{config['run']}"
     (project / results / "datasets/pictures.parquet").unlink(missing_ok=True)  # of another fault
+    shutil.rmtree(project / results / "checked", ignore_errors=True)
     return write_config(project, config), f"{results}/{target}", project / results
 
 
 def check_fault(project, target, results):
     """Nothing half-written is left of the target, and the log has the details."""
-    rule = "manifest" if target.endswith(MANIFEST) else "encode"
-    logs = [path for path in (results / "logs" / rule).rglob("*.log") if "pictures" in path.as_posix()]
-    assert "Traceback" in logs[0].read_text()
+    rule = "manifest" if target.endswith(MANIFEST) else "check_*"
+    logs = [path for path in (results / "logs").glob(f"{rule}/**/*.log") if "pictures" in path.as_posix()]
+    assert any("Traceback" in path.read_text() for path in logs)
     assert not (project / target).exists()
     assert not [path for path in results.rglob("*") if path.name.endswith(".tmp")]
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from varc.baselines.family import Family, settings
 from varc.errors import InputError
+from varc.models.kinds import check_kind
 from varc.models.weights import Card, assign_weights, card_path, check_finite, read_card, read_weights, save_weights
 
 
@@ -62,6 +63,9 @@ def public_baseline(
         raise InputError(f"{entry['checkpoint']}: no weights there; put the public files of family {name} there")
     if not hasattr(kind, "load_public"):
         raise InputError(f"checkpoint: family {name} has no public weights; give train instead")
+    for file in sorted(public_sha256):
+        if file.endswith(".safetensors"):
+            check_kind(file)
     model = kind.load_public(entry["checkpoint"], shape, entry["classes"])
     digest = hashlib.sha256("".join(public_sha256[file] for file in sorted(public_sha256)).encode()).hexdigest()
     architecture = {"family": name, "shape": dataclasses.asdict(shape), "num_classes": entry["classes"]}

@@ -1,10 +1,14 @@
 """Class lists: which class_id a folder has. Labels never follow from the order of folders."""
 
 import csv
+import io
 import json
+import unicodedata
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from varc.data.lists import read_list
 from varc.errors import InputError
 
 COLUMNS = ("folder", "class_id", "name")
@@ -25,16 +29,15 @@ def read_class_list(path: str | Path) -> list[ClassEntry]:
     class_id that occurs twice, and an empty list.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: the class list cannot be read ({error})") from None
+        rows = list(csv.DictReader(io.StringIO("\n".join(read_list(path, "the class list", "classes")))))
+    except csv.Error as error:
+        raise InputError(f"{path}: the class list cannot be read ({error}); write it as CSV in UTF-8") from None
     if not rows:
         raise InputError(f"{path}: the class list has no rows; expected the columns {', '.join(COLUMNS)}")
     entries = [class_entry(path, line, row) for line, row in enumerate(rows, start=2)]
     for field in ("folder", "class_id"):
-        values = [getattr(entry, field) for entry in entries]
-        twice = sorted({str(value) for value in values if values.count(value) > 1})
+        values = [unicodedata.normalize("NFC", str(getattr(entry, field))) for entry in entries]
+        twice = sorted(value for value, count in Counter(values).items() if count > 1)
         if twice:
             raise InputError(f"{path}: {field} {twice[0]} occurs more than once; each may stand in one row only")
     return entries
@@ -46,7 +49,7 @@ def class_entry(path: str | Path, line: int, row: dict[str, str | None]) -> Clas
     if folder is None or class_id is None or name is None:
         found = ", ".join(str(key) for key in row)
         raise InputError(f"{path}, line {line}: expected the columns {', '.join(COLUMNS)}, found {found}")
-    if not class_id.strip().isdecimal():
+    if not class_id.strip().isdecimal() or len(class_id) > 9:  # Parquet files hold it in 32 bits
         raise InputError(f"{path}, line {line}: class_id is {class_id!r}, expected a whole number from 0")
     return ClassEntry(folder, int(class_id), name)
 

@@ -5,15 +5,17 @@ import threading
 from collections import Counter
 from collections.abc import Generator
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from varc.data.check import opened, unreadable
 from varc.data.classes import ClassEntry, folder_labels
+from varc.data.found import Found, OpenImage, Spec, naming, nfc, printable
+from varc.data.lists import read_list
 from varc.data.preprocess import preprocess, stack_images
-from varc.data.readers import READERS, Found, OpenImage, Spec
+from varc.data.readers import describe, list_images, open_images
 from varc.data.shifts import shifted
 from varc.errors import InputError
 from varc.prefetch import BATCHES_AHEAD, LOADERS, ahead
@@ -28,51 +30,80 @@ class Listed(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-    """An image that the source has, but the data set has not, and why."""
+    """What a source has, but the data set has not.
 
-    image_id: str
-    folder: str
+    path: the image_id, or what it would be. kind: "image" for one that the config leaves out, "unreadable" for one that
+    cannot be decoded, "file" for what is taken for no image.
+    """
+
+    path: str
+    kind: str
     reason: str
 
 
-def manifest(spec: Spec, classes: list[ClassEntry]) -> tuple[list[Listed], list[LeftOut]]:
-    """The images of a data set, and those of its source that are left out, both sorted by image_id.
+def manifest(spec: Spec, classes: list[ClassEntry], promised: int | None = None) -> tuple[list[Listed], list[LeftOut]]:
+    """The images of a data set sorted by image_id, and what is left out of its source sorted by path.
 
     Labels follow from the class list. Left out are folders that are not in it (with `subset: true`, else they are an
-    error), classes that ObjectNet does not map to ImageNet, images that `ids` does not name, and all but `per_class`
-    images of a class: those whose image_id has the smallest SHA-256 stay.
+    error), classes that ObjectNet does not map to ImageNet, images that `ids` does not name, all but `per_class`
+    images of a class (those whose image_id has the smallest SHA-256 stay), files that are no images by their names, and
+    with `skip_unreadable: true` pictures that cannot be decoded, for which it decodes all.
+    promised: how many images the config says there are.
 
     Raises InputError for an empty data set, an image_id that occurs twice or is no Unicode, a folder that is not in
-    the class list, and an entry of ids that is no image.
+    the class list, an entry of ids that is no image, and another number of images than promised.
     """
-    found = sorted(READERS[spec["reader"]].list_images(spec))
+    left_out: list[LeftOut] = []
+    found = sorted(list_images(spec, lambda path, why: left_out.append(LeftOut(printable(path), "file", why))))
     check_unicode(found)
     for one, other in pairwise(found):
         if one.image_id == other.image_id:
             raise InputError(f"{describe(spec)}: two images are called {one.image_id!r}")
-    labels = folder_labels(spec, classes)
+    labels = {nfc(folder): label for folder, label in folder_labels(spec, classes).items()}
     chosen = chosen_ids(spec, found)
     listed: list[Listed] = []
-    left_out: list[LeftOut] = []
     for image in found:
-        if image.folder not in labels and not spec.get("subset"):
+        folder = nfc(image.folder)
+        if folder not in labels and not spec.get("subset"):
             raise InputError(
                 f"{image.path or image.image_id}: {image.folder!r} is not in the class list; add a row for it, or say "
                 f"subset: true to leave out what the list does not name"
             )
-        label = labels.get(image.folder)
+        label = labels.get(folder)
         if label is None:
-            left_out.append(LeftOut(image.image_id, image.folder, "not in the class list"))
-        elif chosen is not None and image.image_id not in chosen:
-            left_out.append(LeftOut(image.image_id, image.folder, "not in ids"))
+            left_out.append(LeftOut(image.image_id, "image", "not in the class list"))
+        elif chosen is not None and nfc(image.image_id) not in chosen:
+            left_out.append(LeftOut(image.image_id, "image", "not in ids"))
         else:
             listed.append(Listed(image.image_id, label, image.path))
     listed, beyond = first_per_class(listed, spec.get("per_class"))
-    folders = {image.image_id: image.folder for image in found}
-    left_out += [LeftOut(image.image_id, folders[image.image_id], "beyond per_class") for image in beyond]
+    left_out += [LeftOut(image.image_id, "image", "beyond per_class") for image in beyond]
+    check_promise(spec, listed, promised, classes)
+    if spec.get("skip_unreadable"):
+        skipped = dict(unreadable(spec, ((image.image_id, image.path) for image in listed)))
+        left_out += [LeftOut(image_id, "unreadable", reason) for image_id, reason in skipped.items()]
+        listed = [image for image in listed if image.image_id not in skipped]
     if not listed:
         raise InputError(f"{describe(spec)}: no images; expected at least one ({len(left_out)} left out)")
     return listed, sorted(left_out)
+
+
+def check_promise(spec: Spec, listed: list[Listed], promised: int | None, classes: list[ClassEntry]) -> None:
+    """Raises InputError where a data set has another number of images than its entry says."""
+    if promised is None or promised == len(listed):
+        return
+    absent = empty_classes(listed, folder_labels(spec, classes))
+    first = f"; {len(absent)} classes have none, first {absent[0]!r}" if absent else ""
+    raise InputError(
+        f"{describe(spec)}: images is {promised}, but {len(listed)} images are there{first}; find out what is missing "
+        f"or too many, or set images to {len(listed)}"
+    )
+
+
+def empty_classes(listed: list[Listed], labels: dict[str, int | None]) -> list[str]:
+    """The folders of a class list whose class has no image, in order. labels: folder -> label, see folder_labels."""
+    there = {image.label for image in listed}
+    return sorted(folder for folder, label in labels.items() if label is not None and label not in there)
 
 
 def check_unicode(found: list[Found]) -> None:
@@ -89,11 +120,8 @@ def chosen_ids(spec: Spec, found: list[Found]) -> set[str] | None:
     """The image_ids in the file `ids`, one a line; None without it. Raises InputError for one that is no image."""
     if "ids" not in spec:
         return None
-    try:
-        chosen = set(Path(spec["ids"]).read_text(encoding="utf-8").split("\n")) - {""}
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{spec['ids']}: the image ids cannot be read ({error}); set ids to the file") from None
-    unknown = sorted(chosen - {image.image_id for image in found})
+    chosen = {nfc(line) for line in read_list(spec["ids"], "the image ids", "ids")} - {""}
+    unknown = sorted(chosen - {nfc(image.image_id) for image in found})
     if unknown:
         raise InputError(f"{spec['ids']}: {len(unknown)} of {len(chosen)} ids are no image, first {unknown[0]!r}")
     return chosen
@@ -113,17 +141,12 @@ def first_per_class(listed: list[Listed], per_class: int | None) -> tuple[list[L
     return [i for i in listed if i.image_id in first], [i for i in listed if i.image_id not in first]
 
 
-def describe(spec: Spec) -> str:
-    """The data set in words for a message: its reader, root and split."""
-    return ", ".join(f"{key} {spec[key]}" for key in ("reader", "root", "split") if key in spec)
-
-
 def load_images(spec: Spec, listed: list[Listed], side: int) -> NDArray[np.uint8]:
     """The preprocessed images (N, side, side, 3) of some rows of a manifest, under the data set's shift.
 
     Raises InputError for an image that cannot be read, or has another size.
     """
-    return opened_images(READERS[spec["reader"]].open_images(spec), spec, listed, side)
+    return opened_images(open_images(spec), spec, listed, side)
 
 
 def image_batches(
@@ -138,7 +161,7 @@ def image_batches(
     def load(part: list[Listed]) -> NDArray[np.uint8]:
         if not hasattr(own, "open_image"):  # each thread's own, since an open tar or Parquet file has one position
             with lock:  # readers import libraries here
-                own.open_image = READERS[spec["reader"]].open_images(spec)
+                own.open_image = open_images(spec)
         return opened_images(own.open_image, spec, part, side)
 
     return ahead(load, (listed[i : i + batch_size] for i in range(0, len(listed), batch_size)), LOADERS, BATCHES_AHEAD)
@@ -148,11 +171,9 @@ def opened_images(open_image: OpenImage, spec: Spec, listed: list[Listed], side:
     """The images of load_images, by what opens one."""
     border, images = spec.get("border", 0), []
     for row in listed:
-        image = open_image(Found(row.image_id, "", row.path))
-        if 2 * border >= min(image.size):
-            found = f"{image.width}x{image.height} pixels, of which border {border} leaves none"
-            raise InputError(f"{row.image_id}: {found}; set a smaller border for the data set")
-        images.append(preprocess(image, spec.get("size"), spec.get("resize"), border))
+        image = opened(open_image, spec, row.image_id, row.path)
+        with naming(row.image_id, "cannot be prepared for the model", "replace it, or take it away", b""):
+            images.append(preprocess(image, spec.get("size"), spec.get("resize"), border))
     image_ids = [row.image_id for row in listed]
     stacked = stack_images(images, side, image_ids)
     return shifted(stacked, image_ids, **spec["shift"]) if "shift" in spec else stacked

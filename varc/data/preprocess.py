@@ -6,7 +6,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from varc.data.crop import resized_crop
 from varc.errors import InputError
+
+LONG = 5  # times the shorter side: beyond, what the crop cuts away costs most
 
 
 def preprocess(image: Image.Image, size: int | None, resize: int | None = None, border: int = 0) -> NDArray[np.uint8]:
@@ -26,8 +29,10 @@ def preprocess(image: Image.Image, size: int | None, resize: int | None = None, 
     portrait = width <= height
     longer = int(shorter * max(width, height) / min(width, height))
     shape = (shorter, longer) if portrait else (longer, shorter)
-    image = image.resize(shape, Image.Resampling.LANCZOS)
     left, top = (round((side - size) / 2) for side in shape)
+    if longer > LONG * shorter > LONG * min(width, height) / 2:  # much smaller pictures cost less than they hold
+        return resized_crop(image, shape, left, top, size)
+    image = image.resize(shape, Image.Resampling.LANCZOS)
     return np.asarray(image.crop((left, top, left + size, top + size)))
 
 

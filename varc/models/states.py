@@ -1,19 +1,23 @@
 """Public checkpoints of any model: state dicts, read without running code, and what their tensors tell."""
 
 import pickle
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from varc.errors import InputError
+from varc.models.kinds import check_kind
 from varc.models.weights import Card, file_sha256
 
 State = dict[str, Tensor]
-NESTINGS = (("trainer", "var_wo_ddp"), ("var_wo_ddp",))
+NESTINGS = (("trainer", "var_wo_ddp"), ("var_wo_ddp",), ("model",), ("state_dict",))
+COMPILED, PARALLEL = "_orig_mod", "module"  # what torch.compile and DistributedDataParallel write before names
+REFUSED_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 
 
 def public_card(model: nn.Module, path: str | Path, sha256: str | None) -> Card:
@@ -27,14 +31,16 @@ def public_card(model: nn.Module, path: str | Path, sha256: str | None) -> Card:
 
 
 def read_state(path: str | Path) -> State:
-    """The state dict of a .pth or .safetensors file: bare, or below trainer.var_wo_ddp or var_wo_ddp.
+    """The state dict of a .pth or .safetensors file: bare, or below trainer.var_wo_ddp, var_wo_ddp, model or
+    state_dict; without the prefixes _orig_mod. and module.
 
     Memory-mapped, so a tensor takes memory when it is read. Raises InputError for a file that is unreadable, for a
-    pickle that holds anything but tensors and plain containers (it is never run), and for tensors that are not
-    float32.
+    pickle that holds anything but tensors and plain containers (it is never run), for another kind of file than its
+    suffix says, and for tensors that are not float32.
     """
+    check_kind(path)
     safe = Path(path).suffix == ".safetensors"
-    state = read_safetensors(path) if safe else unnested(path, read_pickle(path))
+    state = unprefixed(path, read_safetensors(path) if safe else unnested(path, read_pickle(path)))
     for name, tensor in state.items():
         if tensor.is_floating_point() and tensor.dtype != torch.float32:
             raise InputError(f"{path}: {name} is {tensor.dtype}, expected torch.float32; convert the checkpoint")
@@ -45,8 +51,8 @@ def read_safetensors(path: str | Path) -> State:
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: the weights cannot be read ({error})") from None
+    except Exception as error:  # damaged files make it raise nearly anything
+        raise InputError(f"{path}: the weights cannot be read ({error}); download the file again") from None
 
 
 def read_pickle(path: str | Path) -> Any:
@@ -55,29 +61,50 @@ def read_pickle(path: str | Path) -> Any:
         zipped = zipfile.is_zipfile(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()[0]
+        found = REFUSED_GLOBAL.search(str(error))
+        reason = f"it asks for {found[1]}" if found else "what it asks for is unknown"
         raise InputError(
             f"{path}: refused, since it is no plain file of tensors and could run code when opened ({reason}); "
             f"use the published checkpoint, or save its state dict as safetensors"
         ) from None
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise InputError(f"{path}: the weights cannot be read ({error}); download the checkpoint again") from None
+    except Exception as error:  # a damaged pickle makes it raise nearly anything
+        reason = " ".join(str(error).split())
+        if " " not in reason or "weights_only" in reason:  # never its advice to run what it refuses
+            reason = f"no file of torch.save: {type(error).__name__}"
+        raise InputError(f"{path}: the weights cannot be read ({reason}); download the checkpoint again") from None
 
 
 def unnested(path: str | Path, content: Any) -> State:
     """The state dict inside what was read."""
+    while (inner := nested(content)) is not None:
+        content = inner
+    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        nestings = ", ".join(".".join(keys) for keys in NESTINGS)
+        raise InputError(f"{path}: holds no state dict, neither bare nor under one of {nestings}; use another file")
+    return content
+
+
+def nested(content: Any) -> dict[Any, Any] | None:
+    """What stands under the first of NESTINGS that a dict has; None where it has none."""
     for keys in NESTINGS:
         inner = content
         for key in keys:
             inner = inner.get(key) if isinstance(inner, dict) else None
         if isinstance(inner, dict):
-            content = inner
-            break
-    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise InputError(
-            f"{path}: holds no state dict, neither bare nor under trainer.var_wo_ddp or var_wo_ddp; use another file"
-        )
-    return content
+            return inner
+    return None
+
+
+def unprefixed(path: str | Path, state: State) -> State:
+    """A state dict without what wrappers of a model write into its names: `_orig_mod` wherever it stands, `module`
+    where all names begin with it. Raises InputError where two names become one."""
+    names = {name: [part for part in str(name).split(".") if part != COMPILED] for name in state}
+    while names and all(len(parts) > 1 and parts[0] == PARALLEL for parts in names.values()):
+        names = {name: parts[1:] for name, parts in names.items()}
+    found = {".".join(parts): state[name] for name, parts in names.items()}
+    if len(found) < len(state):
+        raise InputError(f"{path}: two of its names are the same without {COMPILED}; save the state dict of one model")
+    return found
 
 
 def dimension(path: str | Path, state: State, name: str, axis: int) -> int:

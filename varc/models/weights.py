@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import varc
 from varc.errors import InputError
 from varc.files import whole, write_text
+from varc.models.kinds import check_kind
 
 Card = dict[str, Any]
 C = TypeVar("C")  # a model's configuration, a dataclass
@@ -91,6 +92,7 @@ def architecture(config: type[C], card: Card, path: str | Path) -> C:
 
 def read_weights(path: str | Path, card: Card) -> dict[str, Tensor]:
     """The tensors of a safetensors file. Raises InputError for one that is unreadable or not the card's."""
+    check_kind(path)
     try:
         found = load_file(path)
     except (OSError, SafetensorError) as error:

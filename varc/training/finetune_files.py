@@ -20,9 +20,8 @@ import torch
 import torch.distributed as dist
 
 from varc.device import device_name, peak_memory, pick_device
-from varc.errors import InputError
+from varc.errors import InputError, in_one_line
 from varc.freshness import check_made_with, check_models
-from varc.logs import in_one_line
 from varc.models.var import VAR
 from varc.models.var_weights import check_fit, read_var
 from varc.models.vqvae_weights import read_vqvae

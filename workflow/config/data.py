@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from pydantic import AfterValidator, Field, model_validator
 
 from varc.data.classes import data_set_classes
-from workflow.config.entry import Entry, Path, Positive, Some, each_once
+from workflow.config.entry import Entry, Path, Positive, Some, Text, each_once
 
 ShiftName = Literal[
     "gaussian_noise", "blur", "contrast", "brightness", "translation",
@@ -39,8 +39,8 @@ class DataSet(Entry):
     per_class: Positive | None = None
     """At most so many images of each label, those whose image_id has the smallest SHA-256; default: all."""
     images: Positive | None = None
-    """How many images it has; for plans and `shards: auto` alone, where the manifest is not there yet. Default: told by
-    reader `digits` or by per_class, else by the manifest."""
+    """How many images it has: another number is an error. Plans and `shards: auto` need it, where the manifest is not
+    there yet. Default: told by reader `digits` or by per_class, else by the manifest."""
     size: Positive | None = None
     """Pixels per side after the centre crop; default: the images' own. Required for pictures."""
     resize: Positive | None = None
@@ -57,8 +57,13 @@ class DataSet(Entry):
         return self
 
     def params(self) -> dict[str, Any]:
-        """What scripts take: all keys but `images`, which only plans read."""
+        """What scripts take: all keys but `images`, which reruns nothing."""
         return {key: value for key, value in self.given().items() if key != "images"}
+
+    @property
+    def to_check(self) -> bool:
+        """Whether its images are pictures that a run must be able to decode."""
+        return False
 
     @property
     def fixed_count(self) -> float:
@@ -106,7 +111,7 @@ class Digits(DataSet):
 class Files(DataSet):
     """Data sets that are read from files."""
 
-    root: Path
+    root: Text
     """Folder of the files; all readers but `digits`."""
     classes: Path
 
@@ -121,6 +126,13 @@ class Pictures(Files):
     """Pictures of any size, which are cropped to one."""
 
     size: Positive
+    skip_unreadable: bool | None = None
+    """Leave out pictures that cannot be decoded, count them in `accuracy.csv`, and list them; else they are an error;
+    default: false. Readers of pictures."""
+
+    @property
+    def to_check(self) -> bool:
+        return not self.skip_unreadable
 
 
 class Folders(Pictures):
@@ -147,14 +159,26 @@ class ObjectNet(Pictures):
     reader: Literal["objectnet"]
 
 
-class WebDataset(Folders):
+class ShardFiles(Folders):
+    """Images that lie in few files, many in each."""
+
+    files: Text | None = None
+    """Pattern of the names of the files to take, as `test-*`; readers `webdataset` and `parquet`. Required where the
+    names tell several splits; default: all."""
+
+
+class WebDataset(ShardFiles):
     called = "reader webdataset"
     reader: Literal["webdataset"]
 
 
-class Parquet(Folders):
+class Parquet(ShardFiles):
     called = "reader parquet"
     reader: Literal["parquet"]
+    image_column: Text | None = None
+    """Column of the images; reader `parquet`; default: image."""
+    label_column: Text | None = None
+    """Column of the labels; reader `parquet`; default: label."""
 
 
 AnyDataSet = Annotated[

@@ -5,7 +5,16 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, WrapValidator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    WrapValidator,
+    model_validator,
+)
 
 
 class ConfigError(ValueError):
@@ -81,8 +90,16 @@ def each_once(values: list[Any]) -> list[Any]:
     return values
 
 
+def no_braces(path: str) -> str:
+    """A path that a rule may read: Snakemake would take braces for a wildcard, and knows no way to write them."""
+    if "{" in path or "}" in path:
+        raise ValueError(f"{path!r} has braces, which Snakemake takes for a pattern; rename it, or give a link to it")
+    return path
+
+
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-Path = Annotated[str, StringConstraints(min_length=1)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Path = Annotated[Text, AfterValidator(no_braces)]  # of a file that rules read
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 T = TypeVar("T")

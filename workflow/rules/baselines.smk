@@ -1,6 +1,7 @@
 rule train_baseline:
     input:
         manifest=ask(CHECKPOINTS.baseline_data, then=RUN.manifest),
+        checked=ask(CHECKPOINTS.baseline_data, then=RUN.checked),
         classes=ask(CHECKPOINTS.baseline_data, then=RUN.class_list),
         code=code("train_baseline", ask(CHECKPOINTS.family)),
     output:

@@ -7,6 +7,8 @@ rule manifest:
         left_out="results/{run}/datasets/{dataset}_left_out.csv",
     log:
         "results/{run}/logs/manifest/{dataset}.log",
+    resources:
+        images=ask(RUN.promised),
     params:
         dataset=ask(RUN.dataset),
         stamp=lambda wildcards: stamp(RUN.dataset(wildcards.dataset)),
@@ -14,9 +16,47 @@ rule manifest:
         "../../scripts/manifest.py"
 
 
+rule check_shard:
+    input:
+        manifest=rules.manifest.output.manifest,
+        code=code("check_shard"),
+    output:
+        csv="results/{run}/checked/{dataset}/{shard}.csv",
+    log:
+        "results/{run}/logs/check_shard/{dataset}/{shard}.log",
+    priority: 1  # before what takes a GPU
+    resources:
+        shards=RUN.shards,
+    params:
+        shard=ask(RUN.shard),
+        dataset=ask(RUN.dataset),
+    script:
+        "../../scripts/check_shard.py"
+
+
+rule check_data:
+    input:
+        manifest=rules.manifest.output.manifest,
+        shards=lambda wildcards: RUN.checked_shards(wildcards.dataset),
+        code=code("check_data"),
+    output:
+        csv="results/{run}/checked/{dataset}.csv",
+    log:
+        "results/{run}/logs/check_data/{dataset}.log",
+    priority: 1
+    script:
+        "../../scripts/check_data.py"
+
+
+rule check_images:
+    input:
+        RUN.all_checked(),
+
+
 rule encode:
     input:
         manifest=rules.manifest.output.manifest,
+        checked=ask(RUN.checked),
         vqvae=ask(JOBS.vqvae_file),
         code=code("encode"),
     output:

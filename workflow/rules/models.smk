@@ -1,6 +1,7 @@
 rule train_vqvae:
     input:
         manifest=ask(JOBS.training, get="data", then=RUN.manifest),
+        checked=ask(JOBS.training, get="data", then=RUN.checked),
         code=code("train_vqvae"),
     output:
         weights="results/{run}/models/{model}/vqvae.safetensors",

@@ -20,6 +20,7 @@ rule accuracy:
     input:
         gflops=rules.gflops.output.csv,
         predictions=RUN.predictions(RUN.pairs),
+        left_out=[RUN.left_out(dataset) for dataset, _ in RUN.pairs],
         code=code("accuracy"),
     output:
         **table("accuracy"),

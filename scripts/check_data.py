@@ -1,0 +1,17 @@
+"""Stop where images of a data set cannot be decoded, and name them all."""
+
+import pandas as pd
+from job import job
+
+from varc.data.check import Unreadable, check_all
+from varc.data.manifest import rows
+from varc.files import whole
+from varc.storage import read_parquet
+
+with job(snakemake) as log:
+    images = len(rows(read_parquet(snakemake.input.manifest)))
+    tables = [pd.read_csv(path, keep_default_na=False) for path in snakemake.input.shards]
+    check_all(snakemake.wildcards.dataset, images, [Unreadable(*row) for table in tables for row in table.to_numpy()])
+    with whole(snakemake.output.csv) as temporary:
+        pd.DataFrame({"images": [images], "unreadable": [0]}).to_csv(temporary, index=False)
+    log.info("all %d images can be decoded", images)

@@ -1,0 +1,60 @@
+"""Whether pictures can be decoded, before a job on a GPU finds out."""
+
+import threading
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from varc.data.found import Found, OpenImage, Spec
+from varc.data.readers import open_images
+from varc.errors import InputError
+from varc.prefetch import BATCHES_AHEAD, LOADERS, ahead
+
+AT_ONCE = 64  # images per call of a thread
+
+
+class Unreadable(NamedTuple):
+    """An image that cannot be decoded, and what is wrong with it."""
+
+    image_id: str
+    reason: str
+
+
+def unreadable(spec: Spec, images: Iterable[tuple[str, str]]) -> list[Unreadable]:
+    """Those of some images (image_id, path) of a data set that cannot be decoded, or of which `border` leaves nothing,
+    in order. Decodes them all, in threads."""
+    own, listed = threading.local(), list(images)
+
+    def checked(part: list[tuple[str, str]]) -> list[Unreadable]:
+        if not hasattr(own, "open_image"):  # each thread's own, since an open tar or Parquet file has one position
+            own.open_image = open_images(spec)
+        return [Unreadable(image_id, wrong) for image_id, path in part if (wrong := fault(own, spec, image_id, path))]
+
+    parts = (listed[i : i + AT_ONCE] for i in range(0, len(listed), AT_ONCE))
+    return [found for part in ahead(checked, parts, LOADERS, BATCHES_AHEAD) for found in part]
+
+
+def fault(own: Any, spec: Spec, image_id: str, path: str) -> str | None:
+    """What is wrong with an image, None where nothing is. own.open_image: what opens it."""
+    try:
+        opened(own.open_image, spec, image_id, path)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def opened(open_image: OpenImage, spec: Spec, image_id: str, path: str) -> Any:
+    """An image. Raises InputError where it cannot be decoded, or `border` leaves nothing of it."""
+    image, border = open_image(Found(image_id, "", path)), spec.get("border", 0)
+    if 2 * border >= min(image.size):
+        found = f"{image.width}x{image.height} pixels, of which border {border} leaves none"
+        raise InputError(f"{image_id}: {found}; set a smaller border for the data set")
+    return image
+
+
+def check_all(dataset: str, images: int, found: list[Unreadable]) -> None:
+    """Raises InputError where some images of a data set are unreadable, naming every one."""
+    if found:
+        raise InputError(
+            f"{dataset}: {len(found)} of {images} images cannot be read: {'; '.join(one.reason for one in found)}. Or "
+            f"say skip_unreadable: true, to leave out what cannot be read"
+        )

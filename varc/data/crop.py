@@ -1,0 +1,70 @@
+"""The centre crop of a long, thin picture, without resizing what the crop cuts away.
+
+Pillow resizes in two passes, mostly first along rows, then along columns, and rounds to 8 bits after each. So does
+this, pixel for pixel; but the pass along the long side makes only the pixels of the crop.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+SUPPORT = 3.0  # of Lanczos' kernel, in pixels
+PRECISION = 22  # bits of a weight in Pillow's sums of 8-bit pixels
+LANCZOS = Image.Resampling.LANCZOS
+
+
+def resized_crop(image: Image.Image, shape: tuple[int, int], left: int, top: int, size: int) -> NDArray[np.uint8]:
+    """image.resize(shape, LANCZOS) cropped to (size, size) from (left, top), as an array (size, size, 3).
+
+    image: RGB, and more than twice as long as wide. shape: width and height.
+    """
+    width, height = image.size
+    if shape[0] > shape[1]:
+        first, end = sources(width, shape[0], left, size)
+        columns = np.asarray(image.crop((first, 0, end, height))).swapaxes(0, 1)
+        made = along(columns, width, shape[0], left, size, first).swapaxes(0, 1)
+        full = Image.fromarray(np.ascontiguousarray(made)).resize((size, shape[1]), LANCZOS)
+        return np.asarray(full.crop((0, top, size, top + size)))
+    first, end = sources(height, shape[1], top, size)
+    band = image.crop((0, first, width, end))
+    if shape[1] < height:  # then Pillow takes the columns of a high picture first
+        made = along(np.asarray(band), height, shape[1], top, size, first)
+        full = Image.fromarray(made).resize((shape[0], size), LANCZOS)
+        return np.asarray(full.crop((left, 0, left + size, size)))
+    band = band.resize((shape[0], end - first), LANCZOS).crop((left, 0, left + size, end - first))
+    return along(np.asarray(band), height, shape[1], top, size, first)
+
+
+def weights(length: int, out: int, position: int) -> tuple[int, NDArray[np.float64]]:
+    """What pixel `position` of `out` is made of, where `length` pixels become `out`: the first pixel, and the weights
+    of it and those that follow, as whole numbers."""
+    scale = length / out
+    widened = max(scale, 1.0)
+    centre = (position + 0.5) * scale
+    first = max(int(centre - SUPPORT * widened + 0.5), 0)
+    end = min(int(centre + SUPPORT * widened + 0.5), length)
+    x = (np.arange(first, end) - centre + 0.5) / widened
+    kernel = np.where((x >= -SUPPORT) & (x < SUPPORT), np.sinc(x) * np.sinc(x / SUPPORT), 0.0)
+    total = kernel.sum()
+    exact = kernel / total * 2**PRECISION if total else kernel
+    return first, np.trunc(exact + np.where(exact < 0, -0.5, 0.5))
+
+
+def sources(length: int, out: int, begin: int, size: int) -> tuple[int, int]:
+    """The first pixel and the end of those that the pixels begin, ..., begin + size - 1 of `out` are made of."""
+    last, kernel = weights(length, out, begin + size - 1)
+    return weights(length, out, begin)[0], last + len(kernel)
+
+
+def along(pixels: NDArray[np.uint8], length: int, out: int, begin: int, size: int, first: int) -> NDArray[np.uint8]:
+    """Where `length` pixels become `out` along the first axis: pixels begin, ..., begin + size - 1, as (size, M, 3).
+
+    pixels (N, M, 3): the part of them that begins at `first`.
+    """
+    made = np.empty((size, *pixels.shape[1:]), np.uint8)
+    for i in range(size):
+        start, kernel = weights(length, out, begin + i)
+        part = pixels[start - first : start - first + len(kernel)].reshape(len(kernel), -1)
+        sums = kernel @ part.astype(np.float64) + 2 ** (PRECISION - 1)  # whole numbers below 2^53: exact
+        made[i] = np.clip(np.floor(sums / 2**PRECISION), 0, 255).reshape(made.shape[1:])
+    return made

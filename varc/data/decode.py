@@ -1,0 +1,42 @@
+"""Pictures from files and bytes."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from varc.data.found import naming, printable
+from varc.errors import InputError
+from varc.lookalike import HEAD
+
+REMEDY = "replace it, or take it away"
+
+
+def decoded(source: str | io.BytesIO, name: str) -> Image.Image:
+    """A picture from a path or from its bytes. Raises InputError where it cannot be decoded, or has levels of which
+    nothing tells how bright they are."""
+    head = source.getvalue()[:HEAD] if isinstance(source, io.BytesIO) else None
+    with naming(name, "unreadable image", REMEDY, head), Image.open(source) as image:
+        image.load()
+        check_levels(image, name)
+        return image
+
+
+def check_levels(image: Image.Image, name: str) -> None:
+    """Raises InputError for grey levels of more than 8 bits which would be seen as black or white, whatever they show.
+
+    16 and 32 bits are read as 0..65535, floats as 0..255. Levels that end at 255, or at 1, are of another scale.
+    """
+    if image.mode == "F":
+        limits, low, bits = (0.0, 255.0), 1.0, "floats"
+    elif image.mode.startswith("I"):
+        limits, low, bits = (0, 65535), 255, "16 bits" if ";" in image.mode else "32 bits"
+    else:
+        return
+    levels = np.asarray(image)
+    least, most = levels.min(), levels.max()
+    if not (least >= limits[0] and most <= limits[1] and (most > low or most == 0)):  # also of NaN
+        raise InputError(
+            f"{printable(name)}: grey levels from {least:g} to {most:g} in {bits}, where {limits[0]:g} to "
+            f"{limits[1]:g} is black to white; save it with 8 bits"
+        )

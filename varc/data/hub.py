@@ -1,0 +1,166 @@
+"""Parquet files as the Hugging Face hub ships image data sets."""
+
+import bisect
+import functools
+import io
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from varc.data.classes import ClassEntry, data_set_classes
+from varc.data.decode import decoded
+from varc.data.found import Found, OpenImage, PassOver, Spec, forget, index_in, naming, nfc, printable
+from varc.data.shard_files import shard_files
+from varc.errors import InputError
+
+FAILURE, REMEDY = "cannot be read as Parquet", "download it again"
+ROWS = 1000  # read at a time, where images are looked through
+
+
+def list_parquet(spec: Spec, pass_over: PassOver = forget) -> Iterator[Found]:
+    """root/*.parquet as Hugging Face ships image data sets: columns image (bytes, path) and label, the folder.
+
+    Raises InputError for other columns, for a row without label or without the bytes of an image, and where the file
+    calls its labels otherwise than the class list does.
+    """
+    image, label = column_names(spec)
+    for path in shard_files(spec, pass_over):
+        with naming(path, FAILURE, REMEDY):
+            file = opened(path)
+            check_columns(path, file.schema_arrow, image, label)
+            check_class_names(path, class_names(file.schema_arrow, label), spec)
+            labels = file.read([label])[label].to_pylist()
+            check_images(path, file, image)
+            for i, value in enumerate(labels):
+                if value is None:
+                    raise InputError(f"{path}: row {i} has no {label}; take it away")
+        yield from (Found(f"{path.name}:{i:06d}", str(value), path.as_posix()) for i, value in enumerate(labels))
+
+
+def column_names(spec: Spec) -> tuple[str, str]:
+    """The columns of the images and of the labels."""
+    return spec.get("image_column", "image"), spec.get("label_column", "label")
+
+
+def opened(path: str | Path) -> Any:
+    """A Parquet file; pages that have checksums are held against them."""
+    return pq.ParquetFile(path, page_checksum_verification=True)
+
+
+def is_binary(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def is_struct_of_bytes(kind: pa.DataType) -> bool:
+    """Whether a column holds images as the hub does: {bytes, path}."""
+    return pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 and is_binary(kind.field("bytes").type)
+
+
+def check_columns(path: Path, schema: pa.Schema, image: str, label: str) -> None:
+    """Raises InputError where the columns of images and labels are not there, or hold something else."""
+    found = ", ".join(printable(name) for name in schema.names)
+    for key, name in (("image_column", image), ("label_column", label)):
+        if schema.names.count(name) != 1:
+            raise InputError(f"{path}: has no column {name}, but {found}; set {key} to the one that is meant")
+    kind = schema.field(image).type
+    if not (is_binary(kind) or is_struct_of_bytes(kind)):
+        raise InputError(f"{path}: column {image} holds {printable(kind)}, expected binary or {{bytes, path}}")
+    kind = schema.field(label).type
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    kinds = (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string, pa.types.is_boolean)
+    if not any(fits(kind) for fits in kinds):
+        raise InputError(
+            f"{path}: column {label} holds {printable(kind)}, expected whole numbers or text; set label_column"
+        )
+
+
+def class_names(schema: pa.Schema, label: str) -> list[str]:
+    """The names of the labels 0, 1, ... as the hub writes them into a file's schema; none where it says none."""
+    content = (schema.metadata or {}).get(b"huggingface")
+    try:
+        names = json.loads(content)["info"]["features"][label]["names"] if content else []
+    except (ValueError, KeyError, TypeError):  # other features than class labels have no names
+        return []
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def check_class_names(path: Path, names: list[str], spec: Spec) -> None:
+    """Raises InputError where a file calls a label otherwise than the class list calls the class that it stands for."""
+    rows = {nfc(entry.folder): entry for entry in data_set_classes(spec)} if "classes" in spec else {}
+    for number, name in enumerate(names):
+        entry = rows.get(str(number))
+        if entry is not None and not same_class(name, entry):
+            raise InputError(
+                f"{path}: label {number} is {name!r}, but {spec['classes']} has {entry.name!r} (class_id "
+                f"{entry.class_id}) for folder {number}; give folder {number} the class_id of {name!r}, or its name"
+            )
+
+
+def same_class(name: str, entry: ClassEntry) -> bool:
+    """Whether a name may mean a class: its folder, or one of its names in common ("tench, Tinca tinca")."""
+    own = {plain(part) for text in (entry.name, entry.folder) for part in (text, *text.split(","))}
+    return not own.isdisjoint(plain(part) for part in (name, *name.split(",")))
+
+
+def plain(name: str) -> str:
+    """A name without what different writers write differently: case, blanks, hyphens, underscores."""
+    text = nfc(name).casefold()
+    return "".join(letter for letter in text if letter.isalnum()) or text.strip()
+
+
+def check_images(path: Path, file: Any, image: str) -> None:
+    """Raises InputError for the first row without the bytes of an image.
+
+    The file's own counts of nulls tell where there is none; else the column is read.
+    """
+    metadata, leaf = file.metadata, image if is_binary(file.schema_arrow.field(image).type) else f"{image}.bytes"
+    columns = [i for i in range(metadata.num_columns) if metadata.schema.column(i).path == leaf]
+    row = 0
+    for group in range(metadata.num_row_groups):
+        statistics = metadata.row_group(group).column(columns[0]).statistics if len(columns) == 1 else None
+        if statistics is None or not statistics.has_null_count or statistics.null_count:
+            first = row
+            for batch in file.iter_batches(ROWS, [group], [image]):
+                check_rows(path, batch.column(0).to_pylist(), first)
+                first += len(batch)
+        row += metadata.row_group(group).num_rows
+
+
+def check_rows(path: Path, values: list[Any], first: int) -> None:
+    """Raises InputError for the first of some rows that has no bytes."""
+    for i, value in enumerate(values, first):
+        if value is None:
+            raise InputError(f"{path}: row {i} has no image; take it away")
+        if isinstance(value, dict) and value.get("bytes") is None:
+            found = f"but the path {printable(value['path'])}" if value.get("path") else "nor a path"
+            raise InputError(f"{path}: row {i} has no bytes of an image, {found}; write the images into the file")
+
+
+def open_parquet(spec: Spec) -> OpenImage:
+    """Rows of the files; one row group is kept, since neighbours come from the same one."""
+    image, _ = column_names(spec)
+
+    @functools.lru_cache(maxsize=1)
+    def row_group(path: str, group: int) -> Any:
+        return opened(path).read_row_group(group, [image])[image].to_pylist()
+
+    @functools.lru_cache(maxsize=1)
+    def starts(path: str) -> list[int]:
+        metadata = opened(path).metadata
+        return [0, *itertools.accumulate(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))]
+
+    def open_image(found: Found) -> Image.Image:
+        with naming(found.image_id, "cannot be read from its Parquet file", REMEDY, b""):
+            row = index_in(found.image_id)
+            group = bisect.bisect_right(starts(found.path), row) - 1
+            value = row_group(found.path, group)[row - starts(found.path)[group]]
+            content = value["bytes"] if isinstance(value, dict) else value
+        return decoded(io.BytesIO(content), found.image_id)
+
+    return open_image

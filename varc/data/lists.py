@@ -1,0 +1,16 @@
+"""Text files that list something, a line each, as users write them."""
+
+from pathlib import Path
+
+from varc.errors import InputError
+from varc.lookalike import beginning, lookalike
+
+
+def read_list(path: str | Path, what: str, key: str) -> list[str]:
+    """The lines of a text file in UTF-8, without a byte order mark. Raises InputError where it cannot be read."""
+    if (known := lookalike(beginning(path))) is not None:
+        raise InputError(f"{path}: {what} cannot be read ({known.what}); {known.remedy}")
+    try:
+        return Path(path).read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {what} cannot be read ({error}); set {key} to the file, in UTF-8") from None
