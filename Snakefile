@@ -45,7 +45,7 @@ onstart:
         stale = keep(
             RUN, config, workflow.basedir, [file for rule in workflow.rules for file in rule.output], TARGETS
         )
-    except InputError as error:
+    except (InputError, OSError) as error:  # OSError: a source that cannot be read
         raise WorkflowError(str(error)) from None
     if stale:
         logger.info(

@@ -87,7 +87,7 @@ def keep(
     """
     write_record(run.path(FILE), record(run, config, git_commit(code)))
     parts = [os.path.split(file) for file in outputs]
-    return set_aside(run, [name for folder, name in parts if folder.endswith("/tables")], targets)
+    return set_aside(run, [name for folder, name in parts if os.path.basename(folder) == "tables"], targets)
 
 
 def set_aside(run: Any, made: Iterable[str], targets: Iterable[str]) -> list[str]:

@@ -33,7 +33,7 @@ CLOSE = {  # absolute, and relative beyond 1
 }
 NO_GRADIENT = re.compile(r"(qkv|k_proj)\.bias$")  # a bias of all keys changes no softmax: its steps are rounding alone
 SPEEDS = {"measure_rates"}  # rules whose outputs differ from machine to machine
-OF_TIMES = {"measure_rates", "plan", "cost", "main"}  # whose rows or pictures are made from what is measured
+OF_TIMES = {"measure_rates", "plan", "cost"}  # whose rows or pictures are made from what is measured
 
 
 class Demo(NamedTuple):
@@ -47,6 +47,7 @@ class Demo(NamedTuple):
     scripts: set[str]  # names of the scripts that were run
     launches: dict[str, list[int]]  # kernels of each job of a rule
     takers: set[str]  # scripts of all rules that have the resource gpu, or device
+    of_rules: set[str]  # scripts of all rules
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,8 @@ def demo(tmp_path_factory):
             written[job.rule.name].extend(job.output)
         outputs = {job.rule.name: written[job.rule.name] for job in jobs if "gpu" in job.rule.resources}
         scripts, takers = {script_of(job.rule).stem for job in jobs}, scripts_of_devices(workflow)
-    return Demo(cpu, gpu, again, written, outputs, scripts, launches, takers)
+        of_rules = {script_of(rule).stem for rule in workflow.rules if rule.script}
+    return Demo(cpu, gpu, again, written, outputs, scripts, launches, takers, of_rules)
 
 
 @contextlib.contextmanager
@@ -149,6 +151,11 @@ def test_no_job_depends_on_the_state_of_a_global_generator(demo):
     assert not differing, differing
 
 
+def test_every_script_but_one_that_needs_the_net_is_run(demo):
+    """One that is not: give demo.yaml what takes it."""
+    assert demo.of_rules - demo.scripts == {"download"}
+
+
 def test_every_job_that_was_given_the_gpu_used_it(demo):
     idle = [rule for rule in demo.outputs if not all(demo.launches[rule])]
     assert not idle
@@ -157,7 +164,7 @@ def test_every_job_that_was_given_the_gpu_used_it(demo):
 def test_the_demo_ends_with_its_tables_on_a_gpu(demo):
     tables, on_cpu = (pd.read_csv(folder / "results/demo/tables/accuracy.csv") for folder in (demo.gpu, demo.cpu))
     measured = [name for name in tables if "seconds" in name]
-    assert len(tables) == 7
+    assert len(tables) == 9
     pd.testing.assert_frame_equal(tables.drop(columns=measured), on_cpu.drop(columns=measured))
 
 
