@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from configs import begun
 from job_graph import graph
 from PIL import Image
 from rerun_table import read_keys, resolved, with_files
@@ -18,7 +19,7 @@ import varc
 from varc.errors import InputError
 from varc.explain.one import explain_image, load_models
 from varc.explain.pixels import run_settings
-from workflow.record import asked_tables, git_commit, write_record
+from workflow.record import asked_tables, git_commit, record, without_record, write_record
 from workflow.sources import file_sha256
 
 PREPARED = {"size": 8, "resize": 16, "border": 1}
@@ -181,6 +182,18 @@ def test_a_commit_is_that_of_the_code_alone(tmp_path):
     assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", git_commit(ROOT) or "0" * 40)
     assert git_commit(tmp_path) is None
     assert git_commit(ROOT / "tests") is None  # a folder of the repository that holds no code of its own
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "config").glob("*.yaml")))
+def test_a_record_gives_its_config_back(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # for the digests that are kept
+    (tmp_path / "config").symlink_to(ROOT / "config")
+    config = yaml.safe_load((ROOT / "config" / name).read_text())
+    run = begun(config).run
+    text = record(run, config, "0" * 40)
+    assert without_record(yaml.safe_load(text)) == config
+    again = begun(yaml.safe_load(text)).run  # a record is a config, and its record is the same
+    assert record(again, yaml.safe_load(text), "0" * 40) == text
 
 
 def test_a_record_that_cannot_be_written_is_named(tmp_path):
