@@ -81,3 +81,20 @@ def images_of(root, reader="image_folder", entries=TEN, promised=None, **keys):
 def left_out_of(root, reader="image_folder", entries=TEN, **keys):
     """What is left out of a source: path -> reason."""
     return {row.path: row.reason for row in manifest({"reader": reader, "root": str(root), **keys}, entries)[1]}
+
+
+def tiff(pixels, bits):
+    """An uncompressed TIFF of grey or RGB pixels with 12 or 16 bits, which Pillow does not write."""
+    (height, width), bands = pixels.shape[:2], pixels.shape[2] if pixels.ndim == 3 else 1
+    data = pixels.astype("<u2").tobytes()
+    if bits == 12:
+        pairs = pixels.astype(int).reshape(-1, 2).tolist()
+        data = b"".join((one << 12 | other).to_bytes(3, "big") for one, other in pairs)
+    behind = 8 + 2 + 8 * 12 + 4  # the header, the tags
+    extra = struct.pack("<3H", bits, bits, bits) if bands == 3 else b""
+    depth = (258, 3, 3, behind) if bands == 3 else (258, 3, 1, bits)
+    colour, first = 2 if bands == 3 else 1, behind + len(extra)
+    tags = [(256, 3, 1, width), (257, 3, 1, height), depth, (259, 3, 1, 1), (262, 3, 1, colour), (273, 4, 1, first)]
+    tags += [(277, 3, 1, bands), (279, 4, 1, len(data))]
+    packed = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + packed + struct.pack("<I", 0) + extra + data

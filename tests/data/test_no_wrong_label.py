@@ -1,11 +1,12 @@
 """No label, and no level, is wrong in silence."""
 
+import io
 import json
 
 import numpy as np
 import pytest
 from PIL import Image
-from sources import TEN, images_of, picture, samples, structs, write_parquet, write_pictures, write_tar
+from sources import TEN, images_of, picture, samples, structs, tiff, write_parquet, write_pictures, write_tar
 
 from varc.data.classes import ClassEntry
 from varc.data.decode import decoded
@@ -210,6 +211,20 @@ def test_levels_of_another_scale_are_refused_by_name(tmp_path, pixels, message):
     Image.fromarray(pixels).save(tmp_path / "im.tif")
     with pytest.raises(InputError, match=message):
         decoded(str(tmp_path / "im.tif"), "im.tif")
+
+
+COLOURS = np.stack([GREY, GREY[::-1], GREY.T], 2)
+
+
+def test_levels_of_another_depth_than_pillow_takes_them_for(tmp_path):
+    for pixels, bits, message in (
+        (COLOURS, 16, "levels of 16 bits per colour, none above 255"),
+        (16 * GREY.astype(np.uint16), 12, "levels of 12 bits"),
+    ):
+        with pytest.raises(InputError, match=rf"im\.tif: {message}, which would be seen as black"):
+            decoded(io.BytesIO(tiff(pixels, bits)), "im.tif")
+    assert np.array_equal(decoded(io.BytesIO(tiff(257 * COLOURS.astype(np.uint16), 16)), "im.tif"), COLOURS)
+    assert np.array_equal(decoded(io.BytesIO(tiff(257 * GREY.astype(np.uint16), 16)), "im.tif"), 257 * GREY.astype(int))
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,31 @@ from varc.lookalike import HEAD
 REMEDY = "replace it, or take it away"
 
 
-def decoded(source: str | io.BytesIO, name: str) -> Image.Image:
-    """A picture from a path or from its bytes. Raises InputError where it cannot be decoded, or has levels of which
-    nothing tells how bright they are."""
+def decoded(source: str | io.BytesIO, name: str, failure: str = "unreadable image") -> Image.Image:
+    """A picture from a path or from its bytes. Raises InputError, with these words, where it cannot be decoded, or has
+    levels of which nothing tells how bright they are."""
     head = source.getvalue()[:HEAD] if isinstance(source, io.BytesIO) else None
-    with naming(name, "unreadable image", REMEDY, head), Image.open(source) as image:
+    with naming(name, failure, REMEDY, head), Image.open(source) as image:
+        stored = " ".join(str(tile[3]) for tile in image.tile)  # gone once it is loaded
         image.load()
         check_levels(image, name)
+        check_depth(image, name, stored)
         return image
+
+
+def check_depth(image: Image.Image, name: str, stored: str) -> None:
+    """Raises InputError for levels that Pillow takes from another depth than they have: of 16 bits per colour it keeps
+    the upper 8, which are all 0 where levels end at 255, and 12 bits it takes for 16. stored: Pillow's raw modes."""
+    colours = [band for band in image.getbands() if band not in "AX"]
+    if ";12" in stored:
+        found = "12 bits"
+    elif (
+        ";16" in stored and len(image.getbands()) > 1 and not any(image.getchannel(band).getbbox() for band in colours)
+    ):
+        found = "16 bits per colour, none above 255"
+    else:
+        return
+    raise InputError(f"{printable(name)}: levels of {found}, which would be seen as black; save it with 8 bits")
 
 
 def check_levels(image: Image.Image, name: str) -> None:

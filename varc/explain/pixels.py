@@ -8,8 +8,8 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
+from varc.data.decode import decoded
 from varc.data.manifest import Listed, opened_images
-from varc.data.readers import READERS, Found
 from varc.errors import InputError
 
 Settings = dict[str, Any]  # size, resize, border: as in a data set's entry, whose other keys change nothing here
@@ -25,7 +25,7 @@ def model_pixels(image: str | Path | Image.Image, side: int, settings: Settings 
     """
     name = "the image" if isinstance(image, Image.Image) else str(image)
     if not isinstance(image, Image.Image):
-        image = READERS["image_folder"].open_images({})(Found(name, "", name))
+        image = decoded(name, name, "cannot be read as a picture")
     if settings is None:
         settings = {} if image.size == (side, side) else {"size": side}
     unshifted = {key: value for key, value in settings.items() if key != "shift"}

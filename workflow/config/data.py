@@ -127,8 +127,8 @@ class Pictures(Files):
 
     size: Positive
     skip_unreadable: bool | None = None
-    """Leave out pictures that cannot be decoded, count them in `accuracy.csv`, and list them; else they are an error;
-    default: false. Readers of pictures."""
+    """Leave out pictures that cannot be decoded, count them in `accuracy.csv`, and list them; else they are an error.
+    All readers but `digits` and `idx`; default: false."""
 
     @property
     def to_check(self) -> bool:
