@@ -242,3 +242,13 @@ def test_class_lists_that_say_too_much(tmp_path):
         path.write_text(text)
         with pytest.raises(InputError, match=message):
             read_class_list(path)
+
+
+@pytest.mark.parametrize("content", ["[]", "3", '{"1": ["one"]}', '{"1": null}', "{", "[" * 100_000])
+@pytest.mark.parametrize("name", ["folder_to_objectnet_label", "objectnet_to_imagenet_1k"])
+def test_mappings_of_objectnet_that_are_none(tmp_path, content, name):
+    write_pictures(tmp_path / "images", ["1/a.png"])
+    (tmp_path / "mappings").mkdir()
+    for other in ("folder_to_objectnet_label", "objectnet_to_imagenet_1k"):
+        (tmp_path / "mappings" / f"{other}.json").write_text('\ufeff{"1": "class 1"}' if other != name else content)
+    refused(rf"{name}\.json: (cannot be read|expected a JSON object)", tmp_path, "objectnet")

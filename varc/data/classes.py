@@ -110,11 +110,11 @@ def objectnet_classes(root: str | Path, classes: list[ClassEntry]) -> dict[str, 
 
 
 def read_json(path: Path) -> dict[str, str]:
-    """A JSON object. Raises InputError where it cannot be read."""
+    """A JSON object of texts. Raises InputError where it cannot be read, or is something else."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read ({error}); set root to the unpacked objectnet-1.0") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a JSON object")
+    if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
+        raise InputError(f"{path}: expected a JSON object of texts; set root to the unpacked objectnet-1.0")
     return content
