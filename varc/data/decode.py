@@ -12,11 +12,11 @@ from varc.lookalike import HEAD
 REMEDY = "replace it, or take it away"
 
 
-def decoded(source: str | io.BytesIO, name: str, failure: str = "unreadable image") -> Image.Image:
-    """A picture from a path or from its bytes. Raises InputError, with these words, where it cannot be decoded, or has
+def decoded(source: str | io.BytesIO, name: str) -> Image.Image:
+    """A picture from a path or from its bytes. Raises InputError where it cannot be decoded, or has
     levels of which nothing tells how bright they are."""
     head = source.getvalue()[:HEAD] if isinstance(source, io.BytesIO) else None
-    with naming(name, failure, REMEDY, head), Image.open(source) as image:
+    with naming(name, "unreadable image", REMEDY, head), Image.open(source) as image:
         stored = " ".join(str(tile[3]) for tile in image.tile)  # gone once it is loaded
         image.load()
         check_levels(image, name)

@@ -25,7 +25,7 @@ def model_pixels(image: str | Path | Image.Image, side: int, settings: Settings 
     """
     name = "the image" if isinstance(image, Image.Image) else str(image)
     if not isinstance(image, Image.Image):
-        image = decoded(name, name, "cannot be read as a picture")
+        image = decoded(name, name)
     if settings is None:
         settings = {} if image.size == (side, side) else {"size": side}
     unshifted = {key: value for key, value in settings.items() if key != "shift"}
