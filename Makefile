@@ -40,11 +40,11 @@ study-quick: venv
 	@echo && cat results/study_quick/tables/main.md
 
 test: venv
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 # Those too that take long.
 test-all: venv
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2
 
 # The digits study on a real Slurm of this machine alone, which comes and goes with the test; root on Debian only.
 # SHORT=1 takes a smaller config, and leaves out jobs over their time or memory, which take minutes to be noticed.

@@ -1,20 +1,36 @@
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
+from xdist.scheduler import LoadScopeScheduling
 
+ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1]))  # workflow/ is no installed package
+sys.path.insert(0, str(ROOT))  # workflow/ is no installed package
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two workers share two cores: a thread that waits must not spin
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Tests that share a fixture of their module, as a finished run, go to one worker; all others to any."""
-    for item in items:
-        fixtures = item._fixtureinfo.name2fixturedefs.values()
-        if any(fixture.scope == "module" for found in fixtures for fixture in found):
-            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+@cache
+def shared(path):
+    """Whether tests of a file share a fixture, as a finished run."""
+    return 'scope="module"' in (ROOT / path).read_text(encoding="utf-8")
+
+
+class BySharedFixtures(LoadScopeScheduling):
+    """Files whose tests share a fixture go to one worker each, all other tests to any.
+
+    As pytest-xdist's loadgroup would do, whose groups pytest 9.2 does not see.
+    """
+
+    def _split_scope(self, nodeid):
+        path = nodeid.partition("::")[0]
+        return path if shared(path) else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return BySharedFixtures(config, log)
