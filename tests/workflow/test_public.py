@@ -16,6 +16,8 @@ from snakemake_runs import copy_project, plan, snakemake, write_config
 
 from varc.models.weights import file_sha256
 
+pytestmark = pytest.mark.slow  # whole runs
+
 CLASSES = 20
 
 

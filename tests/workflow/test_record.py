@@ -68,6 +68,7 @@ def written(project):
 # The order matters: the first tests see the run of the first config, later ones those of others.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("told", ["--run", "options", "neither"])
 def test_a_picture_gets_the_prediction_and_the_log_likelihoods_of_the_run(project, told, monkeypatch):
     monkeypatch.chdir(project)
@@ -100,6 +101,7 @@ def test_a_run_keeps_the_config_that_made_it(project):
     assert made_with["sources"].keys() == {"classes.csv", "data"} and len(made_with["sources"]["data"]) == 64
 
 
+@pytest.mark.slow
 def test_its_own_record_is_a_config_by_which_nothing_runs_again(project):
     record = project / "results/r/config.yaml"
     before = record.read_bytes(), os.stat(record)

@@ -26,6 +26,8 @@ from varc.models.weights import card_path, file_sha256, read_card
 from varc.scoring.adaptive import final_order, read_adaptive, read_full_scores, simulate
 from varc.scoring.smoothing import noise
 
+pytestmark = pytest.mark.slow  # whole runs
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):

@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 from snakemake_runs import copy_project, default_config, snakemake, write_config
 
+pytestmark = pytest.mark.slow  # whole runs
+
 SHARDS = (1, 2, 5)
 
 

@@ -12,6 +12,8 @@ from snakemake_runs import copy_project, default_config, snakemake, write_config
 
 from varc.seal import seal
 
+pytestmark = pytest.mark.slow  # whole runs
+
 FUNNEL = [{"scales": 2, "keep": 3}, {"scales": 4, "keep": 1}]
 CANDIDATES = "candidates/{}/digits/2x1-keep3/0.parquet"
 DIT = {"image_size": 8, "patch_size": 4, "width": 16, "depth": 1, "heads": 2, "channels": 1}
