@@ -1,11 +1,12 @@
 """Whether pictures can be decoded, before a job on a GPU finds out."""
 
-import threading
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from PIL import Image
 
 from varc.data.found import Found, OpenImage, Spec
-from varc.data.readers import open_images
+from varc.data.readers import open_in_threads
 from varc.errors import InputError
 from varc.prefetch import BATCHES_AHEAD, LOADERS, ahead
 
@@ -22,27 +23,27 @@ class Unreadable(NamedTuple):
 def unreadable(spec: Spec, images: Iterable[tuple[str, str]]) -> list[Unreadable]:
     """Those of some images (image_id, path) of a data set that cannot be decoded, or of which `border` leaves nothing,
     in order. Decodes them all, in threads."""
-    own, listed = threading.local(), list(images)
+    opener, listed = open_in_threads(spec), list(images)
 
     def checked(part: list[tuple[str, str]]) -> list[Unreadable]:
-        if not hasattr(own, "open_image"):  # each thread's own, since an open tar or Parquet file has one position
-            own.open_image = open_images(spec)
-        return [Unreadable(image_id, wrong) for image_id, path in part if (wrong := fault(own, spec, image_id, path))]
+        open_image = opener()
+        found = ((image_id, fault(open_image, spec, image_id, path)) for image_id, path in part)
+        return [Unreadable(image_id, wrong) for image_id, wrong in found if wrong]
 
     parts = (listed[i : i + AT_ONCE] for i in range(0, len(listed), AT_ONCE))
     return [found for part in ahead(checked, parts, LOADERS, BATCHES_AHEAD) for found in part]
 
 
-def fault(own: Any, spec: Spec, image_id: str, path: str) -> str | None:
-    """What is wrong with an image, None where nothing is. own.open_image: what opens it."""
+def fault(open_image: OpenImage, spec: Spec, image_id: str, path: str) -> str | None:
+    """What is wrong with an image, None where nothing is."""
     try:
-        opened(own.open_image, spec, image_id, path)
+        opened(open_image, spec, image_id, path)
     except InputError as error:
         return str(error)
     return None
 
 
-def opened(open_image: OpenImage, spec: Spec, image_id: str, path: str) -> Any:
+def opened(open_image: OpenImage, spec: Spec, image_id: str, path: str) -> Image.Image:
     """An image. Raises InputError where it cannot be decoded, or `border` leaves nothing of it."""
     image, border = open_image(Found(image_id, "", path)), spec.get("border", 0)
     if 2 * border >= min(image.size):

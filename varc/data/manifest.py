@@ -1,7 +1,6 @@
 """The manifest: which images a data set has, under which names and labels."""
 
 import hashlib
-import threading
 from collections import Counter
 from collections.abc import Generator
 from itertools import pairwise
@@ -15,7 +14,7 @@ from varc.data.classes import ClassEntry, folder_labels
 from varc.data.found import Found, OpenImage, Spec, naming, nfc, printable
 from varc.data.lists import read_list
 from varc.data.preprocess import preprocess, stack_images
-from varc.data.readers import describe, list_images, open_images
+from varc.data.readers import describe, list_images, open_images, open_in_threads
 from varc.data.shifts import shifted
 from varc.errors import InputError
 from varc.prefetch import BATCHES_AHEAD, LOADERS, ahead
@@ -156,13 +155,10 @@ def image_batches(
 
     At most BATCHES_AHEAD batches lie ready or are being loaded. Raises what load_images does, at its batch.
     """
-    own, lock = threading.local(), threading.Lock()
+    opener = open_in_threads(spec)
 
     def load(part: list[Listed]) -> NDArray[np.uint8]:
-        if not hasattr(own, "open_image"):  # each thread's own, since an open tar or Parquet file has one position
-            with lock:  # readers import libraries here
-                own.open_image = open_images(spec)
-        return opened_images(own.open_image, spec, part, side)
+        return opened_images(opener(), spec, part, side)
 
     return ahead(load, (listed[i : i + batch_size] for i in range(0, len(listed), batch_size)), LOADERS, BATCHES_AHEAD)
 

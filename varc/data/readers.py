@@ -5,7 +5,8 @@ it) that tells their class, and what it passes over; the other returns a functio
 needs one entry in READERS. Labels are not their business: see varc/data/manifest.py.
 """
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 
 from varc.data.decode import decoded
 from varc.data.folders import list_image_folder, list_labels_file, list_objectnet, open_pictures
@@ -14,7 +15,7 @@ from varc.data.hub import list_parquet, open_parquet
 from varc.data.idx import list_digits, list_idx, open_digits, open_idx
 from varc.data.tars import list_webdataset, open_webdataset
 
-__all__ = ["READERS", "Found", "decoded", "describe", "list_images", "open_images"]
+__all__ = ["READERS", "Found", "decoded", "describe", "list_images", "open_images", "open_in_threads"]
 
 READERS = {
     "digits": Reader(list_digits, open_digits),
@@ -40,6 +41,20 @@ def open_images(spec: Spec) -> OpenImage:
     """What opens an image of a data set, for one thread. Raises InputError for a source that cannot be opened."""
     with naming(describe(spec), "cannot be opened", "mend that, or set root to the data", b""):
         return READERS[spec["reader"]].open_images(spec)
+
+
+def open_in_threads(spec: Spec) -> Callable[[], OpenImage]:
+    """What gives each thread that asks its own of open_images, the same each time: an open tar or Parquet file has one
+    position."""
+    own, lock = threading.local(), threading.Lock()
+
+    def of_this_thread() -> OpenImage:
+        if not hasattr(own, "open_image"):
+            with lock:  # readers import libraries here
+                own.open_image = open_images(spec)
+        return own.open_image
+
+    return of_this_thread
 
 
 def describe(spec: Spec) -> str:
