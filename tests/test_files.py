@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
-from varc.errors import InputError
+from varc.errors import InputError, in_one_line
 from varc.files import whole, write_text
-from varc.logs import in_one_line, job_log
+from varc.logs import job_log
 from varc.metrics.tables import write_table
 from varc.models.weights import save_tensors
 from varc.training.curves import plot_curve, write_curve

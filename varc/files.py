@@ -1,5 +1,6 @@
-"""Files that appear whole or not at all, so that nothing half-written is ever read."""
+"""Files that appear whole or not at all, so that nothing half-written is ever read; and their digests."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -7,6 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from varc.errors import InputError
+
+
+def file_sha256(path: str | Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from varc.errors import InputError
-from varc.origin import file_digest
+from varc.files import file_sha256
 from varc.storage import provenance
 
 MODEL_KEYS = ("vqvae_sha256", "var_sha256", "weights_sha256")
@@ -41,7 +41,7 @@ def check_fresh(paths: Iterable[str | Path]) -> None:
             if not Path(made_from).is_file():
                 continue
             if made_from not in digests:
-                digests[made_from] = file_digest(made_from)
+                digests[made_from] = file_sha256(made_from)
             if digests[made_from] != digest:
                 raise InputError(
                     f"{path}: made from {made_from} with SHA-256 {short(digest)}, which is {short(digests[made_from])} "

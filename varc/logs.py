@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from varc.errors import InputError, in_one_line
+from varc.errors import InputError
 
 logger = logging.getLogger("varc")
 
@@ -32,7 +32,7 @@ def job_log(path: str | Path, name: str) -> Iterator[logging.Logger]:
     try:
         yield logger
     except InputError as error:
-        logger.error("error: %s", in_one_line(str(error)))
+        logger.error("error: %s", error)
         file.emit(logging.makeLogRecord({"msg": traceback.format_exc(), "levelname": "ERROR"}))
         raise SystemExit(1) from None
     finally:

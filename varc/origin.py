@@ -12,15 +12,11 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from varc.files import file_sha256
+
 OWN = {".safetensors", ".pth"}  # weights, which have their SHA-256 in the provenance by name (var_sha256)
 
 origin: ContextVar[Callable[[], dict[str, Any]]] = ContextVar("origin", default=dict)
-
-
-def file_digest(path: str | Path) -> str:
-    """The SHA-256 of a file, in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def begin_job(
@@ -40,8 +36,8 @@ def begin_job(
             "rule": rule,
             "wildcards": wildcards,
             "params": json.loads(json.dumps(params, default=str)),
-            "inputs": {path: file_digest(path) for path in data},
-            "code": hashlib.sha256("".join(map(file_digest, code)).encode()).hexdigest(),
+            "inputs": {path: file_sha256(path) for path in data},
+            "code": hashlib.sha256("".join(map(file_sha256, code)).encode()).hexdigest(),
         }
 
     origin.set(describe)

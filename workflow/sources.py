@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import varc.files
 from varc.data.tree import files_read
 from workflow.imports import reads_images
 
@@ -99,8 +100,7 @@ def file_sha256(path: str) -> str | None:
     known = json.loads(DIGESTS.read_text()) if DIGESTS.is_file() else {}
     key = f"{os.path.abspath(path)} {stat.st_size} {stat.st_mtime_ns}"
     if key not in known:
-        with open(path, "rb") as file:
-            known[key] = hashlib.file_digest(file, "sha256").hexdigest()
+        known[key] = varc.files.file_sha256(path)
         DIGESTS.parent.mkdir(exist_ok=True)
         write_whole(DIGESTS, json.dumps(known))
     return known[key]

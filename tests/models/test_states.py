@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from varc.errors import InputError
+from varc.files import file_sha256
 from varc.models.architectures import ARCHITECTURES
 from varc.models.public import load_public_var, load_public_vqvae
 from varc.models.states import read_state
@@ -17,7 +18,7 @@ from varc.models.var import VAR
 from varc.models.var_weights import var_shape
 from varc.models.vqvae import VQVAE
 from varc.models.vqvae_weights import vqvae_shape
-from varc.models.weights import file_sha256, misfits
+from varc.models.weights import misfits
 
 KEYS = json.loads((parity.DATA / "checkpoint_keys.json").read_text())
 

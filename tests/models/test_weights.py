@@ -5,10 +5,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from varc.errors import InputError
+from varc.files import file_sha256
 from varc.models.checkpoints import load_var, load_vqvae
 from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import VQVAE, VQVAEConfig
-from varc.models.weights import card_path, file_sha256, read_card, save_model
+from varc.models.weights import card_path, read_card, save_model
 
 VQVAE_CONFIG = VQVAEConfig((1, 2), ch=8, ch_mult=(1, 2), num_res_blocks=1, z_channels=4, vocab_size=16, norm_groups=4)
 VAR_CONFIG = VARConfig(1, 16, 2, 3, 16, 4, (1, 2))

@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 from snakemake_runs import copy_project, plan, snakemake, write_config
 
-from varc.models.weights import file_sha256
+from varc.files import file_sha256
 
 pytestmark = pytest.mark.slow  # whole runs
 

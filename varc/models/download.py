@@ -1,6 +1,5 @@
 """Checkpoints from the Hugging Face hub, at a pinned revision."""
 
-import hashlib
 import os
 import shutil
 import urllib.request
@@ -8,6 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from varc.errors import InputError
+from varc.files import file_sha256
 
 HUB = "https://huggingface.co"
 
@@ -24,8 +24,7 @@ def download(path: str | Path, repo: str, revision: str, sha256: str, hub: str =
     try:
         with urllib.request.urlopen(url, timeout=60) as source, open(temporary, "wb") as file:
             shutil.copyfileobj(source, file, 2**20)
-        with open(temporary, "rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = file_sha256(temporary)
         if found != sha256:
             raise InputError(f"{url}: has SHA-256 {found}, but the config says {sha256}; check repo and revision")
         os.replace(temporary, path)

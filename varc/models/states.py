@@ -11,8 +11,9 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from varc.errors import InputError
+from varc.files import file_sha256
 from varc.models.kinds import check_kind
-from varc.models.weights import Card, file_sha256
+from varc.models.weights import Card
 
 State = dict[str, Tensor]
 NESTINGS = (("trainer", "var_wo_ddp"), ("var_wo_ddp",), ("model",), ("state_dict",))

@@ -1,7 +1,6 @@
 """Weights on disk, of any model: safetensors with a JSON card beside them."""
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 import varc
 from varc.errors import InputError
-from varc.files import whole, write_text
+from varc.files import file_sha256, whole, write_text
 from varc.models.kinds import check_kind
 
 Card = dict[str, Any]
@@ -25,12 +24,6 @@ M = TypeVar("M", bound=nn.Module)
 def card_path(weights: str | Path) -> Path:
     """The card of a weights file: the same name, with the suffix .json."""
     return Path(weights).with_suffix(".json")
-
-
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_model(path: str | Path, model: nn.Module, card: Card) -> None:

@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 
 from varc.device import device_name, peak_memory, pick_device
-from varc.errors import InputError, in_one_line
+from varc.errors import InputError
 from varc.freshness import check_made_with, check_models
 from varc.models.var import VAR
 from varc.models.var_weights import check_fit, read_var
@@ -147,7 +147,7 @@ def main() -> None:
     try:
         finetune_files(request, logging.getLogger("varc").info)
     except InputError as error:
-        sys.exit(f"{ERROR}{in_one_line(str(error))}")
+        sys.exit(f"{ERROR}{error}")
     finally:
         dist.destroy_process_group()
 
