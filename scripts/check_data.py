@@ -4,12 +4,11 @@ import pandas as pd
 from job import job
 
 from varc.data.check import Unreadable, check_all
-from varc.data.manifest import rows
 from varc.files import whole
 from varc.storage import read_parquet
 
 with job(snakemake) as log:
-    images = len(rows(read_parquet(snakemake.input.manifest)))
+    images = len(read_parquet(snakemake.input.manifest, ["image_id"]))
     tables = [pd.read_csv(path, keep_default_na=False) for path in snakemake.input.shards]
     check_all(snakemake.wildcards.dataset, images, [Unreadable(*row) for table in tables for row in table.to_numpy()])
     with whole(snakemake.output.csv) as temporary:

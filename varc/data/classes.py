@@ -3,12 +3,11 @@
 import csv
 import io
 import json
-import unicodedata
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from varc.data.lists import read_list
+from varc.data.lists import nfc, read_list
 from varc.errors import InputError
 
 COLUMNS = ("folder", "class_id", "name")
@@ -36,7 +35,7 @@ def read_class_list(path: str | Path) -> list[ClassEntry]:
         raise InputError(f"{path}: the class list has no rows; expected the columns {', '.join(COLUMNS)}")
     entries = [class_entry(path, line, row) for line, row in enumerate(rows, start=2)]
     for field in ("folder", "class_id"):
-        values = [unicodedata.normalize("NFC", str(getattr(entry, field))) for entry in entries]
+        values = [nfc(str(getattr(entry, field))) for entry in entries]
         twice = sorted(value for value, count in Counter(values).items() if count > 1)
         if twice:
             raise InputError(f"{path}: {field} {twice[0]} occurs more than once; each may stand in one row only")

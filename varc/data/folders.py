@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from varc.data.classes import data_set_classes
 from varc.data.decode import decoded
-from varc.data.found import Found, OpenImage, PassOver, Spec, forget, nfc, printable
-from varc.data.lists import read_list
+from varc.data.found import Found, OpenImage, PassOver, Spec, forget, printable
+from varc.data.lists import nfc, read_list
 from varc.data.tree import pictures_below
 from varc.errors import InputError
 

@@ -1,6 +1,5 @@
 """What readers find, and how they say that they cannot."""
 
-import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,11 +33,6 @@ class Reader(NamedTuple):
 
     list_images: Callable[..., Iterator[Found]]
     open_images: Callable[[Spec], OpenImage]
-
-
-def nfc(name: str) -> str:
-    """A name as names are compared: a letter and its accent may be written as one character or as two."""
-    return unicodedata.normalize("NFC", name)
 
 
 def printable(text: object) -> str:

@@ -15,7 +15,8 @@ from PIL import Image
 
 from varc.data.classes import ClassEntry, data_set_classes
 from varc.data.decode import decoded
-from varc.data.found import Found, OpenImage, PassOver, Spec, forget, index_in, naming, nfc, printable
+from varc.data.found import Found, OpenImage, PassOver, Spec, forget, index_in, naming, printable
+from varc.data.lists import nfc
 from varc.data.shard_files import shard_files
 from varc.errors import InputError
 

@@ -1,9 +1,15 @@
-"""Text files that list something, a line each, as users write them."""
+"""Text files that list something, a line each, and the names in them, as users write them."""
 
+import unicodedata
 from pathlib import Path
 
 from varc.errors import InputError
 from varc.lookalike import beginning, lookalike
+
+
+def nfc(name: str) -> str:
+    """A name as names are compared: a letter and its accent may be written as one character or as two."""
+    return unicodedata.normalize("NFC", name)
 
 
 def read_list(path: str | Path, what: str, key: str) -> list[str]:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from varc.data.check import opened, unreadable
 from varc.data.classes import ClassEntry, folder_labels
-from varc.data.found import Found, OpenImage, Spec, naming, nfc, printable
-from varc.data.lists import read_list
+from varc.data.found import Found, OpenImage, Spec, naming, printable
+from varc.data.lists import nfc, read_list
 from varc.data.preprocess import preprocess, stack_images
 from varc.data.readers import describe, list_images, open_images, open_in_threads
 from varc.data.shifts import shifted

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-LARGEST_HEADER = 100_000_000  # bytes, as safetensors has it
+LARGEST_HEADER = 100_000_000  # bytes, as safetensors itself allows
 
 
 class Opaque:

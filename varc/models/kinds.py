@@ -7,8 +7,8 @@ from pathlib import Path
 
 from varc.errors import InputError
 from varc.lookalike import Lookalike, beginning, lookalike
+from varc.models.headers import LARGEST_HEADER
 
-LARGEST_HEADER = 100_000_000  # bytes, as safetensors itself allows
 LARGEST_INDEX = 50_000_000  # bytes of a JSON that is looked into
 BEGINNINGS = {b"\x1f\x8b": "a gzip archive", b"GGUF": "a GGUF file", b"\x89HDF": "an HDF5 file"}
 
