@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from varc.data.preprocess import to_input
 from varc.models.architectures import PATCH_NUMS_512
 from varc.models.headers import positions
+from varc.models.public import load_public_var
 from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import VQVAE, VQVAEConfig
 
@@ -55,6 +56,14 @@ def test_positions_are_told_by_the_header(models, tmp_path, write):
     assert positions(tmp_path / "absent.pth") is None
     path.write_bytes(b"")
     assert positions(path) is None
+
+
+@pytest.mark.parametrize("write", [pth, nested, safetensors])
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_positions_are_told_under_the_names_that_wrappers_write(models, tmp_path, write, wrapper):
+    """As read_state takes such a file."""
+    path = write({f"{wrapper}{name}": tensor for name, tensor in models[1].state_dict().items()}, tmp_path / "var")
+    assert positions(path) == load_public_var(path)[0].config.num_tokens == 2240
 
 
 class Malicious:

@@ -50,11 +50,18 @@ def positions(path: str | Path) -> int | None:
         return None
 
 
+def position_embedding(tensors: Mapping[Any, Any]) -> Any:
+    """What stands under pos_1LC, whatever wrappers of a model wrote before its name; None where nothing does."""
+    return next((value for name, value in tensors.items() if str(name).rpartition(".")[2] == "pos_1LC"), None)
+
+
 def safetensors_size(path: str | Path) -> Any:
     """The size of pos_1LC by a safetensors header: 8 bytes of length, then JSON."""
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        return json.loads(file.read(length))["pos_1LC"]["shape"] if length < LARGEST_HEADER else ()
+        header = json.loads(file.read(length)) if length < LARGEST_HEADER else {}
+    found = position_embedding(header)
+    return found["shape"] if found else ()
 
 
 def pickled_size(path: str | Path) -> Any:
@@ -68,7 +75,7 @@ def pickled_size(path: str | Path) -> Any:
     while waiting:
         found = waiting.pop()
         if isinstance(found, Mapping):
-            if isinstance(tensor := found.get("pos_1LC"), Shape):
+            if isinstance(tensor := position_embedding(found), Shape):
                 return tensor.size
             waiting.extend(found.values())
     return ()
