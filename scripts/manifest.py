@@ -3,6 +3,7 @@
 import pandas as pd
 from job import job
 
+from varc.data.changes import changes
 from varc.data.classes import data_set_classes, folder_labels, label_of
 from varc.data.manifest import LeftOut, columns, empty_classes, manifest
 from varc.files import whole
@@ -12,6 +13,8 @@ with job(snakemake) as log:
     spec = snakemake.params.dataset
     classes = data_set_classes(spec)
     listed, left_out = manifest(spec, classes, snakemake.resources.images or None)
+    if changed := changes(snakemake.wildcards.dataset, snakemake.output.manifest, (row.image_id for row in listed)):
+        log.warning(changed)
     images, skipped = ([row for row in left_out if row.kind == kind] for kind in ("image", "unreadable"))
     record = {"dataset": spec, "stamp": snakemake.params.stamp, "images": len(listed), "left_out": len(images)}
     record["label_of"] = {str(class_id): label for class_id, label in label_of(spec, classes).items()}

@@ -22,6 +22,10 @@ CAPTION = (
     "of rivals; of fine-tuning as its processes share it, and what each takes on its device. "
     "images_per_job: that make the longest job 20 minutes. parquet_bytes: on disk."
 )
+CHANGED = (
+    "{name}: files in {root} have changed since {path} was made: all that was made from this data set is made again, "
+    "since shards are equal parts of the list; the log of manifest will say which images are more or less"
+)
 
 
 def image_counts():
@@ -31,6 +35,13 @@ def image_counts():
     for name, path in zip(unknown, snakemake.input.manifests, strict=True):
         counts[name] = provenance(path)["images"]
     return counts
+
+
+def changed_data():
+    """A line for each data set whose files are no longer those that its manifest was made from."""
+    for name, (path, stamp, root) in snakemake.params.listed.items():
+        if stamp and Path(path).exists() and provenance(path)["stamp"] != stamp:
+            yield CHANGED.format(name=name, root=root, path=path)
 
 
 def counted_stage(stage):
@@ -59,5 +70,7 @@ with job(snakemake) as log:
     write_table(table, snakemake.output.csv, snakemake.output.markdown, CAPTION)
     print(Path(snakemake.output.markdown).read_text())
     for line in too_large(works, shapes, memory or math.inf):
+        log.warning(line)
+    for line in changed_data():
         log.warning(line)
     log.info("%d shards; %.3g device-hours in all", shards, table["device_hours"].iloc[-1])

@@ -16,6 +16,7 @@ from workflow.config.lineage import ancestry, architecture, var_training
 from workflow.config.models import FinetunedModel
 from workflow.gpu import Needs
 from workflow.run import Run
+from workflow.sources import stamp
 from workflow.stages import RivalStage, ScaleStage, Stage, spell_noises, spell_sigma
 
 
@@ -133,6 +134,16 @@ class Plan:
     def images(self) -> dict[str, int | None]:
         """Data set -> how many images it has."""
         return {work.dataset: self.config.datasets[work.dataset].count() for work in self.works}
+
+    def listed(self) -> dict[str, tuple[str, str, str]]:
+        """Data set -> its manifest, be it there or not, the stamp of what lies in its root now, and that root; of those
+        whose images the config counts. Others are listed before the plan, and that job tells what has changed."""
+        entries = {name: self.run.dataset(name) for name, count in self.images().items() if count is not None}
+        return {
+            name: (self.run.manifest(name), stamp(entry), entry["root"])
+            for name, entry in entries.items()
+            if "root" in entry
+        }
 
     def shapes(self) -> dict[str, Any]:
         """Model -> its shape; of a rival's stage what was counted with the rates."""

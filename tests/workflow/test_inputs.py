@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import sources
+import yaml
 from job_graph import run_missing
 from snakemake_runs import copy_project, default_config, plan, snakemake, write_config
 
@@ -134,6 +135,26 @@ def test_what_appears_beside_the_pictures_reruns_nothing(project, tmp_path):
     assert not plan(project, target, "--configfile", config).jobs
     sources.write_pictures(tmp_path / "data", ["3/more.png"])
     assert plan(project, target, "--configfile", config).jobs == {"manifest": 1}
+
+
+def test_one_image_more_is_told_before_and_after_the_list_is_made_again(project, tmp_path):
+    paths = [f"{i}/im.png" for i in range(10)]
+    sources.write_pictures(tmp_path / "data", paths)
+    target = "results/inputs/datasets/pics.parquet"
+    (project / target).unlink(missing_ok=True)
+    config, log = config_of(project, tmp_path, images=10), project / "results/inputs/logs/manifest/pics.log"
+    assert snakemake(project, target, "--configfile", config).code == 0
+    assert " than the " not in log.read_text()
+    sources.write_pictures(tmp_path / "data", ["3/more.png"])
+    (tmp_path / "data/0/im.png").unlink()
+    planning = yaml.safe_load((project / config).read_text()) | {"gflops_per_second": 100}
+    planned = snakemake(project, "plan", "--configfile", write_config(project, planning))
+    assert f"pics: files in {tmp_path / 'data'} have changed since {target} was made" in planned.output
+    assert snakemake(project, target, "--configfile", config).code == 0
+    said = "pics: 1 more (3/more.png) and 1 less (0/im.png) than the 10 images of results/inputs/datasets/pics.parquet"
+    assert said in log.read_text()
+    planned = snakemake(project, "plan", "--configfile", write_config(project, planning))
+    assert "have changed since" not in planned.output
 
 
 def test_the_log_counts_classes_without_an_image(project, tmp_path):

@@ -31,6 +31,7 @@ rule plan:
     params:
         works=lambda wildcards: [tuple(work) for work in PLAN.shared(finetune_processes())],
         images=ask(PLAN.images),
+        listed=ask(PLAN.listed),
         rivals=ask(PLAN.rivals),
         shapes=lambda wildcards: CHECKPOINTS.shapes(PLAN.models()),
         shards=RUN.config.shards,
