@@ -24,7 +24,7 @@ POLICIES = {
     "default": {},
     "jobs": WAITING,
     "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
-    "spin1000": {"GOMP_SPINCOUNT": "1000"},
+    "spin3000": {"GOMP_SPINCOUNT": "3000"},
     "spin10000": {"GOMP_SPINCOUNT": "10000"},
 }
 WORK = """
