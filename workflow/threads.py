@@ -9,8 +9,10 @@ WAITING = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
 
 
 def share_cores(environment: MutableMapping[str, str]) -> None:
-    """Says so in the environment that jobs get, unless it says how threads wait. Libraries read it when they are loaded:
-    it must be there before a job's Python starts."""
+    """Says so in the environment that jobs get, unless it says how threads wait.
+
+    Libraries read it when they are loaded: it must be there before a job's Python starts.
+    """
     if "OMP_WAIT_POLICY" in environment:
         return
     for name, value in WAITING.items():

@@ -103,6 +103,15 @@ def scripts_of_devices(workflow):
     return {script_of(rule).stem for rule in workflow.rules if {"gpu", "device"} & set(rule.resources)}
 
 
+def test_candidates_are_as_many_as_their_path_says(demo):
+    kept = {}
+    for name in demo.written["prune"]:
+        keep = int(re.search(r"-keep(\d+)/\d+\.parquet$", name)[1])
+        assert set(pd.read_parquet(demo.cpu / name).groupby("image_id").size()) == {keep}, name
+        kept[keep] = name
+    assert len(kept) > 1 and max(kept) > 1
+
+
 def numbers(path):
     """All numbers in a file that a job wrote, in named arrays; None for files that only say how a job went."""
     if path.suffix == ".safetensors":
