@@ -1,9 +1,12 @@
 """Explain the images of a shard by the gradients of a judging network: GradientSHAP, saliency, GradCAM."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from explained import explained
 from job import compute_device, job, measured
+from kept import job_parts
 from networks import read_network
 from shapes import model_configs
 
@@ -32,11 +35,13 @@ with job(snakemake) as log:
     grid = var.patch_nums[-1]
     maps = np.empty((len(images), grid * grid), np.float32)
     method = params.method
-    with measured(device, len(images), log) as record:
+    parts = job_parts(snakemake, snakemake.output.maps, device, judge_sha256=card["sha256"])
+    with measured(device, len(images), log, parts=parts) as record:
         for i, class_id in enumerate(found.classes[0]):
-            maps[i] = attribute(method, net, layer, images[i], int(class_id), grid).ravel()
+            maps[i] = parts(partial(attribute, method, net, layer, images[i], int(class_id), grid)).ravel()
     passes = params.budget if method == "gradient_shap" else 1
     one = torch.zeros(1, 3, vqvae.image_size, vqvae.image_size, device=device)
     record |= {"passes_per_image": passes, "gflops_per_image": passes * count(net, one).gflops}
     record |= {"judge_sha256": card["sha256"]}
     write_maps(snakemake.output.maps, found.ids, *found.classes, maps, var.num_tokens, record)
+    parts.remove()

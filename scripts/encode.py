@@ -1,6 +1,7 @@
 """Encode the images of a shard into features."""
 
 from job import compute_device, job, measured
+from kept import job_parts
 
 from varc.data.manifest import image_batches, rows
 from varc.models.vqvae_weights import read_vqvae
@@ -14,11 +15,12 @@ with job(snakemake) as log:
     first, end = shard_bounds(len(listed), snakemake.params.shard, snakemake.resources.shards)
     listed = listed[first:end]
     vqvae, card = read_vqvae(snakemake.input.vqvae, snakemake.params.checkpoint)
-    with measured(device, len(listed), log) as record:
-        batches = image_batches(
-            snakemake.params.dataset, listed, vqvae.config.image_size, snakemake.resources.batch_size
-        )
-        features = encode_batches(vqvae.to(device), waited(batches, record), device)
+    parts = job_parts(snakemake, snakemake.output.features, device, vqvae_sha256=card["sha256"])
+    with measured(device, len(listed), log, parts=parts) as record:
+        known = parts.rest()
+        left = listed[sum(map(len, known)) :]
+        batches = image_batches(snakemake.params.dataset, left, vqvae.config.image_size, snakemake.resources.batch_size)
+        features = encode_batches(vqvae.to(device), waited(batches, record), device, known, parts)
     flat = features.flatten(1).numpy()
     write_parquet(
         snakemake.output.features,
@@ -32,3 +34,4 @@ with job(snakemake) as log:
             "vqvae_sha256": card["sha256"],
         },
     )
+    parts.remove()

@@ -2,6 +2,7 @@
 
 import numpy as np
 from job import compute_device, job, measured, progress
+from kept import job_parts
 from models import read_models
 from networks import read_judge
 from shapes import model_configs
@@ -21,10 +22,12 @@ with job(snakemake) as log:
         vqvae, var, _, made_from = read_models(snakemake)
         for key in models_of(files.maps):  # maps of pixels alone have none
             check_made_with([files.maps], key, made_from.get(key), files.var)
-        judge = varc_judge(vqvae.to(device), var.to(device), classes, device)
+        parts = job_parts(snakemake, snakemake.output.curves, device, **made_from)
+        judge = varc_judge(vqvae.to(device), var.to(device), classes, device, parts)
     else:
         judge, card = read_judge(files.judge, params.rival, classes, params.seed, device)
         made_from = {"judge_sha256": card["sha256"]}
+        parts = job_parts(snakemake, snakemake.output.curves, device, **made_from)
     check_fresh([files.maps])
     table = read_parquet(files.maps, ["image_id", "target", "map"])
     ids = image_ids(table)
@@ -33,22 +36,23 @@ with job(snakemake) as log:
     maps = column_matrix(table, "map")
     grid = int(maps.shape[1] ** 0.5)
     settings = {"steps": params.steps, "mode": params.upsample, "seed": params.seed}
-    points, parts = params.steps + 1, []
-    with measured(device, len(ids), log) as record:
+    points, found = params.steps + 1, []
+    with measured(device, len(ids), log, parts=parts) as record:
         for curve, ground in params.curves:
             log.info("%s, %s", curve, ground)
-            ends = {"curve": curve, "ground": ground, "report": progress(log)}
+            ends = {"curve": curve, "ground": ground, "report": progress(log, parts), "keep": parts}
             scores = faithfulness(images, maps.reshape(-1, grid, grid), ids, judge, **settings, **ends)
-            parts.append(scores.reshape(len(ids), points * len(classes)))
+            found.append(scores.reshape(len(ids), points * len(classes)))
     write_parquet(
         snakemake.output.curves,
         {
-            "image_id": np.tile(ids, len(parts)),
+            "image_id": np.tile(ids, len(found)),
             "curve": np.repeat([curve for curve, _ in params.curves], len(ids)),
             "substrate": np.repeat([ground for _, ground in params.curves], len(ids)),
-            "target": np.tile(table["target"].to_numpy(), len(parts)),
-            "scores": fixed_size_list(np.concatenate(parts)),
+            "target": np.tile(table["target"].to_numpy(), len(found)),
+            "scores": fixed_size_list(np.concatenate(found)),
         },
         curves_schema(points, len(classes)),
         {**record, **settings, "class_ids": classes.tolist(), **made_from},
     )
+    parts.remove()

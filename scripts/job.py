@@ -31,23 +31,33 @@ def compute_device(snakemake: Any) -> Any:
 
 
 @contextmanager
-def measured(device: Any, images: int, log: Any, gflops: float | None = None) -> Iterator[dict[str, Any]]:
+def measured(
+    device: Any, images: int, log: Any, gflops: float | None = None, parts: Any = None
+) -> Iterator[dict[str, Any]]:
     """A dict that has the provenance of the computation once the block ends: device, seconds, rates, peak memory.
 
     The seconds are the device's: what the block puts into it as waited_seconds (varc.prefetch.waited) is left out.
-    gflops: what the block computes, where that is known (nominal, fvcore's convention).
+    gflops: what the block computes, where that is known (nominal, fvcore's convention). parts: of the job, if it keeps
+    any; what they took in earlier runs counts too, up to their last saving.
     """
     import torch
 
     from varc.device import device_name, peak_memory
 
-    record: dict[str, Any] = {"images": images}
-    start = time.monotonic()
+    before: dict[str, float] = parts.spent if parts else {}
+    record: dict[str, Any] = {"images": images, **before}
+    start = time.monotonic() - sum(before.values())
+
+    def spent() -> dict[str, float]:
+        idle = {key: record[key] for key in ("waited_seconds",) if key in record}
+        return {"seconds": time.monotonic() - start - sum(idle.values()), **idle}
+
+    if parts:
+        parts.clock = spent
     yield record
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    idle = record.get("waited_seconds", 0.0)
-    seconds = time.monotonic() - start - idle
+    seconds, idle = spent()["seconds"], record.get("waited_seconds", 0.0)
     record |= {
         "device": device_name(device),
         "dtype": "float32",
@@ -64,16 +74,22 @@ def measured(device: Any, images: int, log: Any, gflops: float | None = None) ->
     log.info("%d images in %.1f s, %.1f images/s%s", images, seconds, images / seconds, rate)
 
 
-def progress(log: Any) -> Any:
-    """A report of progress for the engine: at most a line every PROGRESS_SECONDS, with the rate and the time left."""
+def progress(log: Any, parts: Any = None) -> Any:
+    """A report of progress for the engine: at most a line every PROGRESS_SECONDS, with the rate and the time left.
+
+    What an earlier run kept in parts is in no rate.
+    """
     start = last = time.monotonic()
+    before = 0
 
     def report(done: int, total: int) -> None:
-        nonlocal last
+        nonlocal start, last, before
         now = time.monotonic()
-        if now - last >= PROGRESS_SECONDS:
+        if parts and parts.kept:
+            start, last, before = now, now, done
+        elif now - last >= PROGRESS_SECONDS:
             last = now
-            left = (total - done) * (now - start) / done
-            log.info("%d of %d pairs, %.1f pairs/s, ETA %.0f s", done, total, done / (now - start), left)
+            rate = (done - before) / (now - start)
+            log.info("%d of %d pairs, %.1f pairs/s, ETA %.0f s", done, total, rate, (total - done) / rate)
 
     return report

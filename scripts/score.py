@@ -1,6 +1,7 @@
 """Score the images of a shard: log-likelihoods of their candidate classes at the first scales."""
 
 from job import compute_device, job, measured, progress
+from kept import job_parts
 from models import read_models
 
 from varc.costs.closed_form import pass_gflops
@@ -28,13 +29,16 @@ with job(snakemake) as log:
     else:
         candidates = all_classes(class_ids(data_set_classes(snakemake.params.dataset)), len(ids), card)
     tokens = column_matrix(table, "tokens")[:, : tokens_at(var.config.patch_nums, scales)]
-    models, what = (var.to(device), vqvae.quantize.to(device)), {"device": device, "report": progress(log)}
+    parts = job_parts(snakemake, snakemake.output.scores, device, precision=precision, **made_with)
+    models = var.to(device), vqvae.quantize.to(device)
+    what = {"device": device, "report": progress(log, parts), "keep": parts}
     passes = candidates.size + (len(ids) if guidance else 0)  # the unconditional class too
-    with measured(device, len(ids), log, passes * pass_gflops(var.config, scales)) as record:
+    with measured(device, len(ids), log, passes * pass_gflops(var.config, scales), parts) as record:
         if guidance:
-            per_scale = score_guided(*models, tokens, candidates, guidance, **what)
+            per_scale = score_guided(*models, tokens, candidates, guidance, state=parts.state, **what)
         else:
             size = None if snakemake.resources.batch_size == "auto" else snakemake.resources.batch_size
             per_scale = score(*models, tokens, candidates, batch_size=size, precision=precision, **what)
     record |= {"dtype": precision, **made_with}
     write_scores(snakemake.output.scores, ids, candidates, per_scale, record)
+    parts.remove()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from job import compute_device, job, measured
+from kept import job_parts
 from models import read_models
 
 from varc.data.classes import class_ids, data_set_classes
@@ -34,7 +35,8 @@ with job(snakemake) as log:
     found = calibrated["thresholds"]
     thresholds = np.array([np.inf if t is None else t for t in found])
     candidates = all_classes(class_ids(data_set_classes(snakemake.params.dataset)), len(ids), card)
-    with measured(device, len(ids), log) as record:
+    parts = job_parts(snakemake, snakemake.output.scores, device, **made_with)
+    with measured(device, len(ids), log, parts=parts) as record:
         result = adaptive_scores(
             var.to(device),
             vqvae.quantize.to(device),
@@ -42,6 +44,7 @@ with job(snakemake) as log:
             candidates,
             thresholds,
             device=device,
+            keep=parts,
         )
     write_parquet(
         snakemake.output.scores,
@@ -56,3 +59,4 @@ with job(snakemake) as log:
         adaptive_schema(len(thresholds)),
         {**record, "thresholds": found, **made_with},
     )
+    parts.remove()

@@ -2,6 +2,7 @@
 
 import numpy as np
 from job import compute_device, job, measured
+from kept import job_parts
 
 from varc.baselines.family import Earlier, Images, family, settings
 from varc.baselines.weights import read_baseline
@@ -31,8 +32,10 @@ with job(snakemake) as log:
         before = read_scores(files.earlier)
         check_images(files.earlier, before.image_ids, files.manifest, ids)
         earlier = Earlier(scorings[-2], select(before, candidates).log_likelihood)
-    images = Images(pixels, ids, params.seed)
-    with measured(device, len(ids), log) as record:
+    parts = job_parts(snakemake, snakemake.output.scores, device, weights_sha256=card["sha256"])
+    images = Images(pixels, ids, params.seed, parts)
+    with measured(device, len(ids), log, parts=parts) as record:
         scores = kind.score(model.to(device), images, candidates, scorings[-1], earlier)
     record["weights_sha256"] = card["sha256"]
     write_scores(snakemake.output.scores, ids, candidates, scores[..., None], record)
+    parts.remove()

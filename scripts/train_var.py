@@ -1,6 +1,7 @@
 """Train a VAR on cached tokens."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from varc.models.vqvae_weights import load_vqvae
 from varc.models.weights import save_model
 from varc.storage import read_labels, read_samples
 from varc.training.curves import plot_curve, write_curve
+from varc.training.loop import Checkpoint
 from varc.training.var import train_var
 
 with job(snakemake) as log:
@@ -26,6 +28,7 @@ with job(snakemake) as log:
     tokens = torch.from_numpy(np.stack(samples).astype(np.int64))
     num_classes = class_ids(data_set_classes(snakemake.params.dataset))[-1] + 1
     config = var_config(train, vqvae.config, num_classes)
+    checkpoint = Checkpoint(Path(snakemake.output.weights).with_name("var.checkpoint"))
     start = time.monotonic()
     model, curve = train_var(
         config,
@@ -37,6 +40,7 @@ with job(snakemake) as log:
         lr=train["lr"],
         seed=snakemake.params.seed,
         report=log.info,
+        checkpoint=checkpoint,
     )
     card = {
         "data": snakemake.params.dataset,
@@ -46,8 +50,9 @@ with job(snakemake) as log:
         "vqvae_sha256": vqvae_card["sha256"],
         "device": device_name(device),
         "threads": torch.get_num_threads(),
-        "seconds": time.monotonic() - start,
+        "seconds": checkpoint.seconds + time.monotonic() - start,
     }
     write_curve(snakemake.output.curve, curve)
     plot_curve(snakemake.output.plot, curve, "loss", "cross-entropy, nats per token")
     save_model(snakemake.output.weights, model.cpu(), card)
+    checkpoint.path.unlink(missing_ok=True)

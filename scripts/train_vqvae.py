@@ -1,6 +1,7 @@
 """Train a VQ-VAE on the images of a data set."""
 
 import time
+from pathlib import Path
 
 import torch
 from job import compute_device, job
@@ -12,6 +13,7 @@ from varc.models.vqvae import VQVAEConfig
 from varc.models.weights import save_model
 from varc.storage import read_parquet
 from varc.training.curves import plot_curve, write_curve
+from varc.training.loop import Checkpoint
 from varc.training.vqvae import feature_std, train_vqvae
 
 with job(snakemake) as log:
@@ -20,6 +22,7 @@ with job(snakemake) as log:
     config = VQVAEConfig.of(train)
     listed = rows(read_parquet(snakemake.input.manifest))
     images = to_input(load_images(snakemake.params.dataset, listed, config.image_size)).to(device)
+    checkpoint = Checkpoint(Path(snakemake.output.weights).with_name("vqvae.checkpoint"))
     start = time.monotonic()
     model, curve = train_vqvae(
         config,
@@ -29,8 +32,9 @@ with job(snakemake) as log:
         lr=train["lr"],
         seed=snakemake.params.seed,
         report=log.info,
+        checkpoint=checkpoint,
     )
-    seconds = time.monotonic() - start
+    seconds = checkpoint.seconds + time.monotonic() - start
     card = {
         "data": snakemake.params.dataset,
         "images": len(images),
@@ -44,3 +48,4 @@ with job(snakemake) as log:
     write_curve(snakemake.output.curve, curve)
     plot_curve(snakemake.output.plot, curve, "reconstruction", "mean squared error")
     save_model(snakemake.output.weights, model.cpu(), card)
+    checkpoint.path.unlink(missing_ok=True)

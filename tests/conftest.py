@@ -1,3 +1,4 @@
+import math
 import os
 import sys
 from functools import cache
@@ -18,6 +19,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two workers share two cor
 def shared(path):
     """Whether tests of a file share a fixture, as a finished run."""
     return 'scope="module"' in (ROOT / path).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def always_saved(monkeypatch):
+    """What a killed job goes on from is saved after every piece and every step."""
+    monkeypatch.setattr("varc.keep.SECONDS", 0.0)
+    monkeypatch.setattr("varc.keep.SHARE", math.inf)
 
 
 class BySharedFixtures(LoadScopeScheduling):

@@ -34,8 +34,8 @@ def ahead(function: Callable[[T], R], items: Iterable[T], threads: int, depth: i
 
 
 def waited(items: Generator[T, None, None], record: dict[str, Any]) -> Generator[T, None, None]:
-    """The items, closed with this generator; record["waited_seconds"] has the seconds that were waited for them."""
-    record["waited_seconds"] = 0.0
+    """The items, closed with this generator; the seconds that are waited for them go to record["waited_seconds"]."""
+    record.setdefault("waited_seconds", 0.0)
     with closing(items):
         while True:
             start = time.monotonic()

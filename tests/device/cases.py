@@ -4,6 +4,7 @@ CASES[name](device) computes on the device and returns an array. Nothing here kn
 the same cases run.
 """
 
+import math
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -274,8 +275,11 @@ def finetune_cca_resumed(device):
         if line.startswith("step 3/"):
             raise Killed
 
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = Path(folder) / "finetune.checkpoint"
+    from varc.training.loop import Checkpoint
+
+    always = mock.patch.multiple("varc.keep", SECONDS=0.0, SHARE=math.inf)
+    with tempfile.TemporaryDirectory() as folder, always:
+        checkpoint = Checkpoint(Path(folder) / "finetune.checkpoint")
         try:
             finetuned(CCA, device, validated=True, checkpoint=checkpoint, report=report)
         except Killed:

@@ -155,7 +155,7 @@ def test_memory_for_fewer_keys_and_values_changes_no_result(pairs, monkeypatch):
     thresholds = np.quantile(behind, 0.9, axis=(0, 1))
     expected = simulate(whole, np.zeros((0, 5, 12)), thresholds)
     memory = int(pairs * (past_bytes(var.config, 30) + pass_bytes(var.config, 16)))
-    monkeypatch.setattr(progressive, "budget", lambda device: (memory, memory))
+    monkeypatch.setattr(progressive, "budget", lambda device, free: (memory, memory))
     held = []
 
     def counted(past, left, most):

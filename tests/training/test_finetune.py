@@ -17,6 +17,7 @@ from varc.training import cca
 from varc.training.cca import cca_loss
 from varc.training.finetune import check_memory, draw_batch, finetune
 from varc.training.finetune_files import finetune_files, finetune_in_processes, own_gpu
+from varc.training.loop import Checkpoint
 from varc.training.validation import Best, Validation
 
 CPU = torch.device("cpu")
@@ -181,7 +182,7 @@ class KilledError(Exception):
     pass
 
 
-def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path):
+def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path, always_saved):
     tokens, labels = small_data()
     validation = Validation(tokens[0], labels, np.arange(4, dtype=np.int32), 3)
     whole, whole_curve = run(CCA, validation=validation)
@@ -192,23 +193,23 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path):
             raise KilledError
 
     with pytest.raises(KilledError):
-        run(CCA, validation=validation, checkpoint=path, report=kill)
+        run(CCA, validation=validation, checkpoint=Checkpoint(path), report=kill)
     lines = []
-    again, curve = run(CCA, validation=validation, checkpoint=path, report=lines.append)
-    assert lines[0].startswith("step 7/12")  # not from the start
+    again, curve = run(CCA, validation=validation, checkpoint=Checkpoint(path), report=lines.append)
+    assert lines[0] == "goes on after step 6 of 12"
     assert same_weights(again, whole)
     assert curve == whole_curve
 
 
-def test_another_training_does_not_go_on_from_the_checkpoint(tmp_path):
+def test_another_training_does_not_go_on_from_the_checkpoint(tmp_path, always_saved):
     path = tmp_path / "finetune.checkpoint"
-    run(CCA, checkpoint=path)
+    run(CCA, checkpoint=Checkpoint(path))
     assert path.exists()
     for settings, seed in ((CCA | {"lambda": 4.0}, 0), (CCA, 1)):
         fresh = run(settings, seed=seed)
-        assert same_weights(run(settings, seed=seed, checkpoint=path)[0], fresh[0])
+        assert same_weights(run(settings, seed=seed, checkpoint=Checkpoint(path))[0], fresh[0])
     path.write_bytes(path.read_bytes()[:100])
-    assert same_weights(run(CCA, checkpoint=path)[0], run(CCA)[0])
+    assert same_weights(run(CCA, checkpoint=Checkpoint(path))[0], run(CCA)[0])
 
 
 def test_the_weights_of_the_best_validated_step_are_kept():
@@ -342,7 +343,7 @@ def test_two_processes_have_the_curve_of_one(tmp_path):
     assert [line.split(",")[0] for line in lines if line.startswith("step")] == [f"step {i}/12" for i in range(1, 13)]
 
 
-def test_two_processes_go_on_from_a_killed_one_and_keep_its_best_step(tmp_path):
+def test_two_processes_go_on_from_a_killed_one_and_keep_its_best_step(tmp_path, always_saved):
     """The best step comes before the kill, and the validation set has fewer images than there are processes."""
     settings = CCA | {"lr": 0.02}
     alone, together = (request_files(tmp_path, name, settings) for name in ("alone", "together"))

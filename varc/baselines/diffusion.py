@@ -23,6 +23,7 @@ from varc.baselines.weights import read_pretrained
 from varc.costs.counting import FeatureExtractor, count
 from varc.data.preprocess import to_input
 from varc.errors import InputError
+from varc.keep import Keep, at_once
 from varc.training.loop import optimise
 
 STEPS = 1000  # of the noise schedule
@@ -113,14 +114,18 @@ def train(
 
 
 @torch.inference_mode()
-def encode(model: Diffusion, pixels: NDArray[np.uint8]) -> Tensor:
+def encode(model: Diffusion, pixels: NDArray[np.uint8], keep: Keep = at_once) -> Tensor:
     """What the transformer sees (N, C, H, W), on the CPU: pixels, or the mean of the autoencoder's latents, scaled."""
-    device = device_of(model)
-    if model.autoencoder is None:
+    device, encoder = device_of(model), model.autoencoder
+    if encoder is None:
         return planes(pixels, model.transformer.config.in_channels)
-    batches = (pixels[i : i + ENCODER_BATCH] for i in range(0, len(pixels), ENCODER_BATCH))
-    means = [model.autoencoder.encode(to_input(batch).to(device)).latent_dist.mean.cpu() for batch in batches]
-    return torch.cat(means) * model.autoencoder.config.scaling_factor
+
+    def mean(first: int) -> NDArray[np.float32]:
+        batch = to_input(pixels[first : first + ENCODER_BATCH]).to(device)
+        return encoder.encode(batch).latent_dist.mean.cpu().numpy()
+
+    means = [keep(functools.partial(mean, i)) for i in range(0, len(pixels), ENCODER_BATCH)]
+    return torch.cat([torch.from_numpy(part) for part in means]) * encoder.config.scaling_factor
 
 
 def score(
@@ -133,9 +138,10 @@ def score(
         difference = (model(noised(latents, steps, noise), steps, labels) - noise).double().flatten(1)
         return LOSSES[scoring.loss](difference).mean(1)
 
-    latents = encode(model, images.pixels)
+    latents = encode(model, images.pixels, images.keep)
     ids = [str(image_id) for image_id in images.image_ids]
-    return mean_errors(errors, latents, ids, candidates, scoring, images.seed, earlier, device_of(model))
+    device, keep = device_of(model), images.keep
+    return mean_errors(errors, latents, ids, candidates, scoring, images.seed, earlier, device, keep)
 
 
 def cost(shape: Shape, classes: int, scoring: Scoring, candidates: int, earlier: Scoring | None) -> Cost:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,12 @@ def fit(
 def logits(net: nn.Module, images: Images, candidates: NDArray[np.int32]) -> NDArray[np.float64]:
     """The logits (N, M) of the candidates (N, M), in eval mode."""
     net.eval()
-    device, pixels = device_of(net), images.pixels
-    batches = [net(to_input(pixels[i : i + BATCH]).to(device)).cpu() for i in range(0, len(pixels), BATCH)]
-    scores = torch.cat(batches).numpy()
+    device = device_of(net)
+
+    def of_batch(first: int) -> NDArray[np.float32]:
+        return net(to_input(images.pixels[first : first + BATCH]).to(device)).cpu().numpy()
+
+    scores = np.concatenate([images.keep(partial(of_batch, i)) for i in range(0, len(images.pixels), BATCH)])
     return columns(scores, np.arange(scores.shape[1]), candidates)
 
 

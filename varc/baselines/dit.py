@@ -7,6 +7,7 @@ at time 0 every class errs alike.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from varc.baselines.family import Cost, Earlier
 from varc.costs.counting import count
 from varc.errors import InputError
+from varc.keep import Keep, at_once
 from varc.seeded import image_generator
 
 ROWS = 256  # pairs of a class and a draw in a batch
@@ -83,19 +85,24 @@ def mean_errors(
     seed: int,
     earlier: Earlier | None,
     device: torch.device,
+    keep: Keep = at_once,
 ) -> NDArray[np.float64]:
     """Minus the mean error (N, M) over scoring.draws, of images with latents (N, C, H, W) under their candidates.
 
     errors computes on the device, which gets the latents of an image at a time. The draws of an earlier stage are not
-    drawn again: its scores are their mean.
+    drawn again: its scores are their mean. The new ones of an image are a piece for `keep`.
     """
     draws, known = scoring.draws, known_draws(scoring, earlier and earlier.scoring)
     result = np.empty(candidates.shape)
     times = torch.tensor([fraction(j) for j in range(known, draws)], device=device)
-    for i, image_id in enumerate(image_ids):
-        noise = torch.stack([draw_noise(image_id, j, seed, latents.shape[1:]) for j in range(known, draws)])
+
+    def of_image(i: int) -> NDArray[np.float64]:
+        noise = torch.stack([draw_noise(image_ids[i], j, seed, latents.shape[1:]) for j in range(known, draws)])
         labels = torch.from_numpy(candidates[i].astype(np.int64)).to(device)
-        result[i] = -sum_of_draws(errors, latents[i].to(device), times, noise.to(device), labels)
+        return sum_of_draws(errors, latents[i].to(device), times, noise.to(device), labels)
+
+    for i in range(len(image_ids)):
+        result[i] = -keep(functools.partial(of_image, i))
     if earlier and known:
         result += known * earlier.scores
     return result / draws

@@ -12,7 +12,8 @@ and in the module varc/baselines/<name>.py these three, and
 - build(shape, classes) -> Model: random weights, from torch's global seed; class_ids are 0 to classes - 1.
 - train(model, images, labels, training, seed, report): in place, on the device that the model is on.
 - score(model, images, candidates, scoring, earlier) -> scores of the candidates, the larger the likelier. An image's
-  scores depend on nothing but the image, its image_id, the candidates' class_ids and the seed.
+  scores depend on nothing but the image, its image_id, the candidates' class_ids and the seed. What takes long goes
+  through images.keep, piece by piece (varc.keep.Keep), so that a killed job goes on.
 - cost(shape, classes, scoring, candidates, earlier) -> Cost: what `score` takes per image, counted on the real module.
 
 and, where they have a meaning,
@@ -35,16 +36,19 @@ from numpy.typing import NDArray
 from torch import nn
 
 from varc.errors import InputError
+from varc.keep import Keep, at_once
 
 FAMILIES = "varc.baselines"
 
 
 class Images(NamedTuple):
-    """Images to be scored, uint8 (N, H, W, 3), and what seeds their noise (see varc.scoring.smoothing.noise)."""
+    """Images to be scored, uint8 (N, H, W, 3), what seeds their noise (see varc.scoring.smoothing.noise), and what
+    keeps the pieces of their scores."""
 
     pixels: NDArray[np.uint8]
     image_ids: NDArray[np.object_]
     seed: int
+    keep: Keep = at_once
 
 
 class Earlier(NamedTuple):

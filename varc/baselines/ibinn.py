@@ -6,6 +6,7 @@ log p(x|y) = log N(z; mu_y, 1) + log |det dz/dx| is exact, and one pass gives it
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -157,7 +158,11 @@ def score(
 ) -> NDArray[np.float64]:
     """log p(x|y) in nats (N, M) of the candidates, without noise on the pixels."""
     pixels, device = planes(images.pixels, model.channels), device_of(model)
-    scores = torch.cat([model(batch.to(device)).cpu() for batch in pixels.split(BATCH)]).numpy()
+
+    def of_batch(batch: Tensor) -> NDArray[np.float64]:
+        return model(batch.to(device)).cpu().numpy()
+
+    scores = np.concatenate([images.keep(partial(of_batch, batch)) for batch in pixels.split(BATCH)])
     return columns(scores, np.arange(scores.shape[1]), candidates)
 
 

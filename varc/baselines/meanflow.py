@@ -116,7 +116,8 @@ def score(
     start = STARTS[scoring.interval]
     latents = planes(images.pixels, model.transformer.config.out_channels)
     ids = [str(image_id) for image_id in images.image_ids]
-    return mean_errors(errors, latents, ids, candidates, scoring, images.seed, earlier, device_of(model))
+    device, keep = device_of(model), images.keep
+    return mean_errors(errors, latents, ids, candidates, scoring, images.seed, earlier, device, keep)
 
 
 def cost(shape: Shape, classes: int, scoring: Scoring, candidates: int, earlier: Scoring | None) -> Cost:

@@ -7,6 +7,7 @@ of all classes lie in common tensors (classes, in, out), and all are trained at 
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -19,6 +20,7 @@ from varc.baselines.family import Cost, Earlier, Images, columns, device_of
 from varc.baselines.pixels import planes
 from varc.baselines.settings.vae import Scoring, Shape, Training
 from varc.costs.counting import count
+from varc.keep import Keep
 from varc.seeded import image_generator
 from varc.training.loop import optimise
 
@@ -154,14 +156,16 @@ def drawn_before(scoring: Scoring, earlier: Scoring | None) -> int:
 
 
 @torch.inference_mode()
-def log_mean_weights(model: VAEs, x: Tensor, noise: Tensor, class_id: int) -> Tensor:
-    """The log of the mean weight (N,), float64, of images x (N, D) with noise (N, n, latent) under one class."""
+def log_mean_weights(model: VAEs, x: Tensor, noise: Tensor, class_id: int, keep: Keep) -> NDArray[np.float64]:
+    """The log of the mean weight (N,) of images x (N, D) with noise (N, n, latent) under one class."""
     parameters, device = model.of([class_id]), device_of(model)
-    found = []
-    for i in range(0, len(x), BATCH):
-        batch, own = x[None, i : i + BATCH].to(device), noise[None, i : i + BATCH].to(device)
-        found.append(log_weights(parameters, batch, own, model.shape.sigma)[0].logsumexp(1).cpu())
-    return torch.cat(found) - math.log(noise.shape[1]) if found else torch.empty(0)
+
+    def of_batch(first: int) -> NDArray[np.float64]:
+        batch, own = (part[None, first : first + BATCH].to(device) for part in (x, noise))
+        return log_weights(parameters, batch, own, model.shape.sigma)[0].logsumexp(1).cpu().numpy()
+
+    found = [keep(partial(of_batch, i)) for i in range(0, len(x), BATCH)]
+    return np.concatenate([*found, np.empty(0)]) - math.log(noise.shape[1])
 
 
 def score(
@@ -178,7 +182,8 @@ def score(
     scores = np.full((len(x), len(classes)), np.nan)
     for class_id in range(len(classes)):
         asked = (candidates == class_id).any(1)
-        scores[asked, class_id] = log_mean_weights(model, x[asked], noise[asked, before:], class_id).numpy()
+        own = x[asked], noise[asked, before:]
+        scores[asked, class_id] = log_mean_weights(model, *own, class_id, images.keep)
     found = columns(scores, classes, candidates)
     return found if earlier is None or not before else log_mean(earlier.scores, before, found, scoring.samples)
 

@@ -4,6 +4,7 @@ Pixels are inserted into a substrate, or deleted from the image, in the order of
 followed. A true map makes it rise early under insertion and fall early under deletion.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from scipy.special import log_softmax
 
+from varc.keep import Keep, at_once
 from varc.seeded import image_generator
 
 Pixels = NDArray[np.uint8]  # (H, W, 3), or (B, H, W, 3)
@@ -73,18 +75,23 @@ def faithfulness(
     mode: Upsampling,
     seed: int,
     report: Callable[[int, int], None] = lambda done, total: None,
+    keep: Keep = at_once,
 ) -> Floats:
     """The judge's scores of all classes along the curve of each image (N, steps + 1, M).
 
-    images (N, H, W, 3); maps (N, h, w). All steps of an image are judged as one batch. report(done, total) is called
-    after each image.
+    images (N, H, W, 3); maps (N, h, w). All steps of an image are judged as one batch, a piece for `keep`.
+    report(done, total) is called after each image.
     """
-    result = []
-    for i, (image, values) in enumerate(zip(images, upsample(maps, images.shape[1], mode), strict=True)):
-        order = pixel_order(values, image_ids[i], seed)
-        other = substrate(image, ground)
-        shown, hidden = (image, other) if curve == "insertion" else (other, image)
-        result.append(judge(inserted(shown, hidden, order, steps)))
+    result, large = [], upsample(maps, images.shape[1], mode)
+
+    def judged(i: int) -> Floats:
+        order = pixel_order(large[i], image_ids[i], seed)
+        other = substrate(images[i], ground)
+        shown, hidden = (images[i], other) if curve == "insertion" else (other, images[i])
+        return judge(inserted(shown, hidden, order, steps))
+
+    for i in range(len(images)):
+        result.append(keep(functools.partial(judged, i)))
         report(i + 1, len(images))
     return np.array(result)
 

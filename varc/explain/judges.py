@@ -11,24 +11,30 @@ from varc.baselines.family import Family, Images
 from varc.data.preprocess import to_input
 from varc.explain.faithfulness import Judge, Pixels
 from varc.explain.tmi import embedding_rows
+from varc.keep import Keep, at_once
 from varc.models.var import VAR
 from varc.models.vqvae import VQVAE
 from varc.planning import images_at_once
+from varc.scoring.batching import pairs_per_batch
 from varc.scoring.likelihood import score
 from varc.scoring.smoothing import clean_tokens
 
 
-def varc_judge(vqvae: VQVAE, var: VAR, class_ids: NDArray[np.int32], device: torch.device) -> Judge:
+def varc_judge(
+    vqvae: VQVAE, var: VAR, class_ids: NDArray[np.int32], device: torch.device, keep: Keep = at_once
+) -> Judge:
     """VARC: log-likelihoods (B, M) of images under the classes (M,), -1 for the unconditional one, in nats.
 
-    Raises InputError for a class that the model lacks.
+    How many pairs go through the model at a time is decided here, for all images, and a piece for `keep`. Raises
+    InputError for a class that the model lacks.
     """
+    size = int(keep(lambda: np.array(pairs_per_batch(var, var.config.num_tokens, device))))
     classes = embedding_rows(class_ids, var.config.num_classes).astype(np.int32)
 
     def judge(images: Pixels) -> NDArray[np.float64]:
         tokens = clean_tokens(vqvae, images, images_at_once(vqvae.config.image_size), device)
         candidates = np.tile(classes, (len(images), 1))
-        return score(var, vqvae.quantize, tokens, candidates, device=device).sum(-1)
+        return score(var, vqvae.quantize, tokens, candidates, device=device, batch_size=size).sum(-1)
 
     return judge
 

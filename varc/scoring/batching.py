@@ -3,11 +3,14 @@
 import functools
 import logging
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from varc.device import free_memory
+from varc.keep import Keep, at_once
 from varc.models.var import VAR, VARConfig
 
 CPU_NUMBERS = 2**20  # tokens x width in a batch on the CPU: more leave its caches, see benchmarks/engine.py
@@ -20,6 +23,7 @@ FLOAT = 4  # bytes
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Rows = TypeVar("Rows", NDArray[Any], Tensor)
 
 
 def pass_bytes(config: VARConfig, length: int) -> int:
@@ -37,29 +41,40 @@ def most_pairs(length: int) -> int:
     return max(1, min(MOST_TOKENS // length, MOST_PAIRS))
 
 
-def pairs_per_batch(var: VAR, length: int, device: torch.device) -> int:
-    """How many pairs of `length` tokens a batch should hold: a measured number on the CPU, by free memory on a GPU."""
+def pairs_per_batch(var: VAR, length: int, device: torch.device, free: int | None = None) -> int:
+    """How many pairs of `length` tokens a batch should hold: a measured number on the CPU, by free memory on a GPU.
+
+    free: bytes of it; None: what there is now.
+    """
     if device.type != "cuda":
         return max(1, min(CPU_NUMBERS // (length * var.config.width), CPU_TOKENS // length))
-    fitting = int(GPU_SHARE * free_memory(device) / pass_bytes(var.config, length))
+    free = free_memory(device) if free is None else free
+    fitting = int(GPU_SHARE * free / pass_bytes(var.config, length))
     return max(1, min(fitting, most_pairs(length)))
 
 
-def in_batches(total: int, size: int, run: Callable[[int, int], T]) -> Iterator[tuple[int, T]]:
-    """First position and run(first, end) of every batch of at most `size` of `total`, in order.
+def in_batches(
+    total: int, size: int, run: Callable[[int, int], Rows], keep: Keep = at_once
+) -> Iterator[tuple[int, Rows]]:
+    """First position and run(first, end), a row for each, of every batch of at most `size` of `total`, in order.
 
-    The size is halved where memory does not suffice. Raises torch.OutOfMemoryError where it does not for one alone.
+    The size is halved where memory does not suffice; where an earlier run kept a batch, it is that one's. Raises
+    torch.OutOfMemoryError where memory does not suffice for one alone.
     """
     first = 0
     while first < total:
-        end = min(first + size, total)
-        found = unless_out_of_memory(functools.partial(run, first, end), last=end - first == 1)
-        if found is None:
-            size = (end - first) // 2
-            logger.warning("out of memory: %d pairs a batch from here on", size)
-            continue
+        found = keep(functools.partial(fitting, run, first, min(first + size, total)))
         yield first, found
-        first = end
+        size = len(found)
+        first += size
+
+
+def fitting(run: Callable[[int, int], Rows], first: int, end: int) -> Rows:
+    """run(first, end), or of fewer, halved where memory does not suffice; see in_batches."""
+    while (found := unless_out_of_memory(functools.partial(run, first, end), last=end - first == 1)) is None:
+        end = first + (end - first) // 2
+        logger.warning("out of memory: %d pairs a batch from here on", end - first)
+    return found
 
 
 def unless_out_of_memory(run: Callable[[], T], last: bool) -> T | None:

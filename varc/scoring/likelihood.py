@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from varc.keep import Keep, at_once
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import MAX_LOG_SCALE, VAR, Block, tokens_at
 from varc.scoring.batching import in_batches, most_pairs, pairs_per_batch
@@ -46,7 +47,7 @@ class ClassTables(NamedTuple):
     head: tuple[Tensor, Tensor]  # 1 + scale, shift: each (n, 1, C)
 
 
-LogProb = Callable[[VAR, ClassTables, Tensor, Tensor, Tensor], Tensor]  # as pair_log_prob
+OfPairs = Callable[[VAR, ClassTables, Tensor, Tensor, Tensor], NDArray[Any]]  # of what pair_log_prob takes, rows (B, n)
 
 
 def class_tables(var: VAR, class_ids: Tensor) -> ClassTables:
@@ -189,21 +190,25 @@ def score(
     batch_size: int | None = None,
     precision: str = "float32",
     report: Callable[[int, int], None] = lambda done, total: None,
+    keep: Keep = at_once,
 ) -> NDArray[np.float64]:
     """Log-likelihoods per scale (N, M, k), in nats, of images under their candidate classes.
 
     tokens: (N, L) of the first k scales. candidates: (N, M) class_ids. A batch holds (image, class) pairs, also of
     several images; its size (None: chosen by varc.scoring.batching) changes results by float rounding only, and is
     halved where memory does not suffice. precision: float32, or bf16 for the linear layers of the blocks.
-    report(done, total) is called with the pairs scored so far, after each batch.
+    report(done, total) is called with the pairs scored so far, after each batch. A batch is a piece for `keep`.
     """
     patch_nums = var.config.patch_nums
+
+    def scales(*pairs: Any) -> NDArray[np.float64]:
+        return sum_per_scale(pair_log_prob(*pairs), patch_nums).cpu().numpy()
+
     result = np.empty((candidates.size, scales_in(patch_nums, tokens.shape[1])))
     model = in_precision(var, precision)
-    for first, log_prob in batches(model, quantizer, tokens, candidates, device, batch_size, pair_log_prob):
-        end = first + len(log_prob)
-        result[first:end] = sum_per_scale(log_prob, patch_nums).cpu().numpy()
-        report(end, len(result))
+    for first, found in batches(model, quantizer, tokens, candidates, device, batch_size, scales, keep):
+        result[first : first + len(found)] = found
+        report(first + len(found), len(result))
     return result.reshape(*candidates.shape, result.shape[1])
 
 
@@ -216,11 +221,16 @@ def score_tokens(
     *,
     device: torch.device,
     batch_size: int | None = None,
+    keep: Keep = at_once,
 ) -> NDArray[np.float32]:
     """log p of each token (N, M, L), in nats, of images under their candidate classes; see score."""
+
+    def log_prob(*pairs: Any) -> NDArray[np.float32]:
+        return pair_log_prob(*pairs).cpu().numpy()
+
     result = np.empty((candidates.size, tokens.shape[1]), np.float32)
-    for first, log_prob in batches(var, quantizer, tokens, candidates, device, batch_size, pair_log_prob):
-        result[first : first + len(log_prob)] = log_prob.cpu().numpy()
+    for first, found in batches(var, quantizer, tokens, candidates, device, batch_size, log_prob, keep):
+        result[first : first + len(found)] = found
     return result.reshape(*candidates.shape, result.shape[1])
 
 
@@ -231,25 +241,23 @@ def batches(
     candidates: NDArray[np.int32],
     device: torch.device,
     batch_size: int | None,
-    log_prob: LogProb,
-) -> Iterator[tuple[int, Tensor]]:
-    """First pair and log p per token (B, L), float32, of every batch of pairs, in order; see score.
-
-    log_prob: what gives these of a batch, as pair_log_prob does.
-    """
+    of_pairs: OfPairs,
+    keep: Keep,
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """First pair and what of_pairs gives of a batch, a row for each pair, of every batch in order; see score."""
     classes, length = candidates.shape[1], tokens.shape[1]
     tables = class_tables(var, on_device(np.unique(candidates), device))
 
-    def run(first: int, end: int) -> Tensor:
+    def run(first: int, end: int) -> NDArray[Any]:
         before = first // classes
         some = on_device(tokens[before : (end - 1) // classes + 1], device)  # (n, L), of the images that take part
         image = torch.arange(first, end, device=device) // classes - before  # (B,), of each pair, among these
         rows = torch.searchsorted(tables.class_ids, on_device(candidates.ravel()[first:end], device))  # (B,)
         x = embed(var, quantizer.teacher_input(some))[image]  # (B, L, C)
-        return log_prob(var, tables, x, some[image], rows)  # (B, L)
+        return of_pairs(var, tables, x, some[image], rows)
 
     size = min(batch_size, most_pairs(length)) if batch_size else pairs_per_batch(var, length, device)
-    yield from in_batches(candidates.size, size, run)
+    yield from in_batches(candidates.size, size, run, keep)
 
 
 def on_device(numbers: NDArray[Any], device: torch.device) -> Tensor:

@@ -7,8 +7,8 @@ the next one; where it does not hold those of one image, they are computed anew 
 
 import functools
 import logging
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from varc.device import free_memory
+from varc.keep import Keep, at_once
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig, tokens_at
 from varc.scoring.adaptive import AdaptiveScores, finished, survivors, unsettled
@@ -59,23 +60,27 @@ def adaptive_scores(
     *,
     device: torch.device,
     images_per_batch: int | None = None,
+    keep: Keep = at_once,
 ) -> AdaptiveScores:
     """Scores images with as much work as each needs. tokens: (N, L) per sample, the clean one first.
 
     Results do not depend on images_per_batch (None: chosen by the memory that keys and values take), but for float
-    rounding.
+    rounding. Pieces for `keep` are the memory that is free, and the batches.
     """
     tables = class_tables(var, on_device(np.unique(candidates), device))
-    parts = list(clean_parts(var, quantizer, tables, tokens[0], candidates, thresholds, images_per_batch))
+    free = int(keep(lambda: np.array(free_memory(device) if device.type == "cuda" else 0)))
+    clean = clean_parts(var, quantizer, tables, tokens[0], candidates, thresholds, images_per_batch, free, keep)
+    parts = list(clean)
     per_scale, scales, alive = (np.concatenate([part[j] for part in parts]) for j in range(3))
     samples = per_scale.sum(axis=2)[None]
     used = alive.astype(np.int32)
     total = np.where(alive, samples[0], 0.0)
+    size = pairs_per_batch(var, tokens[0].shape[1], device, free)
     for extra in tokens[1:]:
         more = (unsettled(samples, alive) & (used.max(1) == len(samples))).nonzero()[0]
         if len(more) == 0:
             break
-        scored = score_survivors(var, quantizer, extra[more], candidates[more], alive[more], device)
+        scored = score_survivors(var, quantizer, extra[more], candidates[more], alive[more], device, size, keep)
         full = np.zeros_like(total)
         full[more] = scored
         samples = np.concatenate([samples, full[None]])
@@ -91,13 +96,19 @@ def score_survivors(
     candidates: NDArray[np.int32],
     alive: NDArray[np.bool_],
     device: torch.device,
+    batch_size: int | None = None,
+    keep: Keep = at_once,
 ) -> NDArray[np.float64]:
-    """Log-likelihoods (N, M) of one sample under the candidates that are alive; 0 for the others."""
+    """Log-likelihoods (N, M) of one sample under the candidates that are alive; 0 for the others.
+
+    batch_size and keep: see varc.scoring.likelihood.score.
+    """
     result = np.zeros(candidates.shape)
+    full = functools.partial(score, var, quantizer, device=device, batch_size=batch_size, keep=keep)
     for count in np.unique(alive.sum(1)[alive.any(1)]):  # images with as many survivors each make one dense call
         which = (alive.sum(1) == count).nonzero()[0]
         chosen = candidates[which][alive[which]].reshape(len(which), count)
-        found = score(var, quantizer, tokens[which], chosen, device=device).sum(-1)
+        found = full(tokens[which], chosen).sum(-1)
         part = np.zeros((len(which), candidates.shape[1]))
         part[alive[which]] = found.ravel()
         result[which] = part
@@ -112,29 +123,40 @@ def clean_parts(
     candidates: NDArray[np.int32],
     thresholds: NDArray[np.float64],
     size: int | None,
+    free: int,
+    keep: Keep,
 ) -> Iterator[Scored]:
-    """What scale_by_scale returns for every batch of images, `size` at first, in order."""
-    start, memory = budget(tables.class_ids.device)
+    """What scale_by_scale returns for every batch of images, `size` at first, in order. free: see budget."""
+    start, memory = budget(tables.class_ids.device, free)
     size = size or images_at_once(var.config, candidates.shape[1], start)
     done = 0
     while done < len(tokens):
         batch = tokens[done : done + size], candidates[done : done + size]
-        run = functools.partial(scale_by_scale, var, quantizer, tables, *batch, thresholds, memory)
-        found = unless_out_of_memory(run, last=pairs_with_past(var.config, 0, memory) == 0)
-        if found is None:
-            memory //= 2
-            logger.warning("out of memory: %d MiB for keys and values from here on", memory >> 20)
-            continue
-        yield found
-        size = len(found[0])
+        run = functools.partial(scale_by_scale, var, quantizer, tables, *batch, thresholds)
+        per_scale, scales, alive, left = keep(functools.partial(within_memory, run, var.config, memory))
+        yield per_scale, scales, alive
+        memory, size = int(left), len(alive)
         done += size
 
 
-def budget(device: torch.device) -> tuple[int, int]:
-    """Bytes of keys and values that images should start with together, and that a batch may come to."""
+def within_memory(run: Callable[[int], Scored], config: VARConfig, memory: int) -> tuple[NDArray[Any], ...]:
+    """What run(memory) returns, and the memory: so much as given, or less, halved where it does not suffice."""
+    while True:
+        found = unless_out_of_memory(functools.partial(run, memory), last=pairs_with_past(config, 0, memory) == 0)
+        if found is not None:
+            return *found, np.array(memory)
+        memory //= 2
+        logger.warning("out of memory: %d MiB for keys and values from here on", memory >> 20)
+
+
+def budget(device: torch.device, free: int) -> tuple[int, int]:
+    """Bytes of keys and values that images should start with together, and that a batch may come to.
+
+    free: bytes that are free on a GPU.
+    """
     if device.type != "cuda":
         return CPU_BYTES, CPU_MOST_BYTES
-    most = int(GPU_SHARE * free_memory(device))
+    most = int(GPU_SHARE * free)
     return most, most
 
 
@@ -192,7 +214,7 @@ def scale_by_scale(
         done = whole_images(left, room)
         keep_survivors(past, left[alive], min(room, int(left[:done].sum())))
         alive, per_scale, scales = left[:done], per_scale[:done], scales[:done]
-        per_scale[..., k][alive] = scale_sums(var, tables, images, alive, k, past)
+        per_scale[..., k][alive] = scale_sums(var, tables, images, alive, k, past, memory)
         scales[alive] = k + 1
         left = survivors(per_scale.sum(axis=2), alive, thresholds[k])
     return per_scale, scales, left
@@ -209,11 +231,12 @@ def keep_survivors(past: list[Tensor], left: NDArray[np.bool_], most: int) -> No
 
 
 def scale_sums(
-    var: VAR, tables: ClassTables, images: Images, alive: NDArray[np.bool_], k: int, past: list[Tensor]
+    var: VAR, tables: ClassTables, images: Images, alive: NDArray[np.bool_], k: int, past: list[Tensor], memory: int
 ) -> NDArray[np.float64]:
     """log p of scale k's tokens (P,), in nats, of the pairs of images and candidates that are alive (N, M).
 
-    past: keys and values of the first pairs, to which those of scale k are added. The other pairs start anew.
+    past: keys and values of the first pairs, to which those of scale k are added. The other pairs start anew, in as
+    much memory as `past` may take.
     """
     image, candidate = (on_device(index, images.x.device) for index in alive.nonzero())
     row, held = images.rows[image, candidate], past[0].shape[1]
@@ -229,7 +252,7 @@ def scale_sums(
         hidden = hidden_with_past(var, tables, images.x[image[:held], first:end], row[:held], past)
         parts.append(head_log_prob(var, hidden, images.tokens[image[:held], first:end]))
     if held < len(row):
-        size = pairs_per_batch(var, end, images.x.device)
+        size = pairs_per_batch(var, end, images.x.device, memory)
         parts += [found for _, found in in_batches(len(row) - held, size, anew)]
     return torch.cat(parts).double().sum(1).cpu().numpy()
 

@@ -1,5 +1,6 @@
 """Features, and tokens of features with seeded noise (likelihood smoothing)."""
 
+import functools
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from varc.data.preprocess import to_input
 from varc.errors import InputError
+from varc.keep import Keep, at_once
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.vqvae import VQVAE
 from varc.prefetch import ahead
@@ -23,9 +25,23 @@ def encode(vqvae: VQVAE, images: NDArray[np.uint8], batch_size: int, device: tor
 
 
 @torch.inference_mode()
-def encode_batches(vqvae: VQVAE, batches: Iterable[NDArray[np.uint8]], device: torch.device) -> Tensor:
-    """The features of encode, of images that come in batches (B, H, W, 3); none is kept."""
-    return torch.cat([vqvae.features(to_input(batch).to(device)).cpu() for batch in batches])
+def encode_batches(
+    vqvae: VQVAE,
+    batches: Iterable[NDArray[np.uint8]],
+    device: torch.device,
+    known: Sequence[NDArray[np.float32]] = (),
+    keep: Keep = at_once,
+) -> Tensor:
+    """The features of encode, of images that come in batches (B, H, W, 3), each a piece for `keep`.
+
+    known: those of earlier batches, which come first.
+    """
+
+    def features(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return vqvae.features(to_input(batch).to(device)).cpu().numpy()
+
+    found = [keep(functools.partial(features, batch)) for batch in batches]
+    return torch.cat([torch.from_numpy(part) for part in (*known, *found)])
 
 
 def noise(image_ids: Sequence[str], sample: int, seed: int, shape: Sequence[int]) -> Tensor:

@@ -5,11 +5,8 @@ labels do not depend on how many processes or micro-batches share it.
 """
 
 import copy
-import hashlib
-import json
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,10 +22,8 @@ from varc.errors import InputError
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig
 from varc.training.cca import cca_loss, draw_labels, empty_cache, reference_log_likelihood
-from varc.training.loop import Checkpoint, Curve, optimise
+from varc.training.loop import Checkpoint, Curve, State, fingerprint, optimise
 from varc.training.validation import Best, Validation, place, validated
-
-CHECKPOINTS = 20  # per training
 
 Tokens = NDArray[np.uint16]
 
@@ -43,7 +38,7 @@ def finetune(
     seed: int,
     device: torch.device,
     validation: Validation | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: Checkpoint | None = None,
     report: Callable[[str], None] = print,
 ) -> tuple[VAR, Curve]:
     """Fine-tunes `var`, in place, on tokens (S, N, L) with labels (N,); returns it in eval mode, and the curve.
@@ -58,12 +53,11 @@ def finetune(
     """
     check_precision(settings["precision"], device)
     check_memory(var.config, settings, settings["batch_size"] // number_of_parts(settings), device)
-    digest = fingerprint(var, tokens, labels, settings, seed) if checkpoint else ""
+    made_from = made_from_digest(var, quantizer, tokens, labels, settings, seed, validation) if checkpoint else ""
     var = var.to(device)
     tuning = prepare(var, quantizer, tokens.shape[:2], settings, device)
     best = Best()
     kept = best if place()[0] == 0 else Best()  # a checkpoint holds the first process's; the others need none
-    every = max(1, settings["steps"] // CHECKPOINTS)
     validate = partial(validated, var, quantizer, validation, best, settings["steps"], device)
     start = {"step": 0, **validate({"step": 0})}
     curve = optimise(
@@ -73,7 +67,8 @@ def finetune(
         lr=settings["lr"],
         report=report,
         after=validate,
-        checkpoint=Checkpoint(checkpoint, every, digest, kept.weights, kept.record) if checkpoint else None,
+        checkpoint=checkpoint,
+        state=State(made_from, keep=kept.weights, record=kept.record),
     )
     if best.weights:
         report(f"best validation accuracy {best.record['accuracy']:.4f} at step {best.record['step']}")
@@ -250,11 +245,17 @@ def shuffled(images: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, epoch, 0]).permutation(images)
 
 
-def fingerprint(var: VAR, tokens: Tokens, labels: NDArray[np.int64], settings: dict[str, Any], seed: int) -> str:
-    """What a fine-tuning is made from, as a digest."""
-    digest = hashlib.sha256(json.dumps([settings, seed], sort_keys=True).encode())
-    digest.update(np.ascontiguousarray(tokens).data)
-    digest.update(labels.tobytes())
-    for parameter in var.parameters():
-        digest.update(parameter.detach().float().cpu().numpy().tobytes())
-    return digest.hexdigest()
+def made_from_digest(
+    var: VAR,
+    quantizer: MultiScaleQuantizer,
+    tokens: Tokens,
+    labels: NDArray[np.int64],
+    settings: dict[str, Any],
+    seed: int,
+    validation: Validation | None,
+) -> str:
+    """The fingerprint of a fine-tuning."""
+    arrays = [tokens, labels, *(validation[:3] if validation else ())]
+    data = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
+    facts = [settings, seed, validation and validation.every]
+    return fingerprint(facts, [*var.parameters(), *quantizer.parameters(), *data])

@@ -26,10 +26,11 @@ from varc.models.var import VAR
 from varc.models.var_weights import check_fit, read_var
 from varc.models.vqvae_weights import read_vqvae
 from varc.models.weights import Card, save_model
+from varc.origin import origin
 from varc.storage import read_labels, read_samples, read_tokens
 from varc.training.curves import plot_finetuning, write_curve
 from varc.training.finetune import finetune
-from varc.training.loop import Curve
+from varc.training.loop import Checkpoint, Curve
 from varc.training.validation import Validation
 
 TIMEOUT = timedelta(hours=6)  # that a process waits for the others: one of them writes checkpoints of many GB
@@ -63,7 +64,7 @@ def finetune_files(request: dict[str, Any], report: Callable[[str], None] = prin
             np.array(request["validation"]["class_ids"], np.int32),
             request["validation"]["every"],
         )
-    start = time.monotonic()
+    start, checkpoint = time.monotonic(), Checkpoint(Path(request["checkpoint"]))
     model, curve = finetune(
         var,
         vqvae.quantize.to(device),
@@ -73,11 +74,12 @@ def finetune_files(request: dict[str, Any], report: Callable[[str], None] = prin
         seed=request["seed"],
         device=device,
         validation=validation,
-        checkpoint=Path(request["checkpoint"]),
+        checkpoint=checkpoint,
         report=report if first else lambda line: None,
     )
     if first:
-        write_finetuned(request, model, curve, vqvae_card, card, device, time.monotonic() - start)
+        seconds = checkpoint.seconds + time.monotonic() - start
+        write_finetuned(request, model, curve, vqvae_card, card, device, seconds)
 
 
 def write_finetuned(
@@ -124,7 +126,7 @@ def finetune_in_processes(request: dict[str, Any], processes: int, report: Calla
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "request.json"
-        path.write_text(json.dumps(request))
+        path.write_text(json.dumps({**request, "origin": origin.get()()}))
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
         command += ["-m", "varc.training.finetune_files", str(path)]
         message = ""
@@ -142,6 +144,7 @@ def main() -> None:
     """The entry of torchrun: one of several processes."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     request = json.loads(Path(sys.argv[1]).read_text())
+    origin.set(lambda: request["origin"])
     backend = "nccl" if pick_device(request["device"]).type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=TIMEOUT)
     try:

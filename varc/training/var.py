@@ -1,6 +1,7 @@
 """Training of a VAR transformer on cached tokens."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, Block, VARConfig
-from varc.training.loop import Curve, optimise
+from varc.training.loop import Checkpoint, Curve, State, fingerprint, optimise
 
 LABEL_DROPOUT = 0.1
 
@@ -24,6 +25,7 @@ def train_var(
     lr: float,
     seed: int,
     report: Callable[[str], None] = print,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[VAR, Curve]:
     """Trains a VAR by cross-entropy on tokens (S, N, L), labels (N,); returns it in eval mode, and the curve.
 
@@ -35,9 +37,12 @@ def train_var(
     model = VAR(config).train()
     init_weights(model)
     model = model.to(tokens.device)  # drawn on the CPU, so that a seed means the same weights on any device
-    curve = cross_entropy_steps(
-        model, config, quantizer, tokens, labels, steps=steps, batch_size=batch_size, lr=lr, seed=seed, report=report
-    )
+    settings: Any = {"steps": steps, "batch_size": batch_size, "lr": lr, "seed": seed}
+    made_from = ""
+    if checkpoint:
+        made_from = fingerprint(settings, [*model.parameters(), *quantizer.parameters(), tokens, labels])
+    settings |= {"report": report, "checkpoint": checkpoint, "made_from": made_from}
+    curve = cross_entropy_steps(model, config, quantizer, tokens, labels, **settings)
     return model.eval(), curve
 
 
@@ -53,8 +58,13 @@ def cross_entropy_steps(
     lr: float,
     seed: int,
     report: Callable[[str], None],
+    checkpoint: Checkpoint | None = None,
+    made_from: str = "",
 ) -> Curve:
-    """The steps of train_var, on the parameters of a model that is called like a VAR, in place; returns the curve."""
+    """The steps of train_var, on the parameters of a model that is called like a VAR, in place; returns the curve.
+
+    made_from: the fingerprint of the training, for a checkpoint.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def losses(step: int) -> Iterator[dict[str, Tensor]]:
@@ -67,7 +77,8 @@ def cross_entropy_steps(
         logits = model(labels[image].masked_fill(dropped, config.num_classes), teacher_input)
         yield {"loss": F.cross_entropy(logits.flatten(0, 1), targets.flatten())}
 
-    return optimise(model.parameters(), losses, steps=steps, lr=lr, report=report)
+    state = State(made_from, generators=[generator])
+    return optimise(model.parameters(), losses, steps=steps, lr=lr, report=report, checkpoint=checkpoint, state=state)
 
 
 def init_weights(model: VAR) -> None:

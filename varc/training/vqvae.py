@@ -8,7 +8,7 @@ from torch import Tensor
 
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.vqvae import VQVAE, VQVAEConfig
-from varc.training.loop import Curve, optimise
+from varc.training.loop import Checkpoint, Curve, State, fingerprint, optimise
 
 COMMITMENT = 0.25
 UNIT_SCALE = 0.1
@@ -25,6 +25,7 @@ def train_vqvae(
     lr: float,
     seed: int,
     report: Callable[[str], None] = print,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[VQVAE, Curve]:
     """Trains a VQ-VAE on images (N, 3, H, W) in [-1, 1]; returns it in eval mode, and the training curve.
 
@@ -54,7 +55,11 @@ def train_vqvae(
         yield {"loss": loss, "reconstruction": reconstruction, "commitment": commitment}
 
     trained = [p for p in model.parameters() if p.requires_grad]
-    curve = optimise(trained, losses, steps=steps, lr=lr, report=report)
+    made_from = ""
+    if checkpoint:
+        made_from = fingerprint([steps, batch_size, lr, seed], [*model.parameters(), *model.buffers(), images])
+    state = State(made_from, [codebook, counts, sums, *model.buffers()], [generator])
+    curve = optimise(trained, losses, steps=steps, lr=lr, report=report, checkpoint=checkpoint, state=state)
     return model.eval(), curve
 
 
