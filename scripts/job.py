@@ -85,7 +85,7 @@ def progress(log: Any, parts: Any = None) -> Any:
     def report(done: int, total: int) -> None:
         nonlocal start, last, before
         now = time.monotonic()
-        if parts and parts.kept:
+        if parts and not parts.fresh:
             start, last, before = now, now, done
         elif now - last >= PROGRESS_SECONDS:
             last = now

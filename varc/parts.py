@@ -61,12 +61,14 @@ class Parts:
         self.spent: dict[str, float] = {}
         self.clock: Callable[[], dict[str, float]] = dict
         self.kept: deque[Any] = deque()  # of an earlier run, and not yet asked for
+        self.fresh = True  # whether this run computed the last piece
         self.new: list[Any] = []  # not yet saved
         self.files, self.last = 0, ""  # how many are there, and the name that the last one gave itself
         self.load()
         self.pace = Pace()
 
     def __call__(self, compute: Callable[[], T], /) -> T:
+        self.fresh = not self.kept
         if self.kept:
             return self.kept.popleft()
         piece = compute()
