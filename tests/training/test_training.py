@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from varc.models.var import VARConfig
 from varc.models.vqvae import VQVAEConfig
 from varc.scoring.likelihood import score
 from varc.training.curves import plot_curve, write_curve
-from varc.training.loop import optimise, progress_line
+from varc.training.loop import Checkpoint, optimise, progress_line
 from varc.training.var import train_var
 from varc.training.vqvae import feature_std, train_vqvae, update_codebook
 
@@ -134,3 +136,107 @@ def test_curves_are_written_as_csv_and_svg(tmp_path, trained):
     assert table["step"].tolist() == list(range(1, 151))
     assert table["reconstruction"].iloc[-1] == pytest.approx(curve[-1]["reconstruction"], rel=1e-4)
     assert (tmp_path / "c.svg").read_text().lstrip().startswith("<?xml")
+
+
+class KilledError(Exception):
+    pass
+
+
+def trainings(vqvae, tokens):
+    """A training of each kind: called with what is changed of its arguments."""
+    images, labels = two_kinds_of_images()
+    config = VARConfig(1, 32, 2, 2, 16, 4, (1, 2))
+    same = SETTINGS | {"steps": 30, "seed": 0}
+
+    def of_vqvae(images=images, **changed):
+        return train_vqvae(CONFIG, images, **same | changed)
+
+    def of_var(quantizer=vqvae.quantize, tokens=tokens[None], labels=labels, **changed):
+        return train_var(config, quantizer, tokens, labels, **same | changed)
+
+    return {"vqvae": of_vqvae, "var": of_var}
+
+
+def same_state(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def killed_after(train, path, step):
+    """A training that is killed in the step after that one; what it has in its checkpoint."""
+
+    def kill(line):
+        if line.startswith(f"step {step + 1}/"):
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(report=kill, checkpoint=Checkpoint(path))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["vqvae", "var"])
+@pytest.mark.parametrize("step", [1, 2, 17])  # without the quantiser still, or with it
+def test_a_killed_training_goes_on_and_ends_with_the_same_state(kind, step, trained, tmp_path, always_saved):
+    train = trainings(trained[0], trained[2])[kind]
+    model, curve = train()
+    killed_after(train, tmp_path / "c", step)
+    lines, checkpoint = [], Checkpoint(tmp_path / "c")
+    torch.rand(3)  # whatever a global generator gave meanwhile
+    again, curve_again = train(report=lines.append, checkpoint=checkpoint)
+    assert lines[0] == f"goes on after step {step} of 30" and checkpoint.seconds > 0
+    assert same_state(again, model) and curve_again == curve
+
+
+@pytest.mark.parametrize("kind", ["vqvae", "var"])
+def test_a_training_does_not_go_on_from_another(kind, trained, tmp_path, always_saved):
+    vqvae, _, tokens, labels = trained[:4]
+    train = trainings(vqvae, tokens)[kind]
+    content = killed_after(train, tmp_path / "c", 17)
+    changes = [{"lr": 1e-3}, {"seed": 1}, {"batch_size": 8}, {"steps": 31}]
+    if kind == "vqvae":
+        changes += [{"images": two_kinds_of_images()[0] * 0.9}]
+    else:
+        other = copy.deepcopy(vqvae.quantize)
+        other.embedding.weight.data += 1
+        changes += [{"quantizer": other}, {"labels": 1 - labels}, {"tokens": tokens.flip(0)[None]}]
+    for change in changes:
+        (tmp_path / "c").write_bytes(content)
+        lines = []
+        found, _ = train(**change, report=lines.append, checkpoint=Checkpoint(tmp_path / "c"))
+        assert lines[0].endswith("of other data, settings or code; not gone on from"), change
+        assert same_state(found, train(**change)[0])
+
+
+def test_a_damaged_state_is_not_gone_on_from(trained, tmp_path, always_saved):
+    train = trainings(trained[0], trained[2])["vqvae"]
+    content, (model, curve) = killed_after(train, tmp_path / "c", 17), train()
+    rng = np.random.default_rng(0)
+    for times in range(8):
+        damaged = bytearray(content)
+        damaged[rng.integers(len(damaged))] ^= 1 << int(rng.integers(8))
+        (tmp_path / "c").write_bytes(content[: len(content) // 2] if times == 0 else b"" if times == 1 else damaged)
+        lines = []
+        found, curve_found = train(report=lines.append, checkpoint=Checkpoint(tmp_path / "c"))
+        assert "damaged, or of another version; not gone on from" in lines[0]
+        assert same_state(found, model) and curve_found == curve
+
+
+def test_a_state_that_cannot_be_saved_ends_no_training(trained, tmp_path, always_saved, monkeypatch):
+    def full(*arguments):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("varc.training.loop.save_tensors", full)
+    lines = []
+    trainings(trained[0], trained[2])["var"](report=lines.append, checkpoint=Checkpoint(tmp_path / "c"))
+    assert "the state after step 1 is not kept" in "".join(lines) and lines[-1].startswith("step 30/30")
+
+
+def test_no_training_draws_from_the_global_generator(trained):
+    for train in trainings(trained[0], trained[2]).values():
+        states = []
+        train(report=lambda line, states=states: states.append(torch.get_rng_state()))
+        assert all(torch.equal(state, states[0]) for state in states)
+
+
+def test_a_short_training_saves_nothing(trained, tmp_path):
+    trainings(trained[0], trained[2])["var"](checkpoint=Checkpoint(tmp_path / "c"))
+    assert not list(tmp_path.iterdir())
