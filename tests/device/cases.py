@@ -4,6 +4,7 @@ CASES[name](device) computes on the device and returns an array. Nothing here kn
 the same cases run.
 """
 
+import contextlib
 import math
 import tempfile
 from collections.abc import Callable
@@ -124,6 +125,31 @@ def score_guided(device):
 
     vqvae, var = small_models(device)
     return score_guided(var, vqvae.quantize, TOKENS[0], ALL, 1.5, device=device)
+
+
+@case
+def score_guided_resumed(device):
+    """Killed in the middle of an image: what its other classes are held against comes back to the device."""
+    from varc.parts import Parts
+    from varc.scoring.guidance import score_guided
+
+    class Killed(Exception):
+        pass
+
+    def report(done: int, total: int) -> None:
+        if done == 16:
+            raise Killed
+
+    vqvae, var = small_models(device)
+    run = partial(score_guided, var, vqvae.quantize, TOKENS[0], ALL, 1.5, device=device, batch_size=4)
+    always = mock.patch.multiple("varc.keep", SECONDS=0.0, SHARE=math.inf)
+    with tempfile.TemporaryDirectory() as folder, always:
+        first = Parts(Path(folder) / "scores.parquet", {})
+        with contextlib.suppress(Killed):
+            run(keep=first, state=first.state, report=report)
+        again = Parts(Path(folder) / "scores.parquet", {})
+        assert len(again.kept) == 4 and again.state["unconditional"].device.type == "cpu"
+        return run(keep=again, state=again.state)
 
 
 def adaptive(thresholds: list[float], device: torch.device) -> np.ndarray:
