@@ -52,9 +52,10 @@ test-slurm: venv
 	SHORT=$(SHORT) tests/slurm/with.sh $(BIN)/python -m pytest tests/slurm/study.py \
 	    $(if $(filter 1,$(SHORT)),,tests/slurm/limits.py)
 
-# Kills, damaged files, a full disk: docs/faults.md. A quarter of an hour; not part of `make test`.
+# Kills, damaged and exchanged files, a full disk: docs/faults.md. A quarter of an hour; not part of `make test`.
 test-faults: venv
 	$(BIN)/python tests/faults/faults.py
+	$(BIN)/python tests/faults/exchanges.py
 
 # Five hundred damaged inputs of every reader, minutes; SEED=1 takes others. A few are part of `make test`.
 fuzz: venv

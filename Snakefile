@@ -41,10 +41,11 @@ onstart:
     # Nothing begins where what the jobs read is absent, or the number of shards has changed.
     if message := unfit(RUN, SHARDS_KNOWN, jobs, workflow.basedir):
         raise WorkflowError(f"{CONFIG_NAME}: {message}")
+    made = [file for rule in workflow.rules for file in rule.output]
+    stale = []
     try:
-        stale = keep(
-            RUN, config, workflow.basedir, [file for rule in workflow.rules for file in rule.output], TARGETS
-        )
+        if {name for name, _ in jobs} != {"verify"}:  # which looks at what the run began with before
+            stale = keep(RUN, GIVEN, workflow.basedir, made, TARGETS)
     except (InputError, OSError) as error:  # OSError: a source that cannot be read
         raise WorkflowError(str(error)) from None
     if stale:

@@ -3,7 +3,6 @@
 import pandas as pd
 from job import job
 
-from varc.freshness import check_fresh
 from varc.metrics.tables import accuracy_row, write_table
 from varc.storage import provenance, read_parquet
 
@@ -15,7 +14,6 @@ CAPTION = (
 )
 
 with job(snakemake) as log:
-    check_fresh(snakemake.input.predictions)
     gflops = pd.read_csv(snakemake.input.gflops)
     totals = gflops[gflops["stage"] == "total"].set_index(["dataset", "classifier"])
     rows = []

@@ -11,7 +11,7 @@ from varc.metrics.plots import plot_frontier
 from varc.metrics.tables import write_table
 from varc.scoring.adaptive import calibrate, simulate
 from varc.scoring.labelled import is_right, read_labelled_scores
-from varc.storage import read_parquet
+from varc.storage import check_images, image_ids, read_parquet
 
 ALPHAS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 CAPTION = (
@@ -34,7 +34,9 @@ with job(snakemake) as log:
         full_best, known_best = (scores.samples.mean(0).argmax(1) for scores in (test, known))
         fixed_right = is_right(test.per_scale.sum(-1).argmax(1), test.own)
         if row["reference"]:
-            fixed_right = right_predictions(read_parquet(files[f"reference{i}"]).to_pandas())
+            reference = read_parquet(files[f"reference{i}"])
+            check_images(files[f"reference{i}"], image_ids(reference), files[f"test_manifest{i}"], test.image_ids)
+            fixed_right = right_predictions(reference.to_pandas())
         for alpha in sorted({*ALPHAS, row["funnel"][0]["adaptive"]["alpha"]}):
             thresholds = calibrate(known.per_scale, known_best, is_right(known_best, known.own), alpha)
             result = simulate(test.per_scale, test.samples[1:], thresholds)

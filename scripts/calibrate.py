@@ -1,16 +1,15 @@
 """Find the thresholds of an adaptive funnel on calibration images."""
 
-import json
-
 import numpy as np
 from job import job
 
-from varc.files import write_text
-from varc.freshness import models_of
+from varc.freshness import check_expected, models_of
 from varc.scoring.adaptive import calibrate
 from varc.scoring.labelled import is_right, read_labelled_scores
+from varc.seal import write_json
 
 with job(snakemake) as log:
+    check_expected(snakemake.input.scores, snakemake.params.expected)
     scores = read_labelled_scores(snakemake.input.manifest, snakemake.input.scores)
     best = scores.samples.mean(0).argmax(1)
     right = is_right(best, scores.own)
@@ -24,7 +23,7 @@ with job(snakemake) as log:
         **models_of(snakemake.input.scores[0]),
         "thresholds": [None if np.isinf(t) else t for t in thresholds],
     }
-    write_text(snakemake.output.thresholds, json.dumps(record, indent=2) + "\n")
+    write_json(snakemake.output.thresholds, record)
     if np.isinf(thresholds).any():
         log.warning("too few images for alpha %s: no class is ever dropped; take more, or a larger alpha", params.alpha)
     log.info("thresholds in nats: %s", ", ".join(f"{t:.2f}" for t in thresholds))

@@ -18,13 +18,13 @@ with job(snakemake) as log:
     parts = job_parts(snakemake, snakemake.output.features, device, vqvae_sha256=card["sha256"])
     with measured(device, len(listed), log, parts=parts) as record:
         known = parts.rest()
-        left = listed[sum(map(len, known)) :]
+        left = listed[sum(len(batch) for batch, _ in known) :]
         batches = image_batches(snakemake.params.dataset, left, vqvae.config.image_size, snakemake.resources.batch_size)
-        features = encode_batches(vqvae.to(device), waited(batches, record), device, known, parts)
+        features, pixels = encode_batches(vqvae.to(device), waited(batches, record), device, known, parts)
     flat = features.flatten(1).numpy()
     write_parquet(
         snakemake.output.features,
-        {"image_id": [row.image_id for row in listed], "features": fixed_size_list(flat)},
+        {"image_id": [row.image_id for row in listed], "features": fixed_size_list(flat), "pixels_sha256": pixels},
         features_schema(flat.shape[1]),
         {
             **record,

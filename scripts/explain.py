@@ -8,13 +8,13 @@ from shapes import model_configs
 from varc.costs.closed_form import pass_gflops
 from varc.costs.models import encoder_cost
 from varc.explain.tmi import tmi, tmi_map
-from varc.freshness import check_agree, check_fresh
-from varc.storage import column_matrix, image_ids, provenance, read_parquet, seconds_per_image, write_maps
+from varc.freshness import check_agree
+from varc.storage import check_images, image_ids, provenance, read_columns, read_parquet, seconds_per_image, write_maps
 
 
 def log_prob(path):
     """log p of each token (N, L); another entry may have had more of the same images scored."""
-    return column_matrix(read_parquet(path, ["log_prob"]), "log_prob")[which]
+    return read_columns([path], "log_prob", files.target[0], scored)[which]
 
 
 def class_ids(path):
@@ -25,9 +25,10 @@ def class_ids(path):
 with job(snakemake) as log:
     files = snakemake.input
     check_agree([*files.target, *files.against])
-    check_fresh([*files.target, *files.against])
     ids = explained(snakemake).ids
-    which = np.isin(image_ids(read_parquet(files.target[0], ["image_id"])), ids)
+    scored = image_ids(read_parquet(files.target[0], ["image_id"]))
+    which = np.isin(scored, ids)
+    check_images(files.target[0], scored[which], files.manifest, np.array(ids, object))
     per_token = tmi([log_prob(path) for path in files.target], [log_prob(path) for path in files.against])
     vqvae, var = model_configs(snakemake.params.shape)
     maps = tmi_map(per_token, var.patch_nums, snakemake.params.weights).reshape(len(ids), var.patch_nums[-1] ** 2)

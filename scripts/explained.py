@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from varc.data.manifest import Listed, rows
 from varc.explain.tmi import explained_images, role_classes
 from varc.scoring.funnel import read_scores, select_images
-from varc.storage import image_ids, read_parquet, shard_bounds
+from varc.storage import check_images, image_ids, read_parquet, shard_bounds
 
 
 class Explained(NamedTuple):
@@ -16,7 +16,8 @@ class Explained(NamedTuple):
 
     rows: list[Listed]
     ids: list[str]
-    where: list[int]  # their positions in the shard
+    shard: NDArray[np.object_]  # the image_ids of the whole shard
+    where: list[int]  # their positions in it
     classes: list[NDArray[np.int32]]  # of each of the job's roles, one class_id per image
 
 
@@ -24,11 +25,16 @@ def explained(snakemake: Any) -> Explained:
     """The images of the job's shard that its params `images` and `seed` choose, and the classes of `roles`."""
     manifest, params = read_parquet(snakemake.input.manifest), snakemake.params
     first, end = shard_bounds(len(manifest), snakemake.params.shard, snakemake.resources.shards)
-    chosen = explained_images(image_ids(manifest), params.images, params.seed)
+    ids = image_ids(manifest)
+    chosen = explained_images(ids, params.images, params.seed)
     listed = rows(manifest)
     found = [i for i in range(first, end) if chosen[i]]
     where = [i - first for i in found]
     labels = np.array([listed[i].label for i in found], np.int32)
-    scores = select_images(read_scores(snakemake.input.scores), where) if snakemake.input.get("scores") else None
+    scores = None
+    if path := snakemake.input.get("scores"):
+        of_shard = read_scores(path)
+        check_images(path, of_shard.image_ids, snakemake.input.manifest, ids[first:end])
+        scores = select_images(of_shard, where)
     classes = [role_classes(role, labels, scores).astype(np.int32) for role in params.roles]
-    return Explained([listed[i] for i in found], [listed[i].image_id for i in found], where, classes)
+    return Explained([listed[i] for i in found], [listed[i].image_id for i in found], ids[first:end], where, classes)

@@ -1,16 +1,14 @@
 """Make the table of faithfulness: areas under insertion and deletion curves, method by method."""
 
-import numpy as np
 import pandas as pd
 from job import job
 
-from varc.freshness import check_fresh
 from varc.metrics.calibration import fit_temperature
 from varc.metrics.explanation import auc_row, judge_agrees, rank_correlation, read_curves, with_paper
 from varc.metrics.plots import plot_explanation
 from varc.metrics.tables import write_table
 from varc.scoring.labelled import read_labelled_scores
-from varc.storage import column_matrix, provenance, read_parquet
+from varc.storage import provenance, read_columns
 
 CAPTION = (
     "Mean area under the curve of the target's probability (softmax over all classes at the temperature: 1, or the "
@@ -22,8 +20,9 @@ CAPTION = (
 )
 
 
-def maps_of(files):
-    return np.concatenate([column_matrix(read_parquet(path, ["map"]), "map") for path in files])
+def maps_of(files, other, ids):
+    """The maps (N, p_K^2) of the images of all shards."""
+    return read_columns(files, "map", other, ids)
 
 
 def costs(files):
@@ -48,12 +47,14 @@ with job(snakemake) as log:
     files, rows, means = snakemake.input, [], {}
     for i, spec in enumerate(snakemake.params.rows):
         kind = spec["curve"], spec["substrate"]
-        check_fresh([*files[f"curves{i}"], *files[f"maps{i}"]])
         curves = read_curves(files[f"curves{i}"], *kind)
         random = read_curves(files[f"random{i}"], *kind) if files.get(f"random{i}") else None
         known = costs(files[f"maps{i}"])
         if files.get(f"tmi{i}"):
-            known["rank_correlation"] = rank_correlation(maps_of(files[f"maps{i}"]), maps_of(files[f"tmi{i}"]))
+            maps, tmi = files[f"maps{i}"], files[f"tmi{i}"]
+            known["rank_correlation"] = rank_correlation(
+                *(maps_of(paths, maps[0], curves.image_ids) for paths in (maps, tmi))
+            )
         agrees = judge_agrees(curves, -1 if spec["curve"] == "insertion" else 0)
         for temperature in temperatures(i) if spec["judge"] == "varc" else [1.0]:
             row, mean = auc_row(curves, temperature, random)

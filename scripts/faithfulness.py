@@ -11,7 +11,7 @@ from varc.data.classes import class_ids, data_set_classes
 from varc.data.manifest import load_images, rows
 from varc.explain.faithfulness import faithfulness
 from varc.explain.judges import varc_judge
-from varc.freshness import check_fresh, check_made_with, models_of
+from varc.freshness import check_made_with, models_of
 from varc.storage import column_matrix, curves_schema, fixed_size_list, image_ids, read_parquet, write_parquet
 
 with job(snakemake) as log:
@@ -28,7 +28,6 @@ with job(snakemake) as log:
         judge, card = read_judge(files.judge, params.rival, classes, params.seed, device)
         made_from = {"judge_sha256": card["sha256"]}
         parts = job_parts(snakemake, snakemake.output.curves, device, **made_from)
-    check_fresh([files.maps])
     table = read_parquet(files.maps, ["image_id", "target", "map"])
     ids = image_ids(table)
     by_id = {row.image_id: row for row in rows(read_parquet(files.manifest))}

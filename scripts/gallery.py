@@ -9,14 +9,12 @@ from varc.data.manifest import load_images, rows
 from varc.explain.picture import Row, draw, scale_panels, whole_panel
 from varc.explain.tmi import explained_order, tmi
 from varc.files import whole
-from varc.freshness import check_fresh
-from varc.scoring.adaptive import read_full_scores
+from varc.scoring.labelled import is_right, read_labelled_scores
 from varc.storage import column_matrix, image_ids, read_parquet
 
 
 def read_tokens_of(role):
     """image_id -> log p of each token (L,) under the role's class."""
-    check_fresh(snakemake.input[role])
     tables = [read_parquet(path) for path in snakemake.input[role]]
     return {
         image_id: log_prob
@@ -54,10 +52,10 @@ with job(snakemake) as log:
     patch_nums = var.patch_nums
     listed = rows(read_parquet(snakemake.input.manifest))
     names = {entry.class_id: entry.name for entry in data_set_classes(params.dataset)}
-    _, samples, class_ids = read_full_scores(snakemake.input.scores, len(listed))
-    scores = samples[0]
+    known = read_labelled_scores(snakemake.input.manifest, snakemake.input.scores)
+    scores, class_ids = known.samples[0], known.class_ids
     tokens = {role: read_tokens_of(role) for role in ("label", "prediction", "unconditional", "wrong")}
-    right = class_ids[scores.argmax(1)] == np.array([row.label for row in listed])
+    right = is_right(scores.argmax(1), known.own)
     order = [
         i
         for i in explained_order([row.image_id for row in listed], params.seed)

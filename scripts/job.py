@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from varc.files import unchanged
+from varc.freshness import check_fresh
 from varc.logs import job_log
 from varc.origin import begin_job
 
@@ -13,10 +15,14 @@ PROGRESS_SECONDS = 10.0
 
 @contextmanager
 def job(snakemake: Any) -> Iterator[Any]:
-    """Logs to the rule's log file; an expected error ends the job with one message. Its outputs tell their origin."""
+    """Logs to the rule's log file; an expected error ends the job with one message, and so does an input that is
+    not fresh, or changes meanwhile. Its outputs tell their origin."""
     wildcards, params = (dict(part.items()) for part in (snakemake.wildcards, snakemake.params))
-    begin_job(snakemake.rule, wildcards, params, snakemake.input, snakemake.input.get("code") or [])
-    with job_log(snakemake.log[0], " ".join([snakemake.rule, *snakemake.wildcards])) as log:
+    code = set(snakemake.input.get("code") or [])
+    begin_job(snakemake.rule, wildcards, params, snakemake.input, code, snakemake.config.get("seed"))
+    log = job_log(snakemake.log[0], " ".join([snakemake.rule, *snakemake.wildcards]))
+    with log as log, unchanged(set(snakemake.input) - code):  # mapped weights are read when they are used
+        check_fresh(sorted(set(snakemake.input) - code))
         yield log
 
 

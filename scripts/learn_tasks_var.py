@@ -7,7 +7,7 @@ from models import read_models
 from shapes import var_config
 
 from varc.data.classes import class_ids, data_set_classes
-from varc.freshness import check_fresh, check_made_with
+from varc.freshness import check_made_with
 from varc.learning.tasks import accuracies, class_order
 from varc.learning.var import Lessons, Training, funnel_predictions, learn_var
 from varc.models.var import VAR
@@ -26,7 +26,6 @@ def start(class_ids):
         return vqvae, made_with["vqvae_sha256"], var
     vqvae, card = read_vqvae(snakemake.input.vqvae, params.vqvae_checkpoint)
     check_made_with(tokens_read, "vqvae_sha256", card["sha256"], snakemake.input.vqvae)
-    check_fresh(tokens_read)
     torch.manual_seed(seed)
     var = VAR(var_config(train, vqvae.config, class_ids[-1] + 1))
     init_weights(var)
@@ -43,8 +42,9 @@ with job(snakemake) as log:
     vqvae, vqvae_sha256, var = start(ids)
     quantizer = vqvae.quantize.to(device)
     tasks = class_order(ids, params.tasks, seed)
-    tokens = np.stack(read_samples(list(snakemake.input.train_tokens), train["samples"]))
-    samples = read_samples(list(snakemake.input.test_tokens), params.samples)
+    files = snakemake.input
+    tokens = np.stack(read_samples(list(files.train_tokens), train["samples"], files.train_manifest))
+    samples = read_samples(list(files.test_tokens), params.samples, files.test_manifest)
 
     def predict(learned, which, classes):
         return funnel_predictions(learned, quantizer, [sample[which] for sample in samples], classes, params.funnel)

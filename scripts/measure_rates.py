@@ -1,7 +1,6 @@
 """Measure the rates of this device, or take those that were measured on it before."""
 
 import hashlib
-import json
 import platform
 from pathlib import Path
 
@@ -10,10 +9,10 @@ from shapes import model_configs
 
 from varc.baselines.costs import shaped_family, stage_costs
 from varc.device import check_precision, device_name, gpu_memory
-from varc.files import write_text
 from varc.planning import Kind
 from varc.rates.models import measure
 from varc.rates.rivals import measure_stage
+from varc.seal import read_json, write_json
 
 CACHE = Path(".snakemake/varc_rates")
 
@@ -31,7 +30,7 @@ with job(snakemake) as log:
     host = "" if device.type == "cuda" else f" of {platform.node()}"
     name = f"{device_name(device)}{host}, {snakemake.threads} threads"
     cache = CACHE / f"{''.join(c if c.isalnum() else '_' for c in name)}-{code_digest()}.json"
-    known = json.loads(cache.read_text()) if cache.is_file() else {}
+    known = read_json(cache) if cache.is_file() else {}
     rates = []
     counted = {}
     for stage_name, stage in snakemake.params.rivals.items():
@@ -52,6 +51,6 @@ with job(snakemake) as log:
             known[key] = measure(kind, vqvae, var, candidates, device)
         rates.append({"kind": kind, "speed": known[key]})
         log.info("%s: %.1f GFLOP/s", " ".join(map(str, kind)), known[key][0])
-    write_text(cache, json.dumps(known, indent=1))
+    write_json(cache, known)
     record = {"device": name, "gpu_memory_bytes": gpu_memory(device), "rates": rates, "counted": counted}
-    write_text(snakemake.output.rates, json.dumps(record, indent=1))
+    write_json(snakemake.output.rates, record)

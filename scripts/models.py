@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from varc.freshness import check_fresh, check_made_with, check_models
+from varc.freshness import check_made_with, check_models
 from varc.models.var import VAR
 from varc.models.var_weights import check_fit, read_var
 from varc.models.vqvae import VQVAE
@@ -30,5 +30,4 @@ def read_models(snakemake: Any, tokens: Iterable[str] = ()) -> Models:
     check_models(files.var, card, files.vqvae, vqvae_card["sha256"])
     check_fit(files.var, var.config, files.vqvae, vqvae.config)
     check_made_with(tokens, "vqvae_sha256", vqvae_card["sha256"], files.vqvae)
-    check_fresh(tokens)
     return Models(vqvae, var, card, {"var_sha256": card["sha256"], "vqvae_sha256": vqvae_card["sha256"]})

@@ -1,6 +1,5 @@
 """Plan a run: what its jobs will take, from the config and a device's rate."""
 
-import json
 import math
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from shapes import model_shape
 from varc.baselines.costs import shaped_family, stage_costs
 from varc.metrics.tables import write_table
 from varc.planning import Counted, Work, given, measured, number_of_shards, of_rival, plan_rows, too_large
+from varc.seal import read_json
 from varc.storage import provenance
 
 CAPTION = (
@@ -54,7 +54,7 @@ with job(snakemake) as log:
     params = snakemake.params
     device, memory, rate = "given", None, params.gflops_per_second and given(params.gflops_per_second)
     if rate is None:
-        record = json.loads(Path(snakemake.input.rates).read_text())
+        record = read_json(snakemake.input.rates)
         device, memory, rate = record["device"], record.get("gpu_memory_bytes"), measured(record)
     works = [Work(*work) for work in params.works]
     shapes = {name: model_shape(shape) for name, shape in params.shapes.items()}

@@ -3,10 +3,11 @@
 import pyarrow as pa
 from job import job
 
-from varc.freshness import check_agree, check_fresh, models_of
+from varc.freshness import check_agree, check_expected, models_of
 from varc.scoring.adaptive import predict_adaptive, read_adaptive
-from varc.scoring.funnel import check_images, mean_over_samples, predict, read_label_of, read_scores
+from varc.scoring.funnel import mean_over_samples, predict, read_label_of, read_scores
 from varc.storage import (
+    check_images,
     devices,
     image_ids,
     predictions_schema,
@@ -37,8 +38,8 @@ with job(snakemake) as log:
     scores = [path for files in stage_files for path in files]
     encoder = [*snakemake.input.features, *snakemake.input.tokens]
     check_agree(scores)
+    check_expected(scores, snakemake.params.expected)
     check_agree([scores[0], *encoder], ["vqvae_sha256"])
-    check_fresh([*encoder, *dict.fromkeys(scores)])
     schema = predictions_schema(len(samples))
     tables = []
     for shard in range(shards):

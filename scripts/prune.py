@@ -2,13 +2,13 @@
 
 from job import job
 
-from varc.freshness import check_agree, check_fresh, models_of
+from varc.freshness import check_agree, check_expected, models_of
 from varc.scoring.funnel import mean_over_samples, prune, read_scores
 from varc.storage import CANDIDATES, write_parquet
 
 with job(snakemake) as log:
     check_agree(snakemake.input.scores)
-    check_fresh(snakemake.input.scores)
+    check_expected(snakemake.input.scores, snakemake.params.expected)
     scores = mean_over_samples([read_scores(path) for path in snakemake.input.scores])
     keep = snakemake.params.keep
     kept = prune(scores, keep)

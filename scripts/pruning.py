@@ -1,17 +1,14 @@
 """Make the table of pruning recall from scores of all classes."""
 
-import numpy as np
 import pandas as pd
 from job import job
 from shapes import model_configs
 
 from varc.costs.counting import Cost
 from varc.costs.models import ModelCosts, model_costs
-from varc.freshness import check_agree, check_fresh
 from varc.metrics.plots import plot_pruning
 from varc.metrics.tables import pruning_rows, write_table
-from varc.scoring.funnel import as_labels, read_label_of, read_per_scale, read_scores
-from varc.storage import read_parquet
+from varc.scoring.labelled import read_labelled_scores
 
 CAPTION = (
     "recall: share of images whose label is among the best k classes after the first scales. gflops: per image, "
@@ -22,11 +19,8 @@ CAPTION = (
 
 def recall_rows(manifest, files, costs):
     """The rows of one model on one data set, from the scores of all shards."""
-    check_agree(files)
-    check_fresh(files)
-    per_scale = np.concatenate([read_per_scale(path) for path in files])
-    class_ids = as_labels(read_scores(files[0]).class_ids[0], read_label_of(manifest))
-    return pruning_rows(per_scale, class_ids, read_parquet(manifest)["label"].to_numpy(), costs)
+    scores = read_labelled_scores(manifest, files)
+    return pruning_rows(scores.per_scale, scores.class_labels, scores.labels, costs)
 
 
 with job(snakemake) as log:

@@ -7,7 +7,7 @@ from models import read_models
 from varc.costs.closed_form import pass_gflops
 from varc.data.classes import class_ids, data_set_classes
 from varc.device import check_precision
-from varc.freshness import check_fresh, check_made_with
+from varc.freshness import check_made_with
 from varc.models.scales import tokens_at
 from varc.scoring.funnel import all_classes, read_candidates
 from varc.scoring.guidance import score_guided
@@ -23,7 +23,6 @@ with job(snakemake) as log:
     vqvae, var, card, made_with = read_models(snakemake, [snakemake.input.tokens])
     ids = image_ids(table)
     if snakemake.input.candidates:
-        check_fresh([snakemake.input.candidates])
         check_made_with([snakemake.input.candidates], "var_sha256", card["sha256"], snakemake.input.var)
         candidates = read_candidates(snakemake.input.candidates, ids)
     else:

@@ -1,8 +1,5 @@
 """Score the images of a shard by the adaptive funnel."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 from job import compute_device, job, measured
 from kept import job_parts
@@ -13,8 +10,10 @@ from varc.errors import InputError
 from varc.freshness import check_value
 from varc.scoring.funnel import all_classes
 from varc.scoring.progressive import adaptive_scores
+from varc.seal import read_json
 from varc.storage import (
     adaptive_schema,
+    check_images,
     column_matrix,
     fixed_size_list,
     image_ids,
@@ -29,8 +28,10 @@ with job(snakemake) as log:
         raise InputError(f"{snakemake.input.calibration}: {both[0]} and {len(both) - 1} others are test images as well")
     tables = [read_parquet(path) for path in snakemake.input.tokens]
     ids = image_ids(tables[0])
+    for path, table in zip(snakemake.input.tokens, tables, strict=True):
+        check_images(path, image_ids(table), snakemake.input.tokens[0], ids)
     vqvae, var, card, made_with = read_models(snakemake, snakemake.input.tokens)
-    calibrated = json.loads(Path(snakemake.input.thresholds).read_text())
+    calibrated = read_json(snakemake.input.thresholds)
     check_value(snakemake.input.thresholds, "var_sha256", calibrated, card["sha256"], snakemake.input.var)
     found = calibrated["thresholds"]
     thresholds = np.array([np.inf if t is None else t for t in found])

@@ -8,9 +8,9 @@ from varc.baselines.family import Earlier, Images, family, settings
 from varc.baselines.weights import read_baseline
 from varc.data.classes import class_ids, data_set_classes
 from varc.data.manifest import load_images, rows
-from varc.freshness import check_fresh, check_made_with
-from varc.scoring.funnel import all_classes, check_images, read_candidates, read_scores, select
-from varc.storage import read_parquet, shard_bounds, write_scores
+from varc.freshness import check_made_with
+from varc.scoring.funnel import all_classes, read_candidates, read_scores, select
+from varc.storage import check_images, read_parquet, shard_bounds, write_scores
 
 with job(snakemake) as log:
     device = compute_device(snakemake)
@@ -26,7 +26,6 @@ with job(snakemake) as log:
     pixels = load_images(params.dataset, listed, entry["shape"]["image_size"])
     candidates, earlier = all_classes(class_ids(data_set_classes(params.dataset)), len(ids), card), None
     if len(scorings) > 1:
-        check_fresh([files.candidates, files.earlier])
         check_made_with([files.candidates, files.earlier], "weights_sha256", card["sha256"], weights)
         candidates = read_candidates(files.candidates, ids)
         before = read_scores(files.earlier)

@@ -7,13 +7,13 @@ from models import read_models
 
 from varc.explain.tmi import embedding_rows, randomised
 from varc.scoring.likelihood import score_tokens
-from varc.storage import column_matrix, fixed_size_list, read_parquet, token_scores_schema, write_parquet
+from varc.storage import fixed_size_list, read_columns, token_scores_schema, write_parquet
 
 with job(snakemake) as log:
     device = compute_device(snakemake)
     files, params = snakemake.input, snakemake.params
     images = explained(snakemake)
-    tokens = column_matrix(read_parquet(files.tokens), "tokens")[images.where]
+    tokens = read_columns([files.tokens], "tokens", files.manifest, images.shard)[images.where]
     vqvae, var, _, made_with = read_models(snakemake, [files.tokens])
     if params.randomised:
         var = randomised(var, params.seed)

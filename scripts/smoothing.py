@@ -21,7 +21,7 @@ with job(snakemake) as log:
         files = snakemake.input
         scores = read_labelled_scores(files[f"manifest{i}"], files[f"scores{i}"])
         paths = list(files[f"tokens{i}"])
-        tokens = read_samples(paths, counts[-1])
+        tokens = read_samples(paths, counts[-1], files[f"manifest{i}"])
         known = {"dataset": dataset, "model": model, "noise": noise, "sigma": provenance(paths[-1])["sigma"]}
         changed = share_changed(tokens[0], tokens[1:])
         rows += [

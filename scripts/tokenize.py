@@ -3,7 +3,7 @@
 import torch
 from job import compute_device, job, measured
 
-from varc.freshness import check_fresh, check_made_with
+from varc.freshness import check_made_with
 from varc.models.vqvae_weights import read_vqvae
 from varc.scoring.smoothing import absolute_sigma, tokenize
 from varc.storage import (
@@ -21,7 +21,6 @@ with job(snakemake) as log:
     table = read_parquet(snakemake.input.features)
     vqvae, card = read_vqvae(snakemake.input.vqvae, snakemake.params.checkpoint)
     check_made_with([snakemake.input.features], "vqvae_sha256", card["sha256"], snakemake.input.vqvae)
-    check_fresh([snakemake.input.features])
     shape = provenance(snakemake.input.features)["shape"]
     features = torch.tensor(column_matrix(table, "features")).unflatten(1, shape)
     sigma, sample = snakemake.params.noise

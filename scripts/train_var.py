@@ -24,7 +24,7 @@ with job(snakemake) as log:
     vqvae, vqvae_card = load_vqvae(snakemake.input.vqvae)
     labels = torch.from_numpy(read_labels(snakemake.input.manifest))
     check_made_with(snakemake.input.tokens, "vqvae_sha256", vqvae_card["sha256"], snakemake.input.vqvae)
-    samples = read_samples(list(snakemake.input.tokens), train["samples"])
+    samples = read_samples(list(snakemake.input.tokens), train["samples"], snakemake.input.manifest)
     tokens = torch.from_numpy(np.stack(samples).astype(np.int64))
     num_classes = class_ids(data_set_classes(snakemake.params.dataset))[-1] + 1
     config = var_config(train, vqvae.config, num_classes)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from varc.errors import InputError, in_one_line
-from varc.files import whole, write_text
+from varc.files import check_sha256, file_sha256, unchanged, whole, write_text
 from varc.logs import job_log
 from varc.metrics.tables import write_table
 from varc.models.weights import save_tensors
@@ -73,3 +73,70 @@ def test_names_in_messages_cannot_break_a_line_or_a_terminal(tmp_path, capsys):
         raise InputError("a\nb\x1b[2J: no such file")
     assert "[score] error: a\\nb\\x1b[2J: no such file\n" in capsys.readouterr().err
     assert in_one_line("ünï 画像") == "ünï 画像"
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_is_on_the_disk_before_its_name_is_and_its_name_before_the_job_ends(tmp_path, monkeypatch, name):
+    """As strace would show it: the file synced, renamed, its folder synced, in this order."""
+    calls, names, sync, replace = [], {}, os.fsync, os.replace
+
+    def synced(opened):
+        calls.append(("fsync", names.get(os.fstat(opened).st_ino, os.readlink(f"/proc/self/fd/{opened}"))))
+        sync(opened)
+
+    def replaced(source, target):
+        calls.append(("rename", str(source), str(target)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    WRITERS[name](tmp_path / name)
+    assert calls[:3] == [
+        ("fsync", calls[1][1]),
+        ("rename", calls[1][1], str(tmp_path / name)),
+        ("fsync", str(tmp_path)),
+    ]
+    assert len(calls) % 3 == 0
+
+
+def test_a_disk_that_cannot_keep_a_file_keeps_none(tmp_path, monkeypatch):
+    def broken(opened):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(InputError, match=r"a\.txt: cannot be written .*Input/output error"):
+        write_text(tmp_path / "a.txt", "x")
+    assert not os.listdir(tmp_path)
+
+
+def in_place(path):
+    path.write_text("b")
+
+
+def by_rename(path):
+    path.with_name("new").write_text("a")
+    os.replace(path.with_name("new"), path)
+
+
+def in_place_with_its_time_put_back(path):
+    before = path.stat()
+    path.write_text("b")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", [in_place, by_rename, in_place_with_its_time_put_back, lambda path: path.unlink()])
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, change):
+    (tmp_path / "a").write_text("a")
+    with unchanged([tmp_path / "a"]):
+        (tmp_path / "a").read_text()
+    with pytest.raises(InputError, match=r"a: was changed while it was read"), unchanged([tmp_path / "a"]):
+        change(tmp_path / "a")
+
+
+def test_a_digest_that_is_not_the_expected_one_is_named(tmp_path):
+    (tmp_path / "a").write_text("a")
+    found = file_sha256(tmp_path / "a")
+    check_sha256(tmp_path / "a", found, found)
+    check_sha256(tmp_path / "a", found, None)
+    with pytest.raises(InputError, match=rf"a has SHA-256 {found}, but {'f' * 64} is expected"):
+        check_sha256(tmp_path / "a", found, "f" * 64)

@@ -5,7 +5,7 @@ import pytest
 
 from varc.errors import InputError
 from varc.freshness import check_agree, check_fresh, check_made_with, check_models
-from varc.origin import begin_job, origin
+from varc.origin import begin_job, making
 from varc.storage import CANDIDATES, provenance, write_parquet
 
 COLUMNS = {"image_id": ["a"], "class_id": [1], "rank": [1], "score": [0.5]}
@@ -13,9 +13,9 @@ COLUMNS = {"image_id": ["a"], "class_id": [1], "rank": [1], "score": [0.5]}
 
 @pytest.fixture(autouse=True)
 def no_job():
-    token = origin.set(dict)
+    token = making.set(None)
     yield
-    origin.reset(token)
+    making.reset(token)
 
 
 def write(path, **record):
@@ -47,7 +47,7 @@ def test_a_file_made_from_another_content_is_refused_with_both_names(tmp_path):
     begin_job("prune", {}, {}, [first], [])
     second = write(tmp_path / "second.parquet")
     check_fresh([first, second])
-    origin.set(dict)
+    making.set(None)
     write(tmp_path / "first.parquet", seed=2)
     with pytest.raises(InputError, match=r"second\.parquet: made from .*first\.parquet with SHA-256 .* delete"):
         check_fresh([second])

@@ -20,7 +20,7 @@ from varc.errors import InputError
 from varc.explain.faithfulness import faithfulness
 from varc.explain.judges import varc_judge
 from varc.keep import Pace
-from varc.origin import begin_job
+from varc.origin import begin_job, making
 from varc.parts import Parts
 from varc.scoring import batching, progressive
 from varc.scoring.guidance import score_guided
@@ -83,9 +83,9 @@ def adaptive(parts):
 
 def encoded(parts):
     vqvae, known = small_models(CPU)[0], parts.rest()
-    left = IMAGES[sum(map(len, known)) :]
+    left = IMAGES[sum(len(batch) for batch, _ in known) :]
     batches = (left[i : i + 2] for i in range(0, len(left), 2))
-    return encode_batches(vqvae, batches, CPU, known, parts).numpy()
+    return encode_batches(vqvae, batches, CPU, known, parts)[0].numpy()
 
 
 def faithful(parts):
@@ -176,9 +176,7 @@ def test_other_inputs_params_or_code_are_another_computation(tmp_path):
         begin_job(rule, dict(wildcards), dict(params), map(str, inputs), map(str, codes))
         return Parts(tmp_path / "scores.parquet", {}).fingerprint
 
-    from varc.origin import origin
-
-    before = origin.get()
+    before = making.get()
     try:
         same = [fingerprint(), fingerprint()]
         others = [
@@ -189,7 +187,7 @@ def test_other_inputs_params_or_code_are_another_computation(tmp_path):
             fingerprint(code="c"),
         ]
     finally:
-        origin.set(before)
+        making.set(before)
     assert same[0] == same[1] and len({same[0], *others}) == 6
 
 

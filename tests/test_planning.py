@@ -171,7 +171,10 @@ def test_parquet_bytes_are_those_of_files_with_random_numbers(tmp_path):
     write_parquet(tmp_path / "scores", columns, scores_schema(10), {})
     features = random.standard_normal((n, 8192), dtype=np.float32)
     write_parquet(
-        tmp_path / "features", {"image_id": ids, "features": fixed_size_list(features)}, features_schema(8192), {}
+        tmp_path / "features",
+        {"image_id": ids, "features": fixed_size_list(features), "pixels_sha256": ids},
+        features_schema(8192),
+        {},
     )
     tokens = random.integers(0, 4096, (n, 680)).astype(np.uint16)
     write_parquet(tmp_path / "tokens", {"image_id": ids, "tokens": fixed_size_list(tokens)}, tokens_schema(680), {})

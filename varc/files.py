@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,23 +16,72 @@ def file_sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def identity(path: str | Path) -> tuple[int, ...] | None:
+    """What changes with any change of a file, its content included; None where there is no file."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def check_sha256(path: str | Path, found: str, expected: str | None) -> None:
+    """Raises InputError where a file has another SHA-256 than is expected of it, if any is."""
+    if expected is not None and found != expected:
+        raise InputError(
+            f"{path} has SHA-256 {found}, but {expected} is expected, by the config or as the run began; put that file "
+            f"back, or start the run again with this one"
+        )
+
+
+def joined_sha256(digests: Mapping[str, str | None]) -> str:
+    """One SHA-256 for several files, from that of each by its name; the names themselves do not count."""
+    return hashlib.sha256("".join(digests[name] or "" for name in sorted(digests)).encode()).hexdigest()
+
+
+@contextmanager
+def unchanged(paths: Iterable[str | Path]) -> Iterator[None]:
+    """For a block that reads files: raises InputError where one of them was changed or replaced meanwhile."""
+    before = {path: identity(path) for path in paths}
+    yield
+    for path, found in before.items():
+        if identity(path) != found:
+            raise InputError(
+                f"{path}: was changed while it was read; leave it as it is, and run the same command again"
+            )
+
+
 @contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
     """A temporary name beside `path`, to be written in the block; it takes its place where the block ends well.
 
-    Folders are made. Raises InputError where the file cannot be written: a full disk, a folder that is read-only.
+    What was written is on the disk before the name is, and the name when this returns: a power cut leaves the file or
+    none, and never loses one that a finished job left behind. Folders are made.
+
+    Raises InputError where the file cannot be written: a full disk, a folder that is read-only.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        sync(temporary)
         os.replace(temporary, path)
+        sync(path.parent)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error}); mend that, and run the same command again") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Has what was written to a file, or the names in a folder, on the disk. Raises OSError where that fails."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 from varc.errors import InputError
 from varc.files import file_sha256
+from varc.origin import place
+from varc.seal import read_sealed
 from varc.storage import provenance
 
 MODEL_KEYS = ("vqvae_sha256", "var_sha256", "weights_sha256")
@@ -27,17 +29,33 @@ def check_value(path: str | Path, key: str, record: dict[str, Any], expected: An
         )
 
 
+def check_expected(paths: Iterable[str | Path], expected: dict[str, str | None]) -> None:
+    """Raises InputError where files say another SHA-256 of weights than the config's (key -> SHA-256)."""
+    for key, sha256 in expected.items():
+        check_made_with(paths, key, sha256, "the config's weights")
+
+
 def check_agree(paths: Sequence[str | Path], keys: Sequence[str] = MODEL_KEYS) -> None:
     """Raises InputError where files that must be of the same models are not."""
     for key in keys:
         check_made_with(paths[1:], key, provenance(paths[0]).get(key), paths[0])
 
 
+def sources(path: str | Path) -> dict[str, str]:
+    """The files that a file of a run is made from, with their SHA-256. Raises InputError for a damaged one, or one of
+    another place; for files that say nothing of themselves, as weights and tables, there are none."""
+    if Path(path).suffix == ".parquet":
+        found = provenance(path)
+    else:
+        found = read_sealed(path) if Path(path).suffix == ".json" and place(path) else {}
+    return found.get("made_from", {}).get("inputs", {})
+
+
 def check_fresh(paths: Iterable[str | Path]) -> None:
     """Raises InputError for a file that was made from another content of a file than the one there now."""
     digests: dict[str, str] = {}
     for path in paths:
-        for made_from, digest in provenance(path).get("made_from", {}).get("inputs", {}).items():
+        for made_from, digest in sources(path).items():
             if not Path(made_from).is_file():
                 continue
             if made_from not in digests:

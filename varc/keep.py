@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from varc.origin import origin
+from varc.origin import made_from
 
 SECONDS = 60.0  # between two savings at least: a job that takes less saves nothing
 SHARE = 0.01  # of the time, which all savings but the first take at most
@@ -55,4 +55,4 @@ class Pace:
 
 def fingerprint_text(facts: Any) -> str:
     """What a result follows from, as text: this torch, what the job is made from (varc.origin), and further facts."""
-    return json.dumps([torch.__version__, origin.get()(), facts], sort_keys=True)
+    return json.dumps([torch.__version__, made_from(), facts], sort_keys=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 import varc
 from varc.errors import InputError
 from varc.files import whole
-from varc.origin import origin
+from varc.origin import check_place, made_from, place
 from varc.seal import check_seal, seal
 
 ROWS_PER_GROUP = 10_000
@@ -34,8 +34,9 @@ INCREMENTAL = pa.schema(
 
 
 def features_schema(size: int) -> pa.Schema:
-    """f of each image, flattened from (C, p_K, p_K) to `size` numbers."""
-    return pa.schema([("image_id", pa.string()), ("features", pa.list_(pa.float32(), size))])
+    """f of each image, flattened from (C, p_K, p_K) to `size` numbers; the SHA-256 of the pixels that were encoded."""
+    features = pa.list_(pa.float32(), size)
+    return pa.schema([("image_id", pa.string()), ("features", features), ("pixels_sha256", pa.string())])
 
 
 def tokens_schema(length: int) -> pa.Schema:
@@ -133,10 +134,12 @@ def column_matrix(table: pa.Table, column: str) -> NDArray[Any]:
 def write_parquet(path: str | Path, columns: dict[str, Any], schema: pa.Schema, provenance: dict[str, Any]) -> None:
     """Writes columns as one Parquet file, whole or not at all.
 
-    Its provenance gets the package's version, and what the job's files are made from (see varc.origin.begin_job).
+    Its provenance gets the package's version, its place in a run's results, and what the job's files are made from
+    (see varc.origin).
     """
-    made_from = {"made_from": found} if (found := origin.get()()) else {}
-    text = json.dumps({"version": varc.__version__, **made_from, **provenance}, sort_keys=True)
+    told = {"place": place(path), "made_from": made_from()}
+    known = {key: value for key, value in told.items() if value}
+    text = json.dumps({"version": varc.__version__, **known, **provenance}, sort_keys=True)
     table = pa.table(columns, schema=schema.with_metadata({PROVENANCE: text.encode()}))
     with whole(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", row_group_size=ROWS_PER_GROUP, write_page_checksum=True)
@@ -185,7 +188,9 @@ def write_maps(
 
 
 def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Reads a file that write_parquet wrote. Raises InputError for one that is absent, damaged, or not of varc."""
+    """Reads a file that write_parquet wrote. Raises InputError for one that is absent, damaged, not of varc, or not of
+    the place where it lies (see varc.origin.check_place)."""
+    provenance(path)
     with sound(path):
         wanted = list(columns) if columns else None
         return pq.read_table(path, columns=wanted, partitioning=None, page_checksum_verification=True)
@@ -194,14 +199,18 @@ def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pa.T
 def provenance(path: str | Path) -> dict[str, Any]:
     """The provenance of a file. Raises InputError as read_parquet does."""
     with sound(path):
-        return json.loads(pq.read_schema(path).metadata[PROVENANCE])
+        check_seal(path)
+        found = json.loads(pq.read_schema(path).metadata[PROVENANCE])
+    origin = found.get("made_from", {})
+    drawn = None if "seed" in origin.get("wildcards", {}) else origin.get("params", {}).get("seed")
+    check_place(path, found.get("place"), drawn)
+    return found
 
 
 @contextmanager
 def sound(path: str | Path) -> Iterator[None]:
     """For a block that reads a file: raises InputError where it is absent, damaged, or not of varc."""
     try:
-        check_seal(path)
         yield
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run the stage that writes it again") from None
@@ -226,15 +235,34 @@ def shard_bounds(images: int, shard: int, shards: int) -> tuple[int, int]:
     return shard * images // shards, (shard + 1) * images // shards
 
 
-def read_tokens(paths: Sequence[str | Path]) -> NDArray[np.uint16]:
-    """The tokens (N, L) of several files, one after the other."""
-    return np.concatenate([column_matrix(read_parquet(path, ["tokens"]), "tokens") for path in paths])
+def check_images(path: str | Path, ids: NDArray[np.object_], other: str | Path, expected: NDArray[np.object_]) -> None:
+    """Raises InputError where a file does not hold the images that another one lists, in their order."""
+    if not np.array_equal(ids, expected):
+        raise InputError(f"{path}: holds other images than {other}; delete {path} and run the same command again")
 
 
-def read_samples(paths: Sequence[str | Path], samples: int) -> list[NDArray[np.uint16]]:
-    """The tokens (N, L) of each sample, from files that hold one sample after the other, each in as many shards."""
+def read_columns(
+    paths: Sequence[str | Path], column: str, other: str | Path, expected: NDArray[np.object_]
+) -> NDArray[Any]:
+    """A fixed-size-list column of the shards of a file, one after the other, as an (N, n) array.
+
+    Raises InputError where they do not hold the images that another file lists, in their order.
+    """
+    tables = [read_parquet(path, ["image_id", column]) for path in paths]
+    check_images(paths[0], np.concatenate([image_ids(table) for table in tables]), other, expected)
+    return np.concatenate([column_matrix(table, column) for table in tables])
+
+
+def read_tokens(paths: Sequence[str | Path], manifest: str | Path) -> NDArray[np.uint16]:
+    """The tokens (N, L) of a manifest's images, from the files of all shards. Raises InputError for other images."""
+    return read_columns(paths, "tokens", manifest, image_ids(read_parquet(manifest, ["image_id"])))
+
+
+def read_samples(paths: Sequence[str | Path], samples: int, manifest: str | Path) -> list[NDArray[np.uint16]]:
+    """The tokens (N, L) of each sample of a manifest's images, from files that hold one sample after the other, each
+    in as many shards. Raises InputError for other images."""
     shards = len(paths) // samples
-    return [read_tokens(paths[i : i + shards]) for i in range(0, len(paths), shards)]
+    return [read_tokens(paths[i : i + shards], manifest) for i in range(0, len(paths), shards)]
 
 
 def read_labels(manifest: str | Path) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
+from varc.files import joined_sha256
 from workflow.config.entry import ConfigError
 from workflow.config.lineage import ancestry, architecture, image_size, origin, patch_nums, vqvae_owner
 from workflow.config.models import PIXELS_PER_PATCH, PUBLIC_NORM_GROUPS, PublicModel
@@ -112,7 +113,22 @@ class Checkpoints:
         return file if self.to_download(file) or os.path.exists(file) else []
 
     def both(self, model: str) -> dict[str, Any]:
-        return {part: self.weights(model, part) for part in PARTS}
+        """The weights of a model, and their cards."""
+        return {**{part: self.weights(model, part) for part in PARTS}, "cards": self.cards(model)}
+
+    def cards(self, model: str) -> list[str]:
+        """The cards of a model's weights, as far as they are made here: what is made with other weights is told by them
+        (varc.freshness.check_fresh)."""
+        made = [part for part in PARTS if not isinstance(self.models[self.owner(model, part)], PublicModel)]
+        return [f"{self.folder}/models/{self.owner(model, part)}/{part}.json" for part in made]
+
+    def expected(self, scorer: str) -> dict[str, str | None]:
+        """What files that are made with public weights must say of them; nothing of those that are made here."""
+        if scorer in self.config.baselines:
+            trained = self.config.baselines[scorer].train
+            return {} if trained else {"weights_sha256": joined_sha256(self.public_sha256(scorer))}
+        public = [part for part in PARTS if isinstance(self.models[self.owner(scorer, part)], PublicModel)]
+        return {f"{part}_sha256": self.sha256(self.owner(scorer, part), part) for part in public}
 
     def checkpoint(self, model: str, part: str) -> dict[str, Any] | None:
         """What is known of a checkpoint before it is read; None for weights that are made here, whose card tells."""
@@ -158,6 +174,10 @@ class Checkpoints:
         """The file of a baseline that is trained here; the files of public weights."""
         trained = self.config.baselines[baseline].train
         return f"{self.folder}/baselines/{baseline}.safetensors" if trained else self.public_files(baseline)
+
+    def baseline_cards(self, baseline: str) -> list[str]:
+        """The card of a baseline that is trained here; see cards."""
+        return [f"{self.folder}/baselines/{baseline}.json"] if self.config.baselines[baseline].train else []
 
     def public_sha256(self, baseline: str) -> dict[str, str | None]:
         """File -> SHA-256 of public weights."""

@@ -141,6 +141,7 @@ class Jobs:
             "manifest": self.run.manifest(dataset),
             "checked": self.run.checked(dataset),
             "weights": self.checkpoints.baseline_weights(baseline),
+            "cards": self.checkpoints.baseline_cards(baseline),
             "classes": self.run.class_list(dataset),
         }
         if before := self.rival_stage(baseline, dataset, candidates, stage).before:
@@ -156,6 +157,10 @@ class Jobs:
 
     def keep(self, scorer: str, dataset: str, candidates: str) -> int:
         return self.run.pruned[scorer, dataset, candidates].keep
+
+    def expected(self, classifier: str) -> dict[str, str | None]:
+        """What the scores of a classifier must say of the weights that they are made with."""
+        return self.checkpoints.expected(self.run.funnels[classifier][0].scorer)
 
     def predict_inputs(self, classifier: str, dataset: str) -> Inputs:
         """All that a prediction is made of: per stage, the scores of all samples, and of each sample all shards."""

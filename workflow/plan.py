@@ -1,6 +1,5 @@
 """The work of a run, from its config alone: what is done for which images, before any data or weights are there."""
 
-import json
 import math
 import os
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from varc import planning
 from varc.costs.closed_form import Shape
 from varc.errors import InputError
 from varc.planning import Counted, Rate, Work, of_rival
+from varc.seal import read_json
 from workflow.config.entry import ConfigError
 from workflow.config.lineage import ancestry, architecture, var_training
 from workflow.config.models import FinetunedModel
@@ -183,8 +183,7 @@ class Plan:
         if not os.path.isfile(self.run.rates):
             return {}
         try:
-            with open(self.run.rates, encoding="utf-8") as file:
-                record = dict(json.load(file))
+            record = read_json(self.run.rates)
             if record:
                 planning.measured(record)
             return record

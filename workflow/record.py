@@ -12,8 +12,9 @@ import yaml
 import varc
 from varc.errors import InputError
 from varc.files import write_text
+from varc.seal import write_json
 from workflow.config.models import PublicModel
-from workflow.sources import file_sha256, stamp
+from workflow.sources import begun, file_sha256, stamp
 
 MADE_WITH = "made_with"  # the key of config.yaml that is none of a config
 FILE = "config.yaml"
@@ -24,10 +25,10 @@ def without_record(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key != MADE_WITH}
 
 
-def record(run: Any, config: Mapping[str, Any], commit: str | None) -> str:
+def record(run: Any, config: Mapping[str, Any], commit: str | None, sources: Mapping[str, str | None]) -> str:
     """The text of a run's config.yaml: its config as read from all files, and what it was made with."""
     again = f"# What {run.folder} was made with last; a config too: snakemake --configfile {run.path(FILE)}\n"
-    made_with = {"version": varc.__version__, "commit": commit, "sources": sources(run)}
+    made_with = {"version": varc.__version__, "commit": commit, "sources": {**sources}}
     plain = json.loads(json.dumps({MADE_WITH: made_with, **without_record(config)}, default=str))
     return again + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
@@ -37,9 +38,7 @@ def sources(run: Any) -> dict[str, str | None]:
     config, checkpoints = run.config, run.checkpoints
     files = {file for entry in config.datasets.values() for file in entry.lists()} | {config.published} - {None}
     found = {file: file_sha256(file) for file in files}
-    found |= {
-        root: stamp(data) or None for name in config.datasets if (root := (data := run.dataset(name)).get("root"))
-    }
+    found |= {root: stamp(entry) or None for root, entry in run.roots().items()}
     for name in checkpoints.used():
         entry = config.models[name]
         if isinstance(entry, PublicModel):
@@ -80,12 +79,15 @@ def asked_tables(run: Any, targets: Iterable[str]) -> set[str]:
 def keep(
     run: Any, config: Mapping[str, Any], code: str | Path, outputs: Iterable[str], targets: Iterable[str]
 ) -> list[str]:
-    """Writes config.yaml, and moves what the config does not ask for out of tables/; the names of what was moved.
+    """Writes config.yaml and the digests that the run begins with; moves what the config does not ask for out of
+    tables/, and returns its names.
 
     code: the folder of the code. outputs: of all rules. targets: of the whole config. Raises InputError where the run's
     folder cannot be written to.
     """
-    write_record(run.path(FILE), record(run, config, git_commit(code)))
+    found = sources(run)
+    write_json(begun(run.config.run), found)
+    write_record(run.path(FILE), record(run, config, git_commit(code), found))
     parts = [os.path.split(file) for file in outputs]
     return set_aside(run, [name for folder, name in parts if os.path.basename(folder) == "tables"], targets)
 

@@ -199,6 +199,11 @@ class Run:
         """A data set's entry, as scripts take it."""
         return self.config.datasets[dataset].params()
 
+    def roots(self) -> dict[str, dict[str, Any]]:
+        """Root -> the entry of a data set that is read from it."""
+        entries = (self.dataset(name) for name in self.config.datasets)
+        return {entry["root"]: entry for entry in entries if "root" in entry}
+
     def promised(self, dataset: str) -> int:
         """How many images the config says that a data set has; 0 where it does not. Changed, it reruns nothing."""
         return self.config.datasets[dataset].images or 0

@@ -1,8 +1,8 @@
 """The data and weights that a config points to: are they there, and have they changed?"""
 
+import contextlib
 import functools
 import hashlib
-import json
 import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -10,6 +10,9 @@ from typing import Any
 
 import varc.files
 from varc.data.tree import files_read
+from varc.errors import InputError
+from varc.files import identity
+from varc.seal import read_json, write_json
 from workflow.imports import reads_images
 
 DIGESTS = Path(".snakemake/varc_sha256.json")
@@ -93,17 +96,38 @@ def absent(name: str, dataset: Params) -> str | None:
 
 
 def file_sha256(path: str) -> str | None:
-    """The SHA-256 of a file, None where there is none. Kept in .snakemake until the file's size or time changes."""
+    """The SHA-256 of a file, None where there is none. Kept in .snakemake until the file is touched."""
     if not os.path.isfile(path):
         return None
-    stat = os.stat(path)
-    known = json.loads(DIGESTS.read_text()) if DIGESTS.is_file() else {}
-    key = f"{os.path.abspath(path)} {stat.st_size} {stat.st_mtime_ns}"
+    known = known_digests()
+    key = f"{os.path.abspath(path)} {' '.join(map(str, identity(path) or ()))}"
     if key not in known:
         known[key] = varc.files.file_sha256(path)
-        DIGESTS.parent.mkdir(exist_ok=True)
-        write_whole(DIGESTS, json.dumps(known))
+        write_json(DIGESTS, known)
     return known[key]
+
+
+def begun(run: str) -> Path:
+    """Where the digests are that a run began with: what its jobs expect of weights, whatever lies there meanwhile."""
+    return Path(f".snakemake/varc_begun/{run}.json")
+
+
+def digest_as_begun(run: str, path: str) -> str | None:
+    """file_sha256, in a job: as it was when the run began, where the file was there. Raises InputError where what the
+    run began with cannot be read."""
+    return digests_as_begun(run).get(path) or file_sha256(path)
+
+
+@functools.cache
+def digests_as_begun(run: str) -> dict[str, Any]:
+    return read_json(begun(run)) if begun(run).is_file() else {}
+
+
+def known_digests() -> dict[str, str]:
+    """The digests that were made before; none where they are damaged, since they can be made again."""
+    with contextlib.suppress(InputError):
+        return read_json(DIGESTS)
+    return {}
 
 
 def unfit_weights(name: str, model: Any) -> str | None:
@@ -132,10 +156,10 @@ def unfit_folder(folder: str, shards: int, known: bool) -> str | None:
     try:
         os.makedirs(folder, exist_ok=True)
         if not note.exists():
-            write_whole(note, json.dumps({"shards": shards}))
-        before = json.loads(note.read_text())["shards"]
-    except (ValueError, KeyError, TypeError):
-        return f'{note}: damaged; write {{"shards": ...}} into it, the number that {folder} was made with'
+            write_json(note, {"shards": shards})
+        before = read_json(note)["shards"]
+    except (InputError, KeyError):
+        return f"{note}: damaged; delete it, and set shards to the number that {folder} was made with"
     except OSError as error:
         return f"{folder}: cannot be written ({error}); make room there, or allow it"
     if not os.access(folder, os.W_OK):
@@ -146,10 +170,3 @@ def unfit_folder(folder: str, shards: int, known: bool) -> str | None:
             f"set shards back to {before}, or choose another name for run, or delete {folder}"
         )
     return None
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a small file whole or not at all."""
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)

@@ -1,11 +1,13 @@
 """The start of a run: its config read, its number of shards known, and what its rules ask."""
 
-import json
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
+from varc.errors import InputError
 from varc.models.architectures import PATCH_NUMS_512
 from varc.models.headers import positions
+from varc.seal import read_json
 from workflow.config.entry import ConfigError
 from workflow.config.files import file_mistake
 from workflow.config.models import PublicModel
@@ -16,6 +18,7 @@ from workflow.learning import Learning
 from workflow.plan import Plan
 from workflow.record import without_record
 from workflow.run import Run
+from workflow.sources import digest_as_begun, file_sha256
 from workflow.tables import Tables
 
 
@@ -31,13 +34,15 @@ class Study(NamedTuple):
     shards_known: bool
 
 
-def start(files: Iterable[str], given: Any) -> Study:
+def start(files: Iterable[str], given: Any, job: bool = False) -> Study:
     """The run of a config. Its number of shards is the config's; for auto the one that the run began with, else what a
-    plan's rates give; where nothing tells, 1, with which a plan can be made. Raises ConfigError and InputError."""
+    plan's rates give; where nothing tells, 1, with which a plan can be made. job: in the process of a job: weights
+    are expected as the run began. Raises ConfigError and InputError."""
     given = without_record(given)
     if mistake := file_mistake(files, given):
         raise ConfigError(mistake)
-    run = Run(with_schedules(read_config(given)))
+    config = with_schedules(read_config(given))
+    run = Run(config, digest=partial(digest_as_begun, config.run) if job else file_sha256)
     plan, wanted = Plan(run), run.config.shards
     shards = (noted_shards(run.path("shards.json")) or plan.auto_shards()) if wanted == "auto" else wanted
     run.shards = shards or 1
@@ -60,7 +65,6 @@ def noted_shards(note: str) -> int | None:
     """The number of shards that a run began with, from the file that it left; None where it has not begun, and where
     the file is damaged: a real run stops then (workflow.sources.unfit_folder), and a plan needs no such file."""
     try:
-        with open(note, encoding="utf-8") as file:
-            return json.load(file)["shards"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return read_json(note)["shards"]
+    except (InputError, KeyError):
         return None

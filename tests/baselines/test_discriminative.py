@@ -12,6 +12,7 @@ from varc.baselines.family import Images, family, seeded, settings
 from varc.baselines.weights import read_baseline, save_baseline
 from varc.data.preprocess import to_input
 from varc.errors import InputError
+from varc.files import file_sha256
 
 SIDE, CLASSES = 8, 5
 SHAPES = {
@@ -154,3 +155,16 @@ def test_a_folder_with_files_absent_or_damaged_is_refused(name, tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InputError, match=r"config.json: cannot be read"):
         kind.load_public(tmp_path, shape, CLASSES)
+
+
+@FAMILIES
+def test_public_weights_are_those_that_the_run_began_with(name, tmp_path):
+    folder(name, tmp_path)
+    entry = {"family": name, "shape": SHAPES[name], "checkpoint": str(tmp_path), "classes": CLASSES}
+    began = {str(path): file_sha256(path) for path in sorted(tmp_path.iterdir())}
+    kind = family(name)
+    _, card = read_baseline(kind, entry, None, began)
+    assert len(card["sha256"]) == 64 and len(began) == 2
+    for file in began:
+        with pytest.raises(InputError, match=rf"{file} has SHA-256 {began[file]}, but {'f' * 64} is expected"):
+            read_baseline(kind, entry, None, began | {file: "f" * 64})

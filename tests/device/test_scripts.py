@@ -24,6 +24,8 @@ from PIL import Image
 from safetensors.numpy import load_file
 from snakemake_runs import ROOT
 
+from varc.storage import provenance
+
 DEMO = Path(__file__).with_name("demo.yaml")
 CLOSE = {  # absolute, and relative beyond 1
     ".parquet": 1e-5,
@@ -101,6 +103,17 @@ def run(job):
 def scripts_of_devices(workflow):
     """The scripts of all rules whose jobs may have a GPU."""
     return {script_of(rule).stem for rule in workflow.rules if {"gpu", "device"} & set(rule.resources)}
+
+
+def test_what_is_drawn_is_drawn_with_the_seed_of_the_config(demo):
+    seeds = {rule: set() for rule in demo.written}
+    for rule, names in demo.written.items():
+        for name in names:
+            if name.endswith(".parquet"):
+                origin = provenance(demo.cpu / name)["made_from"]
+                seeds[rule].add(None if "seed" in origin["wildcards"] else origin["params"].get("seed"))
+    assert {rule for rule, found in seeds.items() if 3 in found} >= {"tokenize", "score_baseline", "score_tokens"}
+    assert set().union(*seeds.values()) <= {None, 3}
 
 
 def test_candidates_are_as_many_as_their_path_says(demo):

@@ -196,3 +196,26 @@ def test_a_checkpoint_is_mapped_and_never_written_to(states, tmp_path, write):
     with torch.no_grad():
         model.head.weight.zero_()
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_sha256_that_is_given_is_that_of_what_is_loaded(states, tmp_path, which):
+    load = (load_public_vqvae, load_public_var)[which]
+    path = write_bare(states[which], tmp_path / "model")
+    assert load(path, sha256=file_sha256(path))[1]["sha256"] == file_sha256(path)
+    with pytest.raises(InputError, match=rf"model\.pth has SHA-256 {file_sha256(path)}, but {'f' * 64} is expected"):
+        load(path, sha256="f" * 64)
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_read_is_refused(states, tmp_path, monkeypatch):
+    path = write_bare(states[1], tmp_path / "var")
+    other = write_bare({**states[1], "head.bias": states[1]["head.bias"] + 1}, tmp_path / "other")
+
+    def replaced(which):
+        state = read_state(which)
+        os.replace(other, path)
+        return state
+
+    monkeypatch.setattr("varc.models.states.read_state", replaced)
+    with pytest.raises(InputError, match=r"var\.pth: was changed while it was read"):
+        load_public_var(path)

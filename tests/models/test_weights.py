@@ -1,5 +1,3 @@
-import json
-
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -10,6 +8,7 @@ from varc.models.checkpoints import load_var, load_vqvae
 from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import VQVAE, VQVAEConfig
 from varc.models.weights import card_path, read_card, save_model
+from varc.seal import write_json
 
 VQVAE_CONFIG = VQVAEConfig((1, 2), ch=8, ch_mult=(1, 2), num_res_blocks=1, z_channels=4, vocab_size=16, norm_groups=4)
 VAR_CONFIG = VARConfig(1, 16, 2, 3, 16, 4, (1, 2))
@@ -42,7 +41,7 @@ def alter(path, **changes):
     state = {**load_file(path), **{key.replace("__", "."): value for key, value in changes.items()}}
     save_file({key: value for key, value in state.items() if value is not None}, path)
     card = read_card(path)
-    card_path(path).write_text(json.dumps({**card, "sha256": file_sha256(path)}))
+    write_json(card_path(path), {**card, "sha256": file_sha256(path)})
 
 
 @pytest.mark.parametrize(
@@ -74,8 +73,8 @@ def test_unreadable_files_are_named(weights):
     with pytest.raises(InputError, match=r"var\.safetensors: the weights cannot be read"):
         load_var(weights)
     card_path(weights).write_text("{")
-    with pytest.raises(InputError, match=r"var\.json: the model's card cannot be read"):
+    with pytest.raises(InputError, match=r"var\.json: damaged"):
         load_var(weights)
-    card_path(weights).write_text('{"architecture": {"depth": 3}}')
+    write_json(card_path(weights), {"architecture": {"depth": 3}})
     with pytest.raises(InputError, match=r"var\.json: architecture does not describe a VARConfig"):
         load_var(weights)

@@ -112,7 +112,9 @@ def test_every_rule_takes_what_its_script_imports(tmp_path, monkeypatch):
     rival = {"classifier": "dc", "tasks": [2], "strategies": ["family_sequential"]}
     config["incremental"].append(config["incremental"][0] | rival)
     del config["incremental"][1]["train"]
-    run = snakemake(project, "all", "plan", "check_images", "--dry-run", "--configfile", write_config(project, config))
+    run = snakemake(
+        project, "all", "plan", "check_images", "verify", "--dry-run", "--configfile", write_config(project, config)
+    )
     assert run.code == 0, run.output
     jobs = re.findall(r"^(?:local)?rule (\w+):\n(?:    input: (.*)\n)?", run.output, re.M)
     taken = {rule: {file for file in files.split(", ") if file.startswith(f"{STAMPS}/")} for rule, files in jobs}

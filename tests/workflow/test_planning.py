@@ -1,7 +1,6 @@
 """Plans: the works of a config are the jobs of its graph, and shards: auto follows from them."""
 
 import copy
-import json
 import math
 import re
 
@@ -17,6 +16,7 @@ from varc.data.classes import data_set_classes
 from varc.data.manifest import manifest
 from varc.models.architectures import ARCHITECTURES
 from varc.planning import PROCESS_BYTES
+from varc.seal import read_json, write_json
 from workflow.config.data import Digits, ImageFolder
 from workflow.config.entry import ConfigError
 from workflow.gpu import START
@@ -98,14 +98,14 @@ def test_auto_and_needs_know_measured_rivals(project):
     assert table.loc[("knn", "stage1"), "device_hours"] > 0
     assert plan(project, "--configfile", name).jobs["score_baseline"] == 1
     rates = project / "results/measured_rivals/rates.json"
-    record = json.loads(rates.read_text())
+    record = read_json(rates)
     for entry in record["rates"]:
         if entry["kind"][0] == "score_baseline":  # an hour: three jobs of 20 minutes
             entry["speed"] = [454 * 50 * 3 * 64 / 1e9 / 3599, 0.0]
-    rates.write_text(json.dumps(record))
+    write_json(rates, record)
     assert plan(project, "--configfile", name).jobs["score_baseline"] == 3
     ((memory, minutes),) = asked(project, config)["score_baseline"]
-    rates.write_text(json.dumps(record | {"counted": {}}))
+    write_json(rates, record | {"counted": {}})
     run = snakemake(project, "--dry-run", "--configfile", name)
     assert run.code != 0 and "rates.json has no cost of memory all k3 of 10; delete it, and plan again" in run.output
     assert memory == str(NEEDS["score_baseline"][0]) and int(minutes) == START[1] + math.ceil(2 * 3599 * 152 / 454 / 60)
@@ -117,7 +117,7 @@ def test_auto_takes_the_shards_of_the_plan_and_keeps_them(project):
     found = plan(project, "--configfile", write_config(project, config)).jobs
     assert found["encode"] == found["score"] == 3  # 5,000 x 14,000 GFLOPs at 20,000 a second are 58 minutes
     (project / "results" / "auto").mkdir(parents=True, exist_ok=True)
-    (project / "results" / "auto" / "shards.json").write_text(json.dumps({"shards": 5}))
+    write_json(project / "results" / "auto" / "shards.json", {"shards": 5})
     config["gflops_per_second"] = 1
     assert plan(project, "--configfile", write_config(project, config)).jobs["encode"] == 5
 
@@ -177,9 +177,9 @@ def test_a_plan_for_a_card_that_is_too_small_says_so(project):
     run = snakemake(project, "plan", "--configfile", name)
     assert run.code == 0 and "raise accumulate" not in run.output, run.output
     rates = project / "results/small_card/rates.json"
-    record = json.loads(rates.read_text())
+    record = read_json(rates)
     assert record["gpu_memory_bytes"] is None  # measured on the CPU
-    rates.write_text(json.dumps(record | {"gpu_memory_bytes": 2**20}))
+    write_json(rates, record | {"gpu_memory_bytes": 2**20})
     run = snakemake(project, "plan", "--configfile", name)
     assert run.code == 0, run.output
     assert "models: cca: accumulate 1, precision float32: fine-tuning takes" in run.output
@@ -195,9 +195,10 @@ def test_jobs_ask_for_measured_needs_and_survive_damaged_rates(project):
     found = asked(project, config)
     assert {int(minutes) for _, minutes in found["score"]} == {START[1] + 1}
     assert found["train_var"] == {tuple(map(str, NEEDS["train_var"]))}
-    record = json.loads(rates.read_text())
-    for damaged in ("{", "[]", json.dumps(record | {"rates": [r for r in record["rates"] if r["kind"][0] != "score"]})):
-        rates.write_text(damaged)
+    record = read_json(rates)
+    fewer = record | {"rates": [r for r in record["rates"] if r["kind"][0] != "score"]}
+    for damage in (lambda: rates.write_text("{"), lambda: rates.write_text("[]"), lambda: write_json(rates, fewer)):
+        damage()
         assert asked(project, config)["score"] == {tuple(map(str, NEEDS["score"]))}
 
 
@@ -209,7 +210,7 @@ def test_auto_beside_a_damaged_note_plans_but_does_not_run(project, text):
     name = write_config(project, config)
     assert plan(project, "--configfile", name).jobs["score"]
     run = snakemake(project, "--configfile", name)
-    assert run.code != 0 and "results/damaged/shards.json: damaged; write" in run.output
+    assert run.code != 0 and "results/damaged/shards.json: damaged; delete it, and set" in run.output
 
 
 def test_auto_without_a_rate_plans_but_does_not_run(project):

@@ -19,7 +19,7 @@ import varc
 from varc.errors import InputError
 from varc.explain.one import explain_image, load_models
 from varc.explain.pixels import run_settings
-from workflow.record import asked_tables, git_commit, record, without_record, write_record
+from workflow.record import asked_tables, git_commit, record, sources, without_record, write_record
 from workflow.sources import file_sha256
 
 PREPARED = {"size": 8, "resize": 16, "border": 1}
@@ -192,13 +192,65 @@ def test_a_record_gives_its_config_back(name, tmp_path, monkeypatch):
     (tmp_path / "config").symlink_to(ROOT / "config")
     config = yaml.safe_load((ROOT / "config" / name).read_text())
     run = begun(config).run
-    text = record(run, config, "0" * 40)
+    text = record(run, config, "0" * 40, sources(run))
     assert without_record(yaml.safe_load(text)) == config
     again = begun(yaml.safe_load(text)).run  # a record is a config, and its record is the same
-    assert record(again, yaml.safe_load(text), "0" * 40) == text
+    assert record(again, yaml.safe_load(text), "0" * 40, sources(again)) == text
 
 
 def test_a_record_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "config.yaml").mkdir()
     with pytest.raises(InputError, match=r"config\.yaml: cannot be written"):
         write_record(tmp_path / "config.yaml", "x")
+
+
+def swap_halves(path):
+    """Other pixels in a picture of the same size in bytes, with its time put back."""
+    before = path.stat()
+    image = Image.open(path).convert("RGB")
+    pixels = np.asarray(image)[::-1]
+    Image.fromarray(pixels).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: before.st_size].ljust(before.st_size, b"\0"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def append(path):
+    path.write_bytes(path.read_bytes() + b"x")
+
+
+def flip_in_the_middle(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+
+
+UNFIT = {
+    "results/r/features/base/pictures/0.parquet": (flip_in_the_middle, "{}: damaged"),
+    "results/r/models/base/var.safetensors": (flip_in_the_middle, "{}: its SHA-256 is not the one in var.json"),
+    "results/r/models/base/var.json": (flip_in_the_middle, "{}: damaged"),
+    "results/r/datasets/pictures.parquet": (append, "{}: damaged"),
+    "classes.csv": (append, "{}: is not what it was since the run began"),
+}
+
+
+@pytest.mark.slow
+def test_verify_finds_whatever_no_longer_fits_and_nothing_else(project):
+    def verified():
+        return snakemake(project, "verify", "--configfile", "first.yaml")
+
+    assert snakemake(project, "--configfile", "first.yaml").code == 0
+    run = verified()
+    assert run.code == 0 and " files of results/r fit" in run.output, run.output
+    picture = project / "data/b/1.png"
+    for path, (damage, message) in {**UNFIT, "data/b/1.png": (swap_halves, "1.png: its pixels are not those")}.items():
+        content, times = (project / path).read_bytes(), (project / path).stat()
+        damage(project / path)
+        if path.startswith("data"):
+            now = picture.stat()
+            assert (now.st_size, now.st_mtime_ns) == (times.st_size, times.st_mtime_ns)
+        run = verified()
+        assert run.code != 0 and message.format(path) in run.output and "Traceback" not in run.output, run.output
+        (project / path).write_bytes(content)
+        os.utime(project / path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert verified().code == 0

@@ -24,8 +24,10 @@ from varc.files import file_sha256
 from varc.metrics.accuracy import wilson_interval
 from varc.models.checkpoints import load_var, load_vqvae
 from varc.models.weights import card_path, read_card
-from varc.scoring.adaptive import final_order, read_adaptive, read_full_scores, simulate
+from varc.scoring.adaptive import final_order, read_adaptive, simulate
+from varc.scoring.labelled import read_labelled_scores
 from varc.scoring.smoothing import noise
+from varc.seal import read_json, write_json
 
 pytestmark = pytest.mark.slow  # whole runs
 
@@ -416,16 +418,16 @@ def test_an_adaptive_funnel_decides_as_the_full_scores_say(project, results):
     files = [
         folder / f"scales4/{n}/{s}.parquet" for n in ("clean", "sigma0.2spread-1", "sigma0.2spread-2") for s in (0, 1)
     ]
-    per_scale, samples, class_ids = read_full_scores(files, 454)
+    known = read_labelled_scores(results / "datasets/digits.parquet", files)
     found, _, _ = read_adaptive(*[folder / f"adaptive0.05x3s0.2spread-digits_calibration/{s}.parquet" for s in (0, 1)])
     name = "adaptive0.05x3s0.2spread-digits_calibration"
     thresholds = json.loads((results / f"thresholds/base/digits_calibration/{name}.json").read_text())["thresholds"]
-    expected = simulate(per_scale, samples[1:], np.array(thresholds))
+    expected = simulate(known.per_scale, known.samples[1:], np.array(thresholds))
     assert (found.scales == expected.scales).all() and (found.samples == expected.samples).all()
     assert np.abs(found.log_likelihood - expected.log_likelihood).max() < 1e-3
     assert 0 < (found.scales < 4).mean() < 1
     predictions = pd.read_parquet(project / target)
-    assert (predictions["prediction"] == class_ids[final_order(expected)[:, 0]]).all()
+    assert (predictions["prediction"] == known.class_ids[final_order(expected)[:, 0]]).all()
     assert (predictions["prediction"] == predictions["label"]).mean() > 0.9
 
 
@@ -577,7 +579,7 @@ def test_weights_that_are_not_finite_are_named(project, results):
     whole, card = path.read_bytes(), card_path(path).read_bytes()
     state = load_file(path)
     save_file({**state, "head.bias": torch.full_like(state["head.bias"], torch.nan)}, path)
-    card_path(path).write_text(json.dumps({**json.loads(card), "sha256": file_sha256(path)}))
+    write_json(card_path(path), {**read_json(card_path(path)), "sha256": file_sha256(path)})
     try:
         output = failure(project, "results/digits/scores/base/digits/all/scales3/clean/1.parquet")
         assert "var.safetensors: 1 tensors hold NaN or infinity, first head.bias" in output

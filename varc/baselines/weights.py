@@ -1,7 +1,6 @@
 """The weights of rival classifiers: trained here, or public."""
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from torch import nn
 
 from varc.baselines.family import Family, settings
 from varc.errors import InputError
+from varc.files import check_sha256, file_sha256, joined_sha256, unchanged
 from varc.models.kinds import check_kind
 from varc.models.weights import Card, assign_weights, card_path, check_finite, read_card, read_weights, save_weights
 
@@ -66,7 +66,9 @@ def public_baseline(
     for file in sorted(public_sha256):
         if file.endswith(".safetensors"):
             check_kind(file)
-    model = kind.load_public(entry["checkpoint"], shape, entry["classes"])
-    digest = hashlib.sha256("".join(public_sha256[file] for file in sorted(public_sha256)).encode()).hexdigest()
+    with unchanged(public_sha256):
+        model = kind.load_public(entry["checkpoint"], shape, entry["classes"])
+        for file, expected in public_sha256.items():
+            check_sha256(file, file_sha256(file), expected)
     architecture = {"family": name, "shape": dataclasses.asdict(shape), "num_classes": entry["classes"]}
-    return model.eval().requires_grad_(False), {"sha256": digest, "architecture": architecture}
+    return model.eval().requires_grad_(False), {"sha256": joined_sha256(public_sha256), "architecture": architecture}

@@ -1,5 +1,7 @@
 """From a picture to the model's input."""
 
+import hashlib
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -63,3 +65,9 @@ def stack_images(images: list[NDArray[np.uint8]], side: int, image_ids: list[str
                 f"{image_id}: {found} pixels, but the model takes {side}x{side}; set size: {side} for the data set"
             )
     return np.stack(images) if images else np.empty((0, side, side, 3), np.uint8)
+
+
+def pixels_sha256(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The SHA-256 (N, 32) of the pixels of each image (N, H, W, 3)."""
+    found = (hashlib.sha256(image.tobytes()).digest() for image in images)
+    return np.frombuffer(b"".join(found), np.uint8).reshape(-1, 32)

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from varc.errors import InputError
-from varc.files import file_sha256
+from varc.files import check_sha256, file_sha256, unchanged
 from varc.models.kinds import check_kind
 from varc.models.weights import Card
 
@@ -21,14 +21,25 @@ COMPILED, PARALLEL = "_orig_mod", "module"  # what torch.compile and Distributed
 REFUSED_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 
 
-def public_card(model: nn.Module, path: str | Path, sha256: str | None) -> Card:
-    """What the card of a model that was trained here says too, as far as a checkpoint shows it."""
+def public_card(model: nn.Module, path: str | Path, sha256: str) -> Card:
+    """What the card of a model that was trained here says too, as far as a checkpoint shows it. sha256: of the file."""
     return {
         "architecture": {**vars(model.config)},
         "parameters": sum(p.numel() for p in model.parameters()),
-        "sha256": sha256 or file_sha256(path),
+        "sha256": sha256,
         "source": Path(path).name,
     }
+
+
+def read_hashed_state(path: str | Path, sha256: str | None = None) -> tuple[State, str]:
+    """The state dict of a file as read_state returns it, and the SHA-256 of the file, made here and now.
+
+    Raises InputError as read_state does, for another SHA-256 than is given, and for a file that changes meanwhile.
+    """
+    with unchanged([path]):
+        state, found = read_state(path), file_sha256(path)
+    check_sha256(path, found, sha256)
+    return state, found
 
 
 def read_state(path: str | Path) -> State:

@@ -8,7 +8,7 @@ import torch
 
 from varc.errors import InputError
 from varc.models.architectures import PATCH_NUMS_256, PATCH_NUMS_512
-from varc.models.states import State, check_architecture, dimension, numbered, public_card, read_state
+from varc.models.states import State, check_architecture, dimension, numbered, public_card, read_hashed_state
 from varc.models.var import VAR, VARConfig
 from varc.models.weights import Card, assign_weights, load_model
 
@@ -34,12 +34,12 @@ def load_public_var(
 
     patch_nums follow from the number of positions where it is that of a public schedule (680 or 2240).
     """
-    state = read_state(path)
+    state, found = read_hashed_state(path, sha256)
     config = var_shape(path, state, patch_nums)
     check_architecture(path, config, architecture or {})
     with torch.device("meta"):
         model = VAR(config)
-    return assign_weights(model, path, state), public_card(model, path, sha256)
+    return assign_weights(model, path, state), public_card(model, path, found)
 
 
 def check_fit(var_path: str | Path, var: VARConfig, vqvae_path: str | Path, vqvae: Any) -> None:

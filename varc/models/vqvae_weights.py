@@ -8,7 +8,7 @@ import torch
 
 from varc.errors import InputError
 from varc.models.architectures import PATCH_NUMS_256
-from varc.models.states import State, check_architecture, dimension, numbered, public_card, read_state
+from varc.models.states import State, check_architecture, dimension, numbered, public_card, read_hashed_state
 from varc.models.vqvae import VQVAE, VQVAEConfig
 from varc.models.weights import Card, assign_weights, load_model
 
@@ -34,15 +34,15 @@ def load_public_vqvae(
     """The VQ-VAE in a public checkpoint, in eval mode, and its card.
 
     patch_nums and norm_groups show in no tensor: by default those of the public models at 256 px. architecture: the
-    shape that is expected. sha256: of the file, computed here if not given. Raises InputError as read_state and
+    shape that is expected. sha256: that is expected of the file. Raises InputError as read_hashed_state and
     assign_weights do, for tensors that describe no VQ-VAE, and for another shape than expected.
     """
-    state = read_state(path)
+    state, found = read_hashed_state(path, sha256)
     config = vqvae_shape(path, state, patch_nums, norm_groups)
     check_architecture(path, config, architecture or {})
     with torch.device("meta"):
         model = VQVAE(config)
-    return assign_weights(model, path, state), public_card(model, path, sha256)
+    return assign_weights(model, path, state), public_card(model, path, found)
 
 
 def vqvae_shape(

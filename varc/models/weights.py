@@ -1,7 +1,6 @@
 """Weights on disk, of any model: safetensors with a JSON card beside them."""
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,8 +12,9 @@ from torch import Tensor, nn
 
 import varc
 from varc.errors import InputError
-from varc.files import file_sha256, whole, write_text
+from varc.files import file_sha256, unchanged, whole
 from varc.models.kinds import check_kind
+from varc.seal import read_json, write_json
 
 Card = dict[str, Any]
 C = TypeVar("C")  # a model's configuration, a dataclass
@@ -43,7 +43,7 @@ def save_weights(path: str | Path, model: nn.Module, card: Card) -> None:
             "sha256": file_sha256(temporary),
             **card,
         }
-        write_text(card_path(path), json.dumps(full, indent=2) + "\n")
+        write_json(card_path(path), full)
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
@@ -55,12 +55,8 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str
 
 
 def read_card(weights: str | Path) -> Card:
-    """The card of a weights file. Raises InputError where it is absent or no JSON."""
-    path = card_path(weights)
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: the model's card cannot be read ({error}); train the model again") from None
+    """The card of a weights file. Raises InputError as read_json does."""
+    return read_json(card_path(weights))
 
 
 def load_model(path: str | Path, model: Callable[[C], M], config: type[C]) -> tuple[M, Card]:
@@ -87,10 +83,11 @@ def read_weights(path: str | Path, card: Card) -> dict[str, Tensor]:
     """The tensors of a safetensors file. Raises InputError for one that is unreadable or not the card's."""
     check_kind(path)
     try:
-        found = load_file(path)
+        with unchanged([path]):
+            found, sha256 = load_file(path), file_sha256(path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: the weights cannot be read ({error})") from None
-    if file_sha256(path) != card.get("sha256"):
+    if sha256 != card.get("sha256"):
         raise InputError(f"{path}: its SHA-256 is not the one in {card_path(path).name}; the two must belong together")
     return found
 

@@ -135,25 +135,21 @@ def final_order(result: AdaptiveScores) -> NDArray[np.intp]:
     return np.lexsort((-result.log_likelihood, -result.scales, result.samples == 0), axis=1)
 
 
-def read_full_scores(
-    paths: Sequence[str | Path], images: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.integer]]:
-    """Scores of all classes at all scales: per_scale of the clean sample (N, M, K), log-likelihoods of all samples
-    (S, N, M), and the class_ids (M,). paths: of each sample, the clean one first, all shards; images: N in all."""
-    return stacked(scores_of_samples(paths, images), paths)
-
-
 def stacked(
     samples: list[list[Scores]], paths: Sequence[str | Path]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.integer]]:
-    """What read_full_scores returns, from the scores of its files."""
+    """per_scale of the clean sample (N, M, K), log-likelihoods of all samples (S, N, M), and the class_ids (M,); from
+    what scores_of_samples has read of `paths`."""
     log_likelihood = [np.concatenate([shard.log_likelihood for shard in sample]) for sample in samples]
     per_scale = np.concatenate([read_per_scale(path) for path in paths[: len(samples[0])]])
     return per_scale, np.stack(log_likelihood), samples[0][0].class_ids[0]
 
 
 def scores_of_samples(paths: Sequence[str | Path], images: int) -> list[list[Scores]]:
-    """Of each sample the scores of its shards; see read_full_scores. Raises InputError for another number of images."""
+    """Of each sample the scores of its shards. paths: of each sample, the clean one first, all shards; images: N.
+
+    Raises InputError for another number of images.
+    """
     scores = [read_scores(path) for path in paths]
     so_far = list(accumulate(len(part.image_ids) for part in scores))
     if images not in so_far or len(paths) % (shards := so_far.index(images) + 1):

@@ -33,12 +33,6 @@ def read_scores(path: str | Path) -> Scores:
     return Scores(ids, table["class_id"].to_numpy().reshape(shape), log_likelihood)
 
 
-def check_images(path: str | Path, ids: NDArray[np.object_], other: str | Path, expected: NDArray[np.object_]) -> None:
-    """Raises InputError where a file does not hold the images that another one lists, in their order."""
-    if not np.array_equal(ids, expected):
-        raise InputError(f"{path}: holds other images than {other}; delete {path} and run the same command again")
-
-
 def read_per_scale(path: str | Path) -> NDArray[np.float64]:
     """The log-likelihoods per scale (N, M, k) of a scores file, in the order of read_scores."""
     values = column_matrix(read_parquet(path, ["per_scale"]), "per_scale")

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varc.errors import InputError
-from varc.freshness import check_agree, check_fresh
+from varc.freshness import check_agree
 from varc.scoring.adaptive import scores_of_samples, stacked
-from varc.scoring.funnel import as_labels, check_images, read_label_of
-from varc.storage import image_ids, read_parquet
+from varc.scoring.funnel import as_labels, read_label_of
+from varc.storage import check_images, image_ids, read_parquet
 
 
 class LabelledScores(NamedTuple):
@@ -19,7 +19,9 @@ class LabelledScores(NamedTuple):
 
     per_scale: NDArray[np.float64]  # (N, M, K): of the clean sample
     samples: NDArray[np.float64]  # (S, N, M): the clean one first
+    image_ids: NDArray[np.object_]  # (N,)
     labels: NDArray[np.integer]  # (N,)
+    class_ids: NDArray[np.integer]  # (M,)
     class_labels: NDArray[np.integer]  # (M,): the label that each class stands for
 
     @property
@@ -34,15 +36,14 @@ def is_right(best: NDArray[np.integer], own: NDArray[np.bool_]) -> NDArray[np.bo
 
 
 def read_labelled_scores(manifest: str | Path, paths: Sequence[str | Path]) -> LabelledScores:
-    """The scores in files as read_full_scores takes them, with the labels of a manifest.
+    """The scores of all classes, with the labels of a manifest. paths: of each sample, the clean one first, all shards.
 
-    Raises InputError for scores of other images than the manifest's, of other classes than its labels, of several
-    models, or of files that have changed since.
+    Raises InputError for scores of other images than the manifest's, of other classes than its labels, or of several
+    models.
     """
     listed = read_parquet(manifest, ["image_id", "label"])
     labels, ids = listed["label"].to_numpy(), image_ids(listed)
     check_agree(paths)
-    check_fresh(paths)
     samples = scores_of_samples(paths, len(ids))
     for sample in samples:
         check_images(paths[0], np.concatenate([shard.image_ids for shard in sample]), manifest, ids)
@@ -52,4 +53,4 @@ def read_labelled_scores(manifest: str | Path, paths: Sequence[str | Path]) -> L
         raise InputError(
             f"{paths[0]} has no scores of class_id {absent[0]}, a label in {manifest}; delete it and rerun"
         )
-    return LabelledScores(per_scale, log_likelihood, labels, class_labels)
+    return LabelledScores(per_scale, log_likelihood, ids, labels, class_ids, class_labels)

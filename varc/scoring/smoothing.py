@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from varc.data.preprocess import to_input
+from varc.data.preprocess import pixels_sha256, to_input
 from varc.errors import InputError
 from varc.keep import Keep, at_once
 from varc.models.quantizer import MultiScaleQuantizer
@@ -17,11 +17,13 @@ from varc.models.vqvae import VQVAE
 from varc.prefetch import ahead
 from varc.seeded import image_generator
 
+Encoded = tuple[NDArray[np.float32], NDArray[np.uint8]]  # features of a batch, and the SHA-256 of its pixels
+
 
 def encode(vqvae: VQVAE, images: NDArray[np.uint8], batch_size: int, device: torch.device) -> Tensor:
     """Features f (N, C, p_K, p_K), float32 on the CPU, of images (N, H, W, 3): quant_conv(encoder(x))."""
     batches = (images[i : i + batch_size] for i in range(0, len(images), batch_size))
-    return encode_batches(vqvae, batches, device)
+    return encode_batches(vqvae, batches, device)[0]
 
 
 @torch.inference_mode()
@@ -29,19 +31,21 @@ def encode_batches(
     vqvae: VQVAE,
     batches: Iterable[NDArray[np.uint8]],
     device: torch.device,
-    known: Sequence[NDArray[np.float32]] = (),
+    known: Sequence[Encoded] = (),
     keep: Keep = at_once,
-) -> Tensor:
-    """The features of encode, of images that come in batches (B, H, W, 3), each a piece for `keep`.
+) -> tuple[Tensor, list[str]]:
+    """The features of encode, of images that come in batches (B, H, W, 3), each a piece for `keep`; and the SHA-256 of
+    each image's pixels, by which it is known again.
 
     known: those of earlier batches, which come first.
     """
 
-    def features(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return vqvae.features(to_input(batch).to(device)).cpu().numpy()
+    def encoded(batch: NDArray[np.uint8]) -> Encoded:
+        return vqvae.features(to_input(batch).to(device)).cpu().numpy(), pixels_sha256(batch)
 
-    found = [keep(functools.partial(features, batch)) for batch in batches]
-    return torch.cat([torch.from_numpy(part) for part in (*known, *found)])
+    found = [*known, *(keep(functools.partial(encoded, batch)) for batch in batches)]
+    features, digests = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return torch.from_numpy(features), [digest.tobytes().hex() for digest in digests]
 
 
 def noise(image_ids: Sequence[str], sample: int, seed: int, shape: Sequence[int]) -> Tensor:

@@ -26,7 +26,7 @@ from varc.models.var import VAR
 from varc.models.var_weights import check_fit, read_var
 from varc.models.vqvae_weights import read_vqvae
 from varc.models.weights import Card, save_model
-from varc.origin import origin
+from varc.origin import Making, made_from, making
 from varc.storage import read_labels, read_samples, read_tokens
 from varc.training.curves import plot_finetuning, write_curve
 from varc.training.finetune import finetune
@@ -54,12 +54,12 @@ def finetune_files(request: dict[str, Any], report: Callable[[str], None] = prin
     check_fit(request["var"], var.config, request["vqvae"], vqvae.config)
     made = [*request["tokens"], *(request["validation"] or {}).get("tokens", [])]
     check_made_with(made, "vqvae_sha256", vqvae_card["sha256"], request["vqvae"])
-    tokens = np.stack(read_samples(request["tokens"], request["settings"]["samples"]))
+    tokens = np.stack(read_samples(request["tokens"], request["settings"]["samples"], request["manifest"]))
     labels = read_labels(request["manifest"])
     validation = None
     if request["validation"]:
         validation = Validation(
-            read_tokens(request["validation"]["tokens"]),
+            read_tokens(request["validation"]["tokens"], request["validation"]["manifest"]),
             read_labels(request["validation"]["manifest"]),
             np.array(request["validation"]["class_ids"], np.int32),
             request["validation"]["every"],
@@ -126,7 +126,9 @@ def finetune_in_processes(request: dict[str, Any], processes: int, report: Calla
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "request.json"
-        path.write_text(json.dumps({**request, "origin": origin.get()()}))
+        job = making.get()
+        told = [job.run, job.seed, made_from()] if job else None
+        path.write_text(json.dumps({**request, "job": told}))
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
         command += ["-m", "varc.training.finetune_files", str(path)]
         message = ""
@@ -144,7 +146,9 @@ def main() -> None:
     """The entry of torchrun: one of several processes."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     request = json.loads(Path(sys.argv[1]).read_text())
-    origin.set(lambda: request["origin"])
+    if request["job"]:
+        run, seed, origin = request["job"]
+        making.set(Making(run, seed, lambda: origin))
     backend = "nccl" if pick_device(request["device"]).type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=TIMEOUT)
     try:

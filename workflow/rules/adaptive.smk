@@ -8,6 +8,7 @@ rule calibrate:
         "results/{run}/logs/calibrate/{model}/{dataset}/{stage}.log",
     params:
         alpha=ask(JOBS.thresholded, get="alpha"),
+        expected=lambda wildcards: CHECKPOINTS.expected(wildcards.model),
     script:
         "../../scripts/calibrate.py"
 

@@ -11,7 +11,7 @@ from workflow.config.tables import CONTROLS, GRADIENT_METHODS, MASKED_METHODS
 from workflow.gpu import needs
 from workflow.imports import family_stamp, script_stamp
 from workflow.learning import STRATEGIES
-from workflow.sources import stamp
+from workflow.sources import begun, stamp
 from workflow.start import start
 from workflow.threads import share_cores
 from workflow.wildcards import asking, constraints, one_of
@@ -20,11 +20,15 @@ share_cores(os.environ)
 gc.set_threshold(100_000, 50, 100)  # a graph of thousands of jobs is no garbage: looking for it takes 15 % of a dry run
 
 try:
-    RUN, JOBS, EXPLAINING, LEARNING, TABLES, PLAN, SHARDS_KNOWN = start(CONFIG_FILES, config)
+    RUN, JOBS, EXPLAINING, LEARNING, TABLES, PLAN, SHARDS_KNOWN = start(
+        CONFIG_FILES, config, job=not workflow.is_main_process
+    )
 except (ConfigError, InputError) as error:
     raise WorkflowError(f"{CONFIG_NAME}: {error}") from None
 
 CHECKPOINTS, SEED, PUBLISHED = RUN.checkpoints, RUN.config.seed, RUN.config.published or []
+GIVEN = dict(config)  # as its author wrote it
+config["seed"] = SEED  # for jobs: what they read was drawn with it
 ON_GPU = set()  # the rules that use one
 
 

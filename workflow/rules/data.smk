@@ -93,3 +93,16 @@ rule tokenize:
         seed=lambda wildcards: None if wildcards.noise == "clean" else SEED,
     script:
         "../../scripts/tokenize.py"
+
+
+rule verify:
+    input:
+        code=code("verify"),
+    log:
+        RUN.path("logs/verify.log"),
+    params:
+        folder=RUN.folder,
+        began=str(begun(RUN.config.run)),
+        stamps=lambda wildcards: {root: stamp(entry) for root, entry in RUN.roots().items()},
+    script:
+        "../../scripts/verify.py"

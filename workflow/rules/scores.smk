@@ -27,6 +27,7 @@ rule prune:
         "results/{run}/logs/prune/{scorer}/{dataset}/{candidates}/{shard}.log",
     params:
         keep=ask(JOBS.keep),
+        expected=ask(CHECKPOINTS.expected),
     script:
         "../../scripts/prune.py"
 
@@ -41,6 +42,7 @@ rule predict:
         "results/{run}/logs/predict/{classifier}/{dataset}.log",
     params:
         samples=ask(JOBS.samples),
+        expected=ask(JOBS.expected),
         adaptive=ask(RUN.is_adaptive),
     script:
         "../../scripts/predict.py"
