@@ -74,7 +74,10 @@ def optimise(
     checkpoint: Checkpoint | None = None,
     state: State | None = None,
 ) -> Curve:
-    """Runs AdamW (0.9, 0.95) with a one-cycle learning rate and gradients clipped at norm `clip`.
+    """Runs AdamW with a one-cycle learning rate and gradients clipped at norm `clip`.
+
+    The schedule moves beta1 too, against the learning rate: from 0.95 down to 0.85, where lr is largest, and back
+    (OneCycleLR's cycle_momentum, whatever beta1 AdamW was given); beta2 is 0.95.
 
     losses(step) yields named scalar losses per micro-batch, each its share of the batch's mean; their gradients add
     up, and the one named "loss" is minimised. after(row) may add to a step's row. report gets a progress line about
