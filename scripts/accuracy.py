@@ -7,8 +7,8 @@ from varc.metrics.tables import accuracy_row, write_table
 from varc.storage import provenance, read_parquet
 
 CAPTION = (
-    "Top-1 with Wilson's 95 % interval; top-5 follows from the label's rank in the last stage that still had it. "
-    "gflops_per_image: nominal, fvcore's convention, encoder included. seconds_per_image: measured, encoder, "
+    "Top-1 and top-5 with Wilson's 95 % intervals; top-5 follows from the label's rank in the last stage that still "
+    "had it. gflops_per_image: nominal, fvcore's convention, encoder included. seconds_per_image: measured, encoder, "
     "tokens and scores of all stages, without loading of models and images. skipped: images that cannot be read, and "
     "are none of those that top-1 is over (skip_unreadable)."
 )

@@ -11,9 +11,9 @@ from varc.metrics.tables import pruning_rows, write_table
 from varc.scoring.labelled import read_labelled_scores
 
 CAPTION = (
-    "recall: share of images whose label is among the best k classes after the first scales. gflops: per image, "
-    "fvcore's convention, of the funnel with that choice: all classes at `scales` scales, then the best k at all. "
-    "Rivals (model: the classifier) have one scale, their first stage."
+    "recall: share of images whose label is among the best k classes after the first scales, with Wilson's 95 % "
+    "interval. gflops: per image, fvcore's convention, of the funnel with that choice: all classes at `scales` scales, "
+    "then the best k at all. Rivals (model: the classifier) have one scale, their first stage."
 )
 
 

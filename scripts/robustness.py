@@ -3,7 +3,7 @@
 import pandas as pd
 from job import job
 
-from varc.metrics.robustness import read_right_answers, resampled, robustness_rows
+from varc.metrics.robustness import Resampled, read_right_answers, robustness_rows
 from varc.metrics.tables import with_published, write_table
 
 CAPTION = (
@@ -12,7 +12,8 @@ CAPTION = (
 )
 SHIFTED_CAPTION = (
     " shift, severity: of images shifted by `shifts`; `mean` is over severities, and of shift `all` over shifts too, "
-    "with a 95 % interval that resamples images. relative_drop: 1 - top1 / the same classifier's top1 without a shift."
+    "with a 95 % interval that resamples images. relative_drop: 1 - top1 / the same classifier's top1 without a shift, "
+    "with an interval that resamples images too."
 )
 
 with job(snakemake) as log:
@@ -25,7 +26,7 @@ with job(snakemake) as log:
     ]
     table = with_published(table, snakemake.input.get("published") or None, {"top1": "paper_top1"})
     rights = read_right_answers(snakemake.params.runs, snakemake.input.predictions)
-    rows = [row for dataset, found in rights.items() for row in robustness_rows(dataset, resampled(found))]
+    rows = [row for dataset, found in rights.items() for row in robustness_rows(dataset, Resampled(found))]
     if rows:
         shifted = pd.DataFrame(rows).assign(model=lambda table: table["classifier"].map(models))
         table = pd.concat([table, shifted])

@@ -19,7 +19,7 @@ class Tables:
         config, run = self.config, self.run
         wanted = {
             ("accuracy.csv", "cost.csv", "gflops.csv"): True,
-            ("main.csv", "main.svg"): run.rival_pairs,
+            ("main.csv", "main.svg", "main_paired.csv"): run.rival_pairs,
             ("robustness.csv",): len(run.evaluated()) > 1,
             ("robustness_paired.csv", "robustness.svg"): config.shifts,
             ("adaptive.csv", "adaptive.svg"): self.adaptive_rows(),
@@ -222,16 +222,17 @@ class Tables:
 
     # main
 
-    def main_rows(self) -> list[dict[str, Any]]:
-        """What tables/main.csv compares: every classifier on every data set, with its models' cards.
-
-        No cards for a model that goes back to public weights, whose training is not known here. Not on the data sets of
-        `shifts`, which robustness.csv has, unless there are no others.
-        """
+    def main_pairs(self) -> list[Pair]:
+        """What tables/main.csv compares: every classifier on every data set. Not on the data sets of `shifts`, which
+        robustness.csv has, unless there are no others."""
         clean = self.run.clean(self.run.pairs)
         few = {entry.dataset for entry in self.config.shifts}
-        pairs = [pair for pair in clean if pair[0] not in few] or clean
-        return [{"dataset": dataset, "classifier": name, **self.made_of(name)} for dataset, name in pairs]
+        return [pair for pair in clean if pair[0] not in few] or clean
+
+    def main_rows(self) -> list[dict[str, Any]]:
+        """The pairs of tables/main.csv with their models' cards: none for a model that goes back to public weights, of
+        whose training nothing is known here."""
+        return [{"dataset": dataset, "classifier": name, **self.made_of(name)} for dataset, name in self.main_pairs()]
 
     def made_of(self, classifier: str) -> dict[str, Any]:
         """The family of a classifier, the cards of its models, and of those that they were fine-tuned from."""

@@ -17,6 +17,14 @@ def test_a_row_by_hand():
     assert row["log_likelihood_per_token"] == pytest.approx(-(1 + 5 + 3 + 8) / 4 / 2)
 
 
+def test_the_plain_classifier_is_not_compared_with_itself():
+    samples, own = np.array([[[-1.0, -2.0], [-5.0, -4.0]]]), np.tile([True, False], (2, 1))
+    row = ablation_row(samples, own, None, tokens=1)
+    names = [f"vs_plain_{name}" for name in ("difference", "low", "high", "p", "gained", "lost")]
+    assert [name for name in row if name.startswith("vs_plain")] == names and np.isnan([row[n] for n in names]).all()
+    assert list(ablation_row(samples, own, np.array([True, True]), tokens=1)) == list(row)
+
+
 def test_several_classes_that_stand_for_a_label_are_each_right():
     samples = np.array([[[-1.0, -2.0, -9.0], [-5.0, -4.0, -9.0], [-3.0, -6.0, -2.0]]])
     own = np.array([[True, True, False]] * 3)

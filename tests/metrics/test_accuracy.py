@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from scipy.stats import binom
 
-from varc.metrics.accuracy import final_rank, pruning_recall, top_k, wilson_interval
+from varc.metrics.accuracy import exact_interval, final_rank, pruning_recall, top_k, wilson_interval
 
 
 def test_wilson_interval_against_published_values():
@@ -13,6 +14,35 @@ def test_wilson_interval_against_published_values():
         (1, 29, 0.0061, 0.1718),
     ):
         assert wilson_interval(hits, n) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_exact_interval_against_published_values():
+    # Newcombe 1998, table I, method 5 (Clopper and Pearson): 81/263, 15/148, 0/20, 1/29
+    for hits, n, low, high in (
+        (81, 263, 0.2527, 0.3676),
+        (15, 148, 0.0578, 0.1617),
+        (0, 20, 0.0, 0.1684),
+        (1, 29, 0.0009, 0.1776),
+    ):
+        assert exact_interval(hits, n) == pytest.approx((low, high), abs=5e-5)
+    assert exact_interval(0, 0) == (0.0, 1.0)
+    assert exact_interval(1, 1) == (pytest.approx(0.025), 1.0)
+
+
+@pytest.mark.parametrize("interval", [wilson_interval, exact_interval])
+def test_an_interval_holds_its_share_and_stays_within_0_and_1(interval):
+    for n in (1, 2, 3, 7, 49, 454, 2000):
+        for hits in {0, 1, n // 2, n - 1, n}:
+            low, high = interval(hits, n)
+            assert 0 <= low <= hits / n <= high <= 1, (hits, n)
+
+
+def test_coverage_of_the_exact_interval():
+    """By enumeration, at any share: what is outside has a chance of 2.5 % at most on either side."""
+    ends = np.array([exact_interval(hits, 40) for hits in range(41)])
+    for share in np.linspace(0, 1, 101):
+        chance = binom.pmf(np.arange(41), 40, share)
+        assert chance[ends[:, 0] > share].sum() <= 0.025 and chance[ends[:, 1] < share].sum() <= 0.025
 
 
 def test_final_rank_is_that_of_the_last_stage_that_had_the_label():

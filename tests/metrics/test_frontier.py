@@ -4,6 +4,7 @@ from scipy.special import softmax
 
 from varc.costs.counting import Cost
 from varc.costs.models import ModelCosts
+from varc.metrics.accuracy import exact_interval
 from varc.metrics.calibration import (
     expected_calibration_error,
     fit_temperature,
@@ -11,7 +12,6 @@ from varc.metrics.calibration import (
     reliability,
 )
 from varc.metrics.frontier import adaptive_gflops, adaptive_row, fixed_frontier
-from varc.metrics.paired import paired_difference
 from varc.metrics.tables import adaptive_gflops_rows
 from varc.scoring.adaptive import AdaptiveScores, simulate
 
@@ -48,17 +48,6 @@ def test_the_fixed_frontier_has_varc_at_its_end():
     assert points["gflops"].tolist() == [3.0, 3 + 2 * 5, 3 + 3 * 5]
 
 
-def test_paired_difference_by_hand():
-    right = np.array([True] * 60 + [False] * 40)
-    other = np.array([True] * 50 + [False] * 10 + [True] * 2 + [False] * 38)
-    found = paired_difference(right, other)
-    assert found.difference == pytest.approx(0.08)
-    assert found.p == pytest.approx(2 * sum((1, 12, 66)) / 2**12)  # two-sided binomial, 10 of 12
-    assert found.low == pytest.approx(0.08 - 1.96 * 0.0337, abs=0.01)
-    assert found.high == pytest.approx(0.08 + 1.96 * 0.0337, abs=0.01)
-    assert paired_difference(right, right) == (0.0, 0.0, 0.0, 1.0)
-
-
 def test_a_temperature_is_found_again():
     rng = np.random.default_rng(0)
     scores = rng.normal(size=(20000, 5)) * 2
@@ -90,6 +79,31 @@ def test_the_risk_is_of_the_predicted_class_where_several_stand_for_the_label():
     assert (row["top1"], row["risk_images"], row["observed_risk"]) == (0.5, 1, 1.0)
     points = fixed_frontier(per_scale, own, COSTS).set_index(["scales", "k"])["top1"]
     assert points[1, 1] == points[1, 3] == 0.5
+
+
+def test_what_smoothing_loses_by_stopping_early_is_told_apart_from_what_is_dropped():
+    """Eight images whose label, the first class, the full funnel predicts, and one that it gets wrong."""
+    own, images = np.tile([True, False], (9, 1)), np.arange(9)
+    full_best = np.where(images == 8, 1, 0)
+    result = AdaptiveScores(
+        scales=np.full((9, 2), 2, np.int32),
+        samples=np.where(images[:, None] == 0, [0, 1], [1, 1]).astype(np.int32),  # image 0: the label is dropped
+        per_scale=np.zeros((9, 2, 2)),
+        log_likelihood=np.where(np.isin(images, (1, 2, 8))[:, None], [-2.0, -1.0], [-1.0, -2.0]),  # 1 and 2: lost early
+    )
+    row = adaptive_row(result, own, full_best, np.ones(9, bool), COSTS)
+    assert row["risk_images"] == 8
+    shares = {"observed_risk": 1, "observed_early_loss": 2, "observed_loss": 3}
+    for name, hits in shares.items():
+        assert row[name] == hits / 8
+        assert (row[f"{name}_low"], row[f"{name}_high"]) == exact_interval(hits, 8)
+    assert row["top1"] == 5 / 9 and (row["vs_fixed_gained"], row["vs_fixed_lost"]) == (0, 4)
+
+
+def test_no_image_is_predicted_by_the_full_funnel():
+    row = adaptive_row(result(), np.array([[False, False, True]] * 2), np.array([0, 0]), np.zeros(2, bool), COSTS)
+    assert row["risk_images"] == 0
+    assert np.isnan([row[f"observed_risk{end}"] for end in ("", "_low", "_high")]).all()
 
 
 def test_calibration_error_by_hand():

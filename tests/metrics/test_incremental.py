@@ -30,6 +30,22 @@ def test_intervals_are_students():
     assert np.isnan(mean_interval([1.0])["low"])
 
 
+def test_an_interval_stays_where_the_mean_can_be():
+    """Five accuracies near 1: Student's t alone would pass it."""
+    found = mean_interval([1.0, 0.99, 1.0, 0.995, 1.0], 0.0, 1.0)
+    assert 0.99 < found["low"] < found["mean"] < found["high"] == 1.0
+    assert mean_interval([0.0, 0.01], 0.0, 1.0)["low"] == 0.0
+    assert mean_interval([-0.9, -0.2], -1.0, 1.0)["low"] == -1.0
+
+
+def test_no_row_of_the_table_passes_0_or_100_percent():
+    perfect = np.array([[1.0, np.nan], [0.98, 1.0]])
+    poor = np.array([[0.9, np.nan], [0.0, 1.0]])
+    for row in incremental_rows([perfect, poor]):
+        least = -1.0 if row["measure"] == "forgetting" else 0.0
+        assert least <= row["low"] <= row["mean"] <= row["high"] <= 1.0, row
+
+
 def test_a_strategys_rows():
     matrix = accuracy_matrix(ROWS)
     rows = incremental_rows([matrix, matrix + 0.1])

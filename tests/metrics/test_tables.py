@@ -4,6 +4,7 @@ import pytest
 
 from varc.costs.counting import Cost
 from varc.costs.models import ModelCosts
+from varc.metrics.accuracy import wilson_interval
 from varc.metrics.tables import (
     accuracy_row,
     as_markdown,
@@ -74,7 +75,10 @@ def test_accuracy_row_by_hand():
     row = accuracy_row(predictions, 10)
     assert (row["images"], row["top1"], row["top5"]) == (4, 0.5, 0.75)
     assert (row["top1_low"], row["top1_high"]) == pytest.approx((0.15, 0.85), abs=0.005)
-    assert accuracy_row(predictions, 5)["top5"] is None
+    assert (row["top5_low"], row["top5_high"]) == wilson_interval(3, 4)
+    few = accuracy_row(predictions, 5)
+    assert [few[name] for name in ("top5", "top5_low", "top5_high")] == [None] * 3
+    assert list(row) == ["images", "top1", "top1_low", "top1_high", "top5", "top5_low", "top5_high"]
 
 
 def test_pruning_rows_by_hand():
@@ -84,6 +88,9 @@ def test_pruning_rows_by_hand():
     rows = pruning_rows(per_scale, np.array([0, 4, 7]), np.array([4, 7]), costs)
     found = {(row["scales"], row["k"]): (row["recall"], row["gflops"]) for row in rows}
     # after one scale: label 4 is second; 7 ties with 4, which comes first. After two: first, and second
+    assert list(rows[0]) == ["scales", "k", "recall", "recall_low", "recall_high", "gflops"]
+    assert {(row["recall_low"], row["recall_high"]) for row in rows if row["recall"] == 0.5} == {wilson_interval(1, 2)}
+    assert all(0 <= row["recall_low"] <= row["recall"] <= row["recall_high"] <= 1 for row in rows)
     assert found == {
         (1, 1): (0.0, 113.0), (1, 2): (1.0, 123.0), (1, 3): (1.0, 133.0),
         (2, 1): (0.5, 130.0), (2, 2): (1.0, 130.0), (2, 3): (1.0, 130.0),

@@ -9,30 +9,31 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from varc.metrics.accuracy import wilson_interval
-from varc.metrics.paired import paired_difference
+from varc.metrics.paired import Difference, paired_difference
 from varc.scoring.labelled import is_right
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
-def ablation_row(samples: Floats, own: Bools, reference_right: Bools, tokens: int) -> dict[str, Any]:
+def ablation_row(samples: Floats, own: Bools, reference_right: Bools | None, tokens: int) -> dict[str, Any]:
     """Figures of one row of tables/ablation.csv.
 
     samples (S, N, M): log-likelihoods of all classes, the clean sample first. own (N, M): which classes stand for the
-    label. reference_right (N,): whether the plain classifier is right on each image. log_likelihood_per_token: of the
-    clean sample under the label, the best of its classes, in nats.
+    label. reference_right (N,): whether the plain classifier is right on each image; None for its own row, which
+    compares nothing. log_likelihood_per_token: of the clean sample under the label, the best of its classes, in nats.
     """
     right = is_right(samples.mean(0).argmax(1), own)
     n = len(right)
     low, high = wilson_interval(int(right.sum()), n)
+    compared = None if reference_right is None else paired_difference(right, reference_right)
     log_likelihood = np.where(own, samples[0], -np.inf).max(axis=1)
     return {
         "images": n,
         "top1": right.mean(),
         "top1_low": low,
         "top1_high": high,
-        **{f"vs_plain_{k}": v for k, v in paired_difference(right, reference_right)._asdict().items()},
+        **{f"vs_plain_{name}": getattr(compared, name, np.nan) for name in Difference._fields},
         "log_likelihood_per_token": log_likelihood.mean() / tokens,
     }
 

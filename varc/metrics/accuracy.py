@@ -1,4 +1,4 @@
-"""Accuracy and pruning recall, from predictions and scores, without a model."""
+"""Accuracy and pruning recall, from predictions and scores, without a model; intervals of shares of images."""
 
 import math
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import beta
 
 Z95 = 1.959963984540054  # two-sided 95 % quantile of the standard normal distribution
 
@@ -15,7 +16,14 @@ def wilson_interval(hits: int, n: int) -> tuple[float, float]:
     p = hits / n
     centre = (p + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
     half = Z95 / (1 + Z95**2 / n) * math.sqrt(p * (1 - p) / n + Z95**2 / (4 * n**2))
-    return centre - half, centre + half
+    return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))  # rounding passes p and the ends
+
+
+def exact_interval(hits: int, n: int) -> tuple[float, float]:
+    """The exact 95 % interval of a proportion (Clopper and Pearson 1934); all of [0, 1] for n = 0."""
+    low = float(beta.ppf(0.025, hits, n - hits + 1)) if hits > 0 else 0.0
+    high = float(beta.ppf(0.975, hits + 1, n - hits)) if hits < n else 1.0
+    return low, high
 
 
 def final_rank(stage_ranks: Sequence[Sequence[int | None]]) -> list[int | None]:

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from varc.costs.models import ModelCosts
-from varc.metrics.accuracy import wilson_interval
+from varc.metrics.accuracy import exact_interval, wilson_interval
 from varc.metrics.paired import paired_difference
 from varc.scoring.adaptive import AdaptiveScores, final_order
 from varc.scoring.labelled import is_right
@@ -39,7 +39,10 @@ def adaptive_row(
     """Figures of one adaptive funnel; see tables/adaptive.csv.
 
     own (N, M): which classes stand for the label. full_best (N,): the class that the full funnel predicts, by its
-    position. observed_risk: among the images where that is right, the share for which it was dropped.
+    position. Of the risk_images where that is right: observed_risk, the share for which it was dropped, which is what
+    alpha bounds; observed_early_loss, the share for which it was kept and the prediction is wrong all the same, since
+    smoothing stopped early; observed_loss, the share for which the prediction is wrong, by the one or the other. Exact
+    intervals; NaN where there are no such images.
     """
     n = len(own)
     right = is_right(final_order(result)[:, 0], own)
@@ -52,14 +55,23 @@ def adaptive_row(
         "top1": right.mean(),
         "top1_low": low,
         "top1_high": high,
-        "observed_risk": (~kept)[full_right].mean(),
+        **observed("observed_risk", ~kept[full_right]),
         "risk_images": int(full_right.sum()),
+        **observed("observed_early_loss", (kept & ~right)[full_right]),
+        **observed("observed_loss", ~right[full_right]),
         "scoring_gflops": gflops.mean(),
         "scoring_gflops_median": np.median(gflops),
         "scoring_gflops_p95": np.quantile(gflops, 0.95),
         "encoder_gflops": costs.encoder.gflops,
         **{f"vs_fixed_{k}": v for k, v in paired_difference(right, fixed_right)._asdict().items()},
     }
+
+
+def observed(name: str, happened: Bools) -> dict[str, float]:
+    """The share of images (N,) for which something happened, with its exact interval; NaN for no images."""
+    hits, n = int(happened.sum()), len(happened)
+    low, high = exact_interval(hits, n) if n else (np.nan, np.nan)
+    return {name: hits / n if n else np.nan, f"{name}_low": low, f"{name}_high": high}
 
 
 def fixed_frontier(per_scale: Floats, own: Bools, costs: ModelCosts) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Figures of class-incremental learning: accuracy after each task on each task, average, and forgetting."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,13 +29,16 @@ def forgetting(matrix: Floats) -> float:
     return float((np.nanmax(matrix[:-1, :-1], axis=0) - matrix[-1, :-1]).mean())
 
 
-def mean_interval(values: Sequence[float]) -> dict[str, float]:
-    """The mean over seeds and its 95 % interval by Student's t; no interval for one seed."""
+def mean_interval(values: Sequence[float], smallest: float = -math.inf, largest: float = math.inf) -> dict[str, float]:
+    """The mean over seeds and its 95 % interval by Student's t; no interval for one seed.
+
+    It is cut at the smallest and the largest that the mean can be, which takes nothing from its coverage.
+    """
     mean = float(np.mean(values))
     if len(values) == 1:
-        return {"mean": mean, "low": float("nan"), "high": float("nan")}
+        return {"mean": mean, "low": math.nan, "high": math.nan}
     half = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
-    return {"mean": mean, "low": mean - half, "high": mean + half}
+    return {"mean": mean, "low": max(smallest, mean - half), "high": min(largest, mean + half)}
 
 
 def incremental_rows(matrices: Sequence[Floats]) -> list[dict[str, Any]]:
@@ -43,11 +47,11 @@ def incremental_rows(matrices: Sequence[Floats]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for after in range(tasks):
         for on in range(after + 1):
-            found = mean_interval([matrix[after, on] for matrix in matrices])
+            found = mean_interval([matrix[after, on] for matrix in matrices], 0.0, 1.0)
             rows.append({"measure": "accuracy", "after_task": after + 1, "on_task": on + 1, **found})
-        found = mean_interval([average(matrix)[after] for matrix in matrices])
+        found = mean_interval([average(matrix)[after] for matrix in matrices], 0.0, 1.0)
         rows.append({"measure": "average", "after_task": after + 1, "on_task": None, **found})
-    found = mean_interval([forgetting(matrix) for matrix in matrices])
+    found = mean_interval([forgetting(matrix) for matrix in matrices], -1.0, 1.0)
     rows.append({"measure": "forgetting", "after_task": tasks, "on_task": None, **found})
     return [{**row, "seeds": len(matrices)} for row in rows]
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from varc.errors import InputError
 from varc.metrics.accuracy import right_predictions, wilson_interval
@@ -14,10 +15,12 @@ from varc.storage import read_parquet
 
 RESAMPLES = 10_000
 RESAMPLES_AT_ONCE = 100
+Version = tuple[str, Any]  # a shift and its severity, or MEAN
 CLEAN, ALL, MEAN = "clean", "all", "mean"
+CLEAN_VERSION: Version = (CLEAN, 0)
 PAIRED_COLUMNS = [
     "dataset", "shift", "classifier", "against", "images",
-    *(f"{what}{end}" for what in ("drop_difference", "relative_drop_difference") for end in ("", "_low", "_high")),
+    *(f"{what}_difference{end}" for what in ("drop", "relative_drop") for end in ("", "_low", "_high", "_p")),
 ]  # fmt: skip
 
 
@@ -32,7 +35,7 @@ def right_answers(runs: Iterable[tuple[str, int, pd.Series]]) -> pd.DataFrame:
     The column (CLEAN, 0) is of the images without a shift. Raises InputError where the images are not the same.
     """
     columns: dict[tuple[str, int], pd.Series] = {(shift, severity): right for shift, severity, right in runs}
-    clean = columns[CLEAN, 0].index
+    clean = columns[CLEAN_VERSION].index
     for (shift, severity), right in columns.items():
         if not right.index.equals(clean):
             raise InputError(f"{shift} {severity}: its images are not those without a shift; delete its predictions")
@@ -54,13 +57,15 @@ def read_right_answers(
     return {dataset: {name: right_answers(own) for name, own in of.items()} for dataset, of in columns.items()}
 
 
-def shift_means(right: pd.DataFrame) -> pd.DataFrame:
-    """Per image (N rows) the share of right answers: clean, under each shift (over severities), and under all.
-
-    `all` weighs every shift alike.
+def shift_means(right: pd.DataFrame) -> dict[Version, NDArray[np.float64]]:
+    """Per image (N,) whether the answer is right: of each shift and severity, the mean over severities (shift, MEAN),
+    and that over shifts, (ALL, MEAN), which weighs every shift alike.
     """
-    means = right.astype(float).T.groupby(level=0, sort=False).mean().T
-    return means.assign(**{ALL: means.drop(columns=CLEAN).mean(axis=1)})
+    answers = right.astype(float)
+    means = answers.drop(columns=CLEAN, level=0).T.groupby(level=0, sort=False).mean().T
+    found: dict[Version, NDArray[np.float64]] = {version: answers[version].to_numpy() for version in answers}
+    found |= {(shift, MEAN): means[shift].to_numpy() for shift in means}
+    return found | {(ALL, MEAN): means.mean(axis=1).to_numpy()}
 
 
 def resampled_means(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -77,78 +82,95 @@ def resampled_means(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate(means)
 
 
-def interval(resamples: pd.Series) -> tuple[float, float]:
-    """The percentile bootstrap's 95 % interval."""
-    low, high = np.quantile(resamples, [0.025, 0.975])
+def interval(value: float, resamples: Any) -> tuple[float, float]:
+    """The percentile bootstrap's 95 % interval of a value; NaN where that, or a resample, is not defined."""
+    low, high = np.quantile(resamples, [0.025, 0.975]) if np.isfinite(value) else (np.nan, np.nan)
     return float(low), float(high)
 
 
-class Resampled(NamedTuple):
-    """Classifiers under the same shifts of the same images.
+class Top1(NamedTuple):
+    """Top-1 without a shift and under one: of all images, of one, or (RESAMPLES,) of each resample."""
 
-    rights: classifier -> its right_answers. means: of shift_means, by (classifier, shift). resamples: RESAMPLES rows of
-    such means, each over other images.
+    clean: Any
+    shifted: Any
+
+    @property
+    def drop(self) -> Any:
+        return self.clean - self.shifted
+
+    @property
+    def relative_drop(self) -> Any:
+        """The drop as a share of the clean top-1; not finite where that is 0."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self.drop / self.clean
+
+
+class Resampled:
+    """The bootstrap of classifiers under the same shifts of the same images.
+
+    Two images are added to those that resamples are drawn from, one with each of the two answers that are farthest from
+    each other in what is measured (Laplace's adjustment, as Bonett and Price 2012 have it for pairs). Without them an
+    interval would be too short where few images differ, and empty where none does.
     """
 
-    rights: dict[str, pd.DataFrame]
-    images: int
-    means: pd.Series
-    resamples: pd.DataFrame
+    def __init__(self, rights: dict[str, pd.DataFrame]):
+        """rights: classifier -> its right_answers. Raises InputError where their images differ."""
+        self.rights = rights
+        first = next(iter(rights.values())).index
+        for name, right in rights.items():
+            if not right.index.equals(first):
+                raise InputError(f"{name}: its images are not those of the other classifiers; delete its predictions")
+        self.images = len(first)
+        values = {(name, *version): own for name in rights for version, own in shift_means(rights[name]).items()}
+        self.means = {of: own.mean() for of, own in values.items()}
+        drawn = np.zeros((self.images + 2, len(values) + 2))
+        drawn[:-2, :-2] = np.stack(list(values.values()), axis=1)
+        drawn[-2:, -2:] = np.eye(2)
+        *resamples, self.one, self.other = resampled_means(drawn).T
+        self.resamples = dict(zip(values, resamples, strict=True))
+
+    def top1(self, classifier: str, version: Version) -> Top1:
+        return Top1(self.means[classifier, *CLEAN_VERSION], self.means[classifier, *version])
+
+    def drawn(self, classifier: str, version: Version, one: Top1, other: Top1) -> Top1:
+        """Top-1 of each resample, with the classifier's answers on the two images that are added."""
+        clean, shifted = self.resamples[classifier, *CLEAN_VERSION], self.resamples[classifier, *version]
+        return Top1(
+            clean + self.one * one.clean + self.other * other.clean,
+            shifted + self.one * one.shifted + self.other * other.shifted,
+        )
 
 
-def resampled(rights: dict[str, pd.DataFrame]) -> Resampled:
-    """The bootstrap of classifiers' right_answers. Raises InputError where their images differ."""
-    first = next(iter(rights.values())).index
-    for name, right in rights.items():
-        if not right.index.equals(first):
-            raise InputError(f"{name}: its images are not those of the other classifiers; delete its predictions")
-    values = pd.concat({name: shift_means(right) for name, right in rights.items()}, axis=1)
-    resamples = pd.DataFrame(resampled_means(values.to_numpy()), columns=values.columns)
-    return Resampled(rights, len(first), values.mean(), resamples)
-
-
-def drop(means: Any, classifier: str, shift: str) -> Any:
-    """Clean top-1 minus that under a shift, of Resampled's means or of its resamples."""
-    return means[classifier, CLEAN] - means[classifier, shift]
-
-
-def relative_drop(means: Any, classifier: str, shift: str) -> Any:
-    """The drop as a share of the clean top-1; not finite where that is 0."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return drop(means, classifier, shift) / means[classifier, CLEAN]
+KEPT, LOST, WON = Top1(1, 1), Top1(1, 0), Top1(0, 1)
 
 
 def robustness_rows(dataset: str, found: Resampled) -> list[dict[str, Any]]:
     """Rows of tables/robustness.csv: every shift at every severity, the mean over severities, the mean over all shifts.
 
-    top1 with Wilson's interval at a severity, with the bootstrap's for means. relative_drop: see there.
+    top1 with Wilson's interval at a severity, with the bootstrap's for means; relative_drop with the bootstrap's.
     """
-    columns: list[Any] = next(iter(found.rights.values())).columns.drop((CLEAN, 0)).tolist()
+    columns: list[Any] = next(iter(found.rights.values())).columns.drop(CLEAN_VERSION).tolist()
     shifts = dict.fromkeys(shift for shift, _ in columns)
-    blocks = [block for s in shifts for block in [*(c for c in columns if c[0] == s), (s, MEAN)]]
+    blocks: list[Version] = [block for s in shifts for block in [*(c for c in columns if c[0] == s), (s, MEAN)]]
     blocks.append((ALL, MEAN))
     return [
-        {"dataset": dataset, "shift": shift, "severity": severity, "classifier": classifier, "images": found.images}
-        | (mean_figures(found, classifier, shift) if severity == MEAN else figures(found, classifier, shift, severity))
-        for shift, severity in blocks
+        {"dataset": dataset, "shift": version[0], "severity": version[1], "classifier": classifier}
+        | {"images": found.images, **figures(found, classifier, version)}
+        for version in blocks
         for classifier in found.rights
     ]
 
 
-def figures(found: Resampled, classifier: str, shift: str, severity: int) -> dict[str, float]:
-    """Top-1 at one severity with Wilson's interval, and what is lost."""
-    right = found.rights[classifier][shift, severity]
-    low, high = wilson_interval(int(right.sum()), found.images)
-    means = {(classifier, CLEAN): found.means[classifier, CLEAN], (classifier, shift): right.mean()}
-    lost = relative_drop(means, classifier, shift)
-    return {"top1": right.mean(), "top1_low": low, "top1_high": high, "relative_drop": lost}
-
-
-def mean_figures(found: Resampled, classifier: str, shift: str) -> dict[str, float]:
-    """Top-1 over severities, and for `all` over shifts, with the bootstrap's interval, and what is lost."""
-    low, high = interval(found.resamples[classifier, shift])
-    lost = relative_drop(found.means, classifier, shift)
-    return {"top1": found.means[classifier, shift], "top1_low": low, "top1_high": high, "relative_drop": lost}
+def figures(found: Resampled, classifier: str, version: Version) -> dict[str, float]:
+    """Top-1 at one severity or over several, and what is lost, with intervals."""
+    top1, drawn = found.top1(classifier, version), found.drawn(classifier, version, LOST, WON)
+    if version[1] == MEAN:
+        low, high = interval(top1.shifted, drawn.shifted)
+    else:
+        low, high = wilson_interval(int(found.rights[classifier][version].sum()), found.images)
+    row = {"top1": top1.shifted, "top1_low": low, "top1_high": high, "relative_drop": top1.relative_drop}
+    low, high = interval(top1.relative_drop, drawn.relative_drop)
+    return row | {"relative_drop_low": low, "relative_drop_high": high}
 
 
 def paired_rows(dataset: str, found: Resampled) -> list[dict[str, Any]]:
@@ -157,18 +179,23 @@ def paired_rows(dataset: str, found: Resampled) -> list[dict[str, Any]]:
 
     The intervals resample images; all versions of an image go together, and both classifiers see the same ones.
     """
+    shifts = [shift for shift, severity in shift_means(next(iter(found.rights.values()))) if severity == MEAN]
     return [
         {"dataset": dataset, "shift": shift, "classifier": classifier, "against": against, "images": found.images}
-        | difference("drop_difference", drop, found, (classifier, against, shift))
-        | difference("relative_drop_difference", relative_drop, found, (classifier, against, shift))
+        | difference("drop", found, classifier, against, (shift, MEAN))
+        | difference("relative_drop", found, classifier, against, (shift, MEAN))
         for against, classifier in combinations(found.rights, 2)
-        for shift in found.means[against].index.drop(CLEAN)
+        for shift in shifts
     ]
 
 
-def difference(name: str, measure: Any, found: Resampled, which: tuple[str, str, str]) -> dict[str, float]:
-    """A measure of one classifier minus that of another under a shift, with its interval."""
-    one, other, shift = which
-    value, resamples = (measure(of, one, shift) - measure(of, other, shift) for of in (found.means, found.resamples))
-    low, high = interval(resamples)
-    return {name: value, f"{name}_low": low, f"{name}_high": high}
+def difference(measure: str, found: Resampled, one: str, other: str, version: Version) -> dict[str, float]:
+    """A measure of one classifier minus that of another under a shift, with its interval, and p: the chance of a
+    difference so large by the normal distribution, with the resamples' standard deviation, if there were none."""
+    value = getattr(found.top1(one, version), measure) - getattr(found.top1(other, version), measure)
+    drawn = found.drawn(one, version, LOST, KEPT), found.drawn(other, version, KEPT, LOST)
+    resamples = getattr(drawn[0], measure) - getattr(drawn[1], measure)
+    low, high = interval(value, resamples)
+    p = 2 * float(norm.sf(abs(value) / resamples.std()))
+    name = f"{measure}_difference"
+    return {name: value, f"{name}_low": low, f"{name}_high": high, f"{name}_p": p}

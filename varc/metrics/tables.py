@@ -145,20 +145,23 @@ def stage_row(stage: str, passes: float, tokens: int | None, samples: int | None
 
 
 def accuracy_row(predictions: pd.DataFrame, classes: int, adaptive: bool = False) -> dict[str, Any]:
-    """Top-1 with Wilson's 95 % interval, and top-5 where there are more than five classes and the funnel is fixed."""
+    """Top-1, and top-5 where there are more than five classes and the funnel is fixed, with Wilson's 95 % intervals."""
     n = len(predictions)
     stages = [name for name in predictions.columns if name.startswith("rank_stage")]
     hits = int(right_predictions(predictions).sum())
     low, high = wilson_interval(hits, n)
     ranks = final_rank([[None if pd.isna(r) else int(r) for r in predictions[name]] for name in stages])
     top5 = top_k(ranks, 5) if classes > 5 and not adaptive else None
-    return {"images": n, "top1": hits / n, "top1_low": low, "top1_high": high, "top5": top5}
+    row = {"images": n, "top1": hits / n, "top1_low": low, "top1_high": high, "top5": top5}
+    low5, high5 = (None, None) if top5 is None else wilson_interval(round(top5 * n), n)
+    return {**row, "top5_low": low5, "top5_high": high5}
 
 
 def pruning_rows(
     per_scale: NDArray[np.float64], class_ids: NDArray[Any], labels: NDArray[Any], costs: ModelCosts
 ) -> list[dict[str, Any]]:
-    """Recall of the label among the best k classes after the first scales, for all k and numbers of scales.
+    """Recall of the label among the best k classes after the first scales, for all k and numbers of scales, with
+    Wilson's interval.
 
     per_scale: log-likelihoods (N, M, K) of all classes. class_ids (M,): the label that each stands for; the best of
     those that stand for an image's label counts. gflops: per image, of the funnel that this choice stands for: all
@@ -171,11 +174,13 @@ def pruning_rows(
         scores = per_scale[..., :scales].sum(-1)
         order = np.argsort(-scores, axis=1, kind="stable")
         rank = np.take_along_axis(own_class, order, 1).argmax(axis=1) + 1
-        recall = pruning_recall(rank, classes)
+        recall, n = pruning_recall(rank, classes), len(rank)
         first = costs.encoder.gflops + classes * costs.passes[scales].gflops
         for k in range(1, classes + 1):
             second = k * costs.passes[num_scales].gflops if scales < num_scales else 0.0
-            rows.append({"scales": scales, "k": k, "recall": recall[k - 1], "gflops": first + second})
+            low, high = wilson_interval(round(recall[k - 1] * n), n)
+            known = {"scales": scales, "k": k, "recall": recall[k - 1], "recall_low": low, "recall_high": high}
+            rows.append({**known, "gflops": first + second})
     return rows
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from workflow.config.calibration import check_calibration
 from workflow.config.classifiers import AnyClassifier, Baseline, Classifier, Rival
 from workflow.config.data import AnyDataSet, Shift, Shifts
 from workflow.config.entry import ConfigError, Entry, Name, Path, Positive, Rate, Some, Spread, either, known, parse
@@ -71,6 +72,7 @@ class Config(Entry):
                 raise ConfigError(f"judges: {name}: classifiers has that name too; choose another")
         for i, explained in enumerate(self.explain):
             self.check_explanation(f"explain: {i}", explained)
+        check_calibration(self)
         return self
 
     @property

@@ -57,3 +57,17 @@ rule main:
         rows=TABLES.main_rows(),
     script:
         "../../scripts/main.py"
+
+
+rule main_paired:
+    input:
+        predictions=RUN.predictions(TABLES.main_pairs()),
+        code=code("main_paired"),
+    output:
+        **table("main_paired"),
+    log:
+        "results/{run}/logs/main_paired.log",
+    params:
+        pairs=TABLES.main_pairs(),
+    script:
+        "../../scripts/main_paired.py"

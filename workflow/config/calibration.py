@@ -1,0 +1,91 @@
+"""Thresholds and temperatures come from images that nothing else has seen: no training, no choice, no evaluation."""
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from varc.data.classes import data_set_classes
+from varc.data.lists import nfc, read_list
+from varc.errors import InputError
+from workflow.config.classifiers import Rival
+from workflow.config.data import DataSet
+from workflow.config.entry import ConfigError
+from workflow.config.lineage import ancestry, finetuning
+from workflow.config.models import FinetunedModel, TrainedModel
+
+if TYPE_CHECKING:
+    from workflow.config.study import Config
+
+
+def check_calibration(config: "Config") -> None:
+    """Raises ConfigError where images that a classifier is calibrated on train its own model, or serve to validate one,
+    to evaluate or to search."""
+    for name, classifier in config.classifiers.items():
+        if classifier.calibrate is None:
+            continue
+        for key, dataset in [*trained_on(config, name), *chosen_on(config)]:
+            if share_images(config.datasets[dataset], config.datasets[classifier.calibrate]):
+                own = "" if dataset == classifier.calibrate else f", which shares images with {dataset}"
+                found = f"{dataset}, but classifiers: {name}: calibrate is {classifier.calibrate}{own}"
+                raise ConfigError(f"{key}: {found}; calibrate on images that nothing else takes")
+
+
+def trained_on(config: "Config", classifier: str) -> Iterator[tuple[str, str]]:
+    """The keys and data sets that the models of a classifier are trained on."""
+    entry = config.classifiers[classifier]
+    if isinstance(entry, Rival):
+        if training := config.baselines[entry.baseline].train:
+            yield f"baselines: {entry.baseline}: train: data", training.data
+        return
+    for name in ancestry(config.models, entry.model):
+        model = config.models[name]
+        if isinstance(model, TrainedModel):
+            yield f"models: {name}: train: data", model.train.data
+        elif isinstance(model, FinetunedModel):
+            yield f"models: {name}: {model.objective}: data", finetuning(config.models, name)["data"]
+
+
+def chosen_on(config: "Config") -> Iterator[tuple[str, str]]:
+    """The keys and data sets whose figures choose something: a step of a model that is validated, or what the reader of
+    a table takes."""
+    for name, model in config.models.items():
+        if isinstance(model, FinetunedModel) and (validate := model.settings.validate_):
+            yield f"models: {name}: {model.objective}: validate", validate
+    for kind in ("evaluate", "smoothing", "explain"):
+        for i, entry in enumerate(getattr(config, kind)):
+            yield from ((f"{kind}: {i}: datasets", dataset) for dataset in entry.datasets)
+    yield from ((f"shifts: {i}: dataset", entry.dataset) for i, entry in enumerate(config.shifts))
+    yield from ((f"incremental: {i}: test", entry.test) for i, entry in enumerate(config.incremental))
+
+
+def share_images(one: DataSet, other: DataSet) -> bool:
+    """Whether two data sets can have an image in common, as far as their entries and lists tell: those of one source
+    have, whatever is done to the images, unless they name other splits, files, folders or image_ids."""
+    for key in ("reader", "split", "labels", "files"):
+        values = {getattr(entry, key, None) for entry in (one, other)}
+        if len(values) > 1 and None not in values:
+            return False
+    roots = {os.path.realpath(getattr(entry, "root", "")) for entry in (one, other)}
+    return len(roots) == 1 and ids_meet(one, other) and folders_meet(one, other)
+
+
+def ids_meet(one: DataSet, other: DataSet) -> bool:
+    """Whether two lists of image_ids have one in common; yes where there is a list too few or one can't be read yet."""
+    if one.ids is None or other.ids is None or one.ids == other.ids:
+        return True
+    try:
+        first, second = ({nfc(line.strip()) for line in read_list(e.ids, "ids", "ids")} - {""} for e in (one, other))
+    except InputError:
+        return True
+    return not first.isdisjoint(second)
+
+
+def folders_meet(one: DataSet, other: DataSet) -> bool:
+    """Whether two class lists that may leave out folders have one in common; yes where one can't be read yet."""
+    if one.classes == other.classes or not (getattr(one, "subset", None) and getattr(other, "subset", None)):
+        return True
+    try:
+        first, second = ({nfc(entry.folder) for entry in data_set_classes(e.params())} for e in (one, other))
+    except InputError:
+        return True
+    return not first.isdisjoint(second)
