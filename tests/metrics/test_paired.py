@@ -63,7 +63,6 @@ def tail(gained, lost, n, difference):
         (77, 63, 2000),
         (1, 0, 4000),
         (20, 0, 20),
-        (7, 1, 8),
     ],
 )
 def test_the_ends_have_the_tails(gained, lost, n):

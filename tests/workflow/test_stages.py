@@ -26,6 +26,8 @@ FUNNEL = [
 def run_of(classifiers, shards=1, **changed):
     """The run of the digits' config with other classifiers, all evaluated on the test images."""
     config = copy.deepcopy(DIGITS) | {"classifiers": classifiers, **changed}
+    calibration = {"reader": "digits", "split": "calibration"}
+    config["datasets"] |= {"digits_calibration": calibration, "digits_calibration_few": {**calibration, "per_class": 9}}
     config["evaluate"] = [{"datasets": ["digits"], "classifiers": list(classifiers)}]
     config.pop("ablation", None)
     return Run(read(config), shards, lambda file: None)
@@ -77,19 +79,19 @@ def test_costs_count_what_is_run():
 
 def test_a_classifier_is_calibrated_by_the_scores_that_it_predicts_with():
     stage = {"scales": 4, "keep": 1, "precision": "bf16"}
-    run = run_of({"a": {"model": "base", "calibrate": "digits_validation", "funnel": [stage]}})
+    run = run_of({"a": {"model": "base", "calibrate": "digits_calibration", "funnel": [stage]}})
     files = Tables(run).calibration_inputs()
     assert files["calibration_scores0"] == [
-        "results/digits/scores/base/digits_validation/all/scales4-bf16/clean/0.parquet"
+        "results/digits/scores/base/digits_calibration/all/scales4-bf16/clean/0.parquet"
     ]
     assert files["test_scores0"] == Jobs(run).predict_inputs("a", "digits")["stage1"]
-    assert ("base", "digits_validation", "all", "scales4") not in run.scored  # nothing else is scored for it
+    assert ("base", "digits_calibration", "all", "scales4") not in run.scored  # nothing else is scored for it
 
 
 def test_guided_adaptive_and_rival_stages():
     rival = {"baseline": "memory", "stages": [{"k": 5, "keep": 3}, {"k": 9}]}
     memory = {"family": "knn", "shape": {"image_size": 8, "memory": 9}, "train": {"data": "digits_train"}}
-    adaptive = {"model": "base", "calibrate": "digits_validation", "sigma": 0.1}
+    adaptive = {"model": "base", "calibrate": "digits_calibration", "sigma": 0.1}
     run = run_of(
         {
             "guided": {"model": "base", "funnel": [{"scales": 4, "keep": 1, "guidance": 0.50}]},
@@ -100,7 +102,7 @@ def test_guided_adaptive_and_rival_stages():
     )
     (guided,), (found,), (first, second) = (run.funnels[name] for name in ("guided", "adaptive", "rival"))
     assert guided.folders("d") == ["scores/base/d/all/scales4-cfg0.5/clean"] and guided.passes(10) == 11
-    assert found.folders("d") == ["scores/base/d/all/adaptive0.05x3s0.1-digits_validation"] and found.passes(10) == 30
+    assert found.folders("d") == ["scores/base/d/all/adaptive0.05x3s0.1-digits_calibration"] and found.passes(10) == 30
     assert found.noises == ["clean", "sigma0.1-1", "sigma0.1-2"]
     assert (first.folders("d"), second.folders("d")) == (["scores/memory/d/all/k5"], ["scores/memory/d/k5-keep3/k9"])
     assert second.scorings == [{"k": 5}, {"k": 9}] and second.noises == []
@@ -108,7 +110,7 @@ def test_guided_adaptive_and_rival_stages():
 
 CALIBRATED = {
     name: {"model": "base", "funnel": [{"adaptive": {"alpha": 0.05}}], "calibrate": name}
-    for name in ("digits_validation", "digits_train")
+    for name in ("digits_calibration", "digits_calibration_few")
 }
 
 
@@ -130,7 +132,7 @@ def test_two_computations_with_one_folder_are_refused(monkeypatch):
     monkeypatch.setattr(AdaptiveStage, "name", "adaptive")
     with pytest.raises(ConfigError, match=r"two stages have one folder, scores/base/digits/all/adaptive, made by"):
         run_of(CALIBRATED)
-    one = CALIBRATED["digits_train"]
+    one = CALIBRATED["digits_calibration_few"]
     run_of({"one": one, "same": one})  # one computation, shared
 
 
