@@ -60,9 +60,10 @@ class Classifier(Entry):
     """Standard deviation of smoothing's noise: a number, or `{spread: s}`, s times that of the features of the training
     images; required if a stage has samples above 1."""
     calibrate: str | None = None
-    """A data set, disjoint from what is evaluated: an adaptive funnel takes its thresholds from it, and needs at least
-    2 / alpha images that the full funnel predicts rightly (with fewer it drops nothing, and the log warns); for one
-    stage at all scales, `calibration.csv` fits a temperature on it. Required for `adaptive`."""
+    """A data set of images that nothing else takes (to train its model, validate, evaluate or search is refused): an
+    adaptive funnel takes its thresholds from it, and needs at least 2 / alpha images that the full funnel predicts
+    rightly (with fewer it drops nothing, and the log warns); for one stage at all scales, `calibration.csv` fits a
+    temperature on it. Required for `adaptive`."""
     funnel: Some[AnyStage]
     """Stages: each scores what the one before kept."""
 
