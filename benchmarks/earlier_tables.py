@@ -8,8 +8,8 @@ of them (what was made already stays as it is):
   is taken, and gained and lost stay empty.
 - observed_risk and risk_images: the exact interval.
 - Means over seeds: cut at what the mean can be.
-- robustness_paired.csv: the intervals stay those of the earlier bootstrap, which drew from the images alone; p is by
-  the normal distribution, with the standard deviation that the interval means, and Holm's beside it.
+- robustness_paired.csv, explanation.csv: the intervals stay those of the earlier bootstrap, which drew from the images
+  alone; p is by the normal distribution, with the standard deviation that the interval means, and Holm's beside it.
 """
 
 import sys
@@ -75,9 +75,8 @@ def risk(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def shifts(table: pd.DataFrame) -> pd.DataFrame:
-    """The table of pairs under shifts with p, and Holm's."""
-    names = ["drop_difference", "relative_drop_difference"]
+def with_p(table: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """The table with p of differences whose intervals are a bootstrap's, and Holm's."""
     for name in names:
         deviation = (table[f"{name}_high"] - table[f"{name}_low"]) / (2 * Z95)
         where = int(table.columns.get_loc(f"{name}_high")) + 1
@@ -93,7 +92,9 @@ def made_again(table: pd.DataFrame) -> pd.DataFrame:
     if "observed_risk" in table and "observed_risk_low" not in table:
         table = risk(table)
     if "drop_difference" in table and "drop_difference_p" not in table:
-        table = shifts(table)
+        table = with_p(table, "drop_difference", "relative_drop_difference")
+    if "vs_random" in table and "vs_random_p" not in table:
+        table = with_p(table, "vs_random")
     if "measure" in table and "seeds" in table:
         table["low"] = np.maximum(table["low"], table["measure"].map(SMALLEST))
         table["high"] = np.minimum(table["high"], 1.0)

@@ -5,18 +5,19 @@ from job import job
 
 from varc.metrics.calibration import fit_temperature
 from varc.metrics.explanation import auc_row, judge_agrees, rank_correlation, read_curves, with_paper
+from varc.metrics.holm import with_holm
 from varc.metrics.plots import plot_explanation
 from varc.metrics.tables import write_table
 from varc.scoring.labelled import read_labelled_scores
 from varc.storage import provenance, read_columns
 
 CAPTION = (
-    "Mean area under the curve of the target's probability (softmax over all classes at the temperature: 1, or the "
-    "one fitted on calibration images) against the share of pixels, by trapezoids, both ends included; 95 % bootstrap "
+    "Mean area under the curve of the target's probability (softmax over all classes at the temperature: 1, or the one "
+    "fitted on calibration images) against the share of pixels, by trapezoids, both ends included; 95 % bootstrap "
     "intervals over images. Insertion, from the substrate to the image: more is better; deletion: less is better. "
-    "vs_random: paired with the random map. judge: the explained classifier (varc), or another network. "
-    "rank_correlation: of the maps with tmi's. passes, gflops (fvcore, forward only) and seconds: to make one map. "
-    "paper_auc: A-VARC+ on ImageNet-100, another protocol."
+    "vs_random: paired with the random map, with p of the paired t test, and p adjusted for the number of rows (Holm). "
+    "judge: the explained classifier (varc), or another network. rank_correlation: of the maps with tmi's. passes, "
+    "gflops (fvcore, forward only) and seconds: to make one map. paper_auc: A-VARC+ on ImageNet-100, another protocol."
 )
 
 
@@ -61,7 +62,10 @@ with job(snakemake) as log:
             rows.append({**spec, "temperature": temperature, **row, "judge_agrees": agrees, **known})
             if temperature == 1.0:
                 means[i] = mean
-    table = with_paper(pd.DataFrame(rows), snakemake.input.published or None)
+    table = pd.DataFrame(rows)
+    if "vs_random_p" in table:
+        table = with_holm(table, "vs_random_p")
+    table = with_paper(table, snakemake.input.published or None)
     write_table(table, snakemake.output.csv, snakemake.output.markdown, CAPTION)
     plot_explanation(snakemake.output.plot, pd.DataFrame(snakemake.params.rows), means)
     for row in table.itertuples():

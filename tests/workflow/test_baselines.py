@@ -82,6 +82,15 @@ def test_the_tables_have_all_rivals(project):
     assert main.loc["nearest_mean", "gflops_per_image"] == pytest.approx(10 * 192 / 1e9)
     assert main.loc["two_stages", "gflops_per_image"] == pytest.approx(2 * 973 * 192 / 1e9)
     assert main.loc["knn", ["family", "training_images", "parameters"]].tolist() == ["knn", 973, 973 * 193]
+    paired = pd.read_csv(tables / "main_paired.csv").set_index(["classifier", "against"])
+    assert sorted(paired.index) == [("nearest_mean", "knn"), ("two_stages", "knn"), ("two_stages", "nearest_mean")]
+    right = {
+        name: (found := predictions(project, "rivals", name))["prediction"] == found["label"] for name in main.index
+    }
+    for (one, other), row in paired.iterrows():
+        assert row["difference"] == pytest.approx(main.loc[one, "top1"] - main.loc[other, "top1"])
+        assert (row["gained"], row["lost"]) == ((right[one] & ~right[other]).sum(), (right[other] & ~right[one]).sum())
+        assert (row["low"] > 0 or row["high"] < 0) == (row["p"] < 0.05) and row["p"] <= row["p_holm"] <= 1
     pruning = pd.read_csv(tables / "pruning.csv").set_index(["model", "k"])
     found = predictions(project, "rivals", "two_stages")
     assert pruning.loc[("two_stages", 4), "recall"] == pytest.approx((found["rank_stage1"] <= 4).mean())

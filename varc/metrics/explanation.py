@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+from scipy.stats import rankdata, ttest_1samp
 
 from varc.explain.faithfulness import auc, class_probability
 from varc.storage import column_matrix, image_ids, provenance, read_parquet
@@ -46,7 +46,7 @@ def bootstrap_interval(values: Floats) -> tuple[float, float]:
 
 def auc_row(curves: Curves, temperature: float, random: Curves | None) -> tuple[dict[str, float], Floats]:
     """Mean AUC of the target's probability, its interval, and the paired difference to the random map's curves of the
-    same images, if given; and the mean curve (steps + 1,)."""
+    same images, if given, with its interval and p of the paired t test; and the mean curve (steps + 1,)."""
     probability = class_probability(curves.scores, curves.target, temperature)
     areas = auc(probability)
     low, high = bootstrap_interval(areas)
@@ -54,7 +54,8 @@ def auc_row(curves: Curves, temperature: float, random: Curves | None) -> tuple[
     if random is not None:
         gain = areas - auc(class_probability(random.scores, random.target, temperature))
         low, high = bootstrap_interval(gain)
-        row |= {"vs_random": float(gain.mean()), "vs_random_low": low, "vs_random_high": high}
+        p = float(ttest_1samp(gain, 0).pvalue) if gain.any() else 1.0
+        row |= {"vs_random": float(gain.mean()), "vs_random_low": low, "vs_random_high": high, "vs_random_p": p}
     return row, probability.mean(0)
 
 

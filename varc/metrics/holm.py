@@ -22,5 +22,5 @@ def with_holm(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
     table = table.copy()
     for column in columns:
         adjusted = holm(table[column].to_numpy(dtype=float))
-        table.insert(int(table.columns.get_loc(column)) + 1, f"{column}_holm", adjusted)
+        table.insert(list(table).index(column) + 1, f"{column}_holm", adjusted)
     return table

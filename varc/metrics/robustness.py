@@ -61,8 +61,8 @@ def shift_means(right: pd.DataFrame) -> dict[Version, NDArray[np.float64]]:
     """Per image (N,) whether the answer is right: of each shift and severity, the mean over severities (shift, MEAN),
     and that over shifts, (ALL, MEAN), which weighs every shift alike.
     """
-    answers = right.astype(float)
-    means = answers.drop(columns=CLEAN, level=0).T.groupby(level=0, sort=False).mean().T
+    answers: Any = right.astype(float)
+    means: Any = answers.drop(columns=CLEAN, level=0).T.groupby(level=0, sort=False).mean().T
     found: dict[Version, NDArray[np.float64]] = {version: answers[version].to_numpy() for version in answers}
     found |= {(shift, MEAN): means[shift].to_numpy() for shift in means}
     return found | {(ALL, MEAN): means.mean(axis=1).to_numpy()}

@@ -74,10 +74,10 @@ def ids_meet(one: DataSet, other: DataSet) -> bool:
     if one.ids is None or other.ids is None or one.ids == other.ids:
         return True
     try:
-        first, second = ({nfc(line.strip()) for line in read_list(e.ids, "ids", "ids")} - {""} for e in (one, other))
+        first, second = ({nfc(line.strip()) for line in read_list(ids, "ids", "ids")} for ids in (one.ids, other.ids))
     except InputError:
         return True
-    return not first.isdisjoint(second)
+    return bool(first & second - {""})
 
 
 def folders_meet(one: DataSet, other: DataSet) -> bool:
