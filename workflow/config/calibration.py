@@ -54,7 +54,9 @@ def chosen_on(config: "Config") -> Iterator[tuple[str, str]]:
     for kind in ("evaluate", "smoothing", "explain"):
         for i, entry in enumerate(getattr(config, kind)):
             yield from ((f"{kind}: {i}: datasets", dataset) for dataset in entry.datasets)
-    yield from ((f"shifts: {i}: dataset", entry.dataset) for i, entry in enumerate(config.shifts))
+    for i, shifted in enumerate(config.shifts):
+        if shifted.dataset in config.datasets:  # else it is refused when its data sets are made
+            yield f"shifts: {i}: dataset", shifted.dataset
     yield from ((f"incremental: {i}: test", entry.test) for i, entry in enumerate(config.incremental))
 
 
