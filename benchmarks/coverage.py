@@ -28,7 +28,7 @@ def quoted() -> Iterator[tuple[str, int, float, float]]:
         for prefix in ("vs_plain", "vs_fixed"):
             if f"{prefix}_gained" in table:
                 counts = [f"{prefix}_gained", f"{prefix}_lost"]
-                known = table.dropna(subset=counts).drop_duplicates(counts)
+                known = table.dropna(subset=[*counts, f"{prefix}_p"]).drop_duplicates(counts)
                 for _, row in known.iterrows():
                     name = f"{path.stem}, {row['classifier']}" + (f", alpha {row['alpha']}" if "alpha" in row else "")
                     yield name, int(row["images"]), row[f"{prefix}_gained"], row[f"{prefix}_lost"]

@@ -20,6 +20,7 @@ import pandas as pd
 from scipy.stats import binomtest, norm
 
 from varc.files import whole
+from varc.metrics.ablation import ITSELF
 from varc.metrics.accuracy import Z95, exact_interval
 from varc.metrics.holm import with_holm
 from varc.metrics.paired import Difference, difference_of_counts
@@ -52,7 +53,7 @@ def paired(table: pd.DataFrame, prefix: str) -> pd.DataFrame:
     rows = []
     for _, row in table.iterrows():
         if row["classifier"] == "varc" and prefix == "vs_plain":  # the plain classifier itself
-            rows.append(dict.fromkeys(Difference._fields, np.nan))
+            rows.append(ITSELF._asdict())
             continue
         found = possible(row, prefix)
         if not found:

@@ -116,6 +116,9 @@ def test_the_ablation_compares_the_same_images(results):
     for name, row in ablation.iterrows():
         assert row["top1"] == pytest.approx(right[name].mean())
         assert row["vs_plain_difference"] == pytest.approx(right[name].mean() - right["varc"].mean())
+        gained, lost = right[name] & ~right["varc"], right["varc"] & ~right[name]
+        assert (row["vs_plain_gained"], row["vs_plain_lost"]) == (gained.sum(), lost.sum())
+        assert np.isnan(row["vs_plain_p_holm"]) if name == "varc" else row["vs_plain_p"] <= row["vs_plain_p_holm"]
     assert ablation.loc["varc_cca_smoothed", "paper_top1"] == 0.8972 and ablation.loc["varc", "paper_gflops"] == 14105
     scores = pd.concat(pd.read_parquet(results / f"scores/cca/digits/all/scales4/clean/{s}.parquet") for s in (0, 1))
     labels = pd.read_parquet(results / "datasets/digits.parquet").set_index("image_id")["label"]
@@ -222,10 +225,10 @@ def test_files_have_the_columns_and_types_of_the_contract(results):
         schema = pq.read_schema(results / f"{name}.parquet")
         assert ", ".join(f"{field.name}: {field.type}" for field in schema) == columns
     tables = {
-        "accuracy": "dataset classifier model images skipped top1 top1_low top1_high top5 gflops_per_image "
-        "seconds_per_image",
+        "accuracy": "dataset classifier model images skipped top1 top1_low top1_high top5 top5_low top5_high "
+        "gflops_per_image seconds_per_image",
         "gflops": "dataset classes classifier stage passes tokens samples gflops gflops_computed attention_gflops",
-        "pruning": "dataset model scales k recall gflops",
+        "pruning": "dataset model scales k recall recall_low recall_high gflops",
     }
     for name, columns in tables.items():
         assert " ".join(table(results, name)) == columns

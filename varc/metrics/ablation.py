@@ -14,6 +14,7 @@ from varc.scoring.labelled import is_right
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+ITSELF = Difference(0.0, 0.0, 0.0, np.nan, 0, 0)  # the plain classifier's difference to itself, which is no test
 
 
 def ablation_row(samples: Floats, own: Bools, reference_right: Bools | None, tokens: int) -> dict[str, Any]:
@@ -21,19 +22,19 @@ def ablation_row(samples: Floats, own: Bools, reference_right: Bools | None, tok
 
     samples (S, N, M): log-likelihoods of all classes, the clean sample first. own (N, M): which classes stand for the
     label. reference_right (N,): whether the plain classifier is right on each image; None for its own row, which
-    compares nothing. log_likelihood_per_token: of the clean sample under the label, the best of its classes, in nats.
+    tests nothing. log_likelihood_per_token: of the clean sample under the label, the best of its classes, in nats.
     """
     right = is_right(samples.mean(0).argmax(1), own)
     n = len(right)
     low, high = wilson_interval(int(right.sum()), n)
-    compared = None if reference_right is None else paired_difference(right, reference_right)
+    compared = ITSELF if reference_right is None else paired_difference(right, reference_right)
     log_likelihood = np.where(own, samples[0], -np.inf).max(axis=1)
     return {
         "images": n,
         "top1": right.mean(),
         "top1_low": low,
         "top1_high": high,
-        **{f"vs_plain_{name}": getattr(compared, name, np.nan) for name in Difference._fields},
+        **{f"vs_plain_{name}": value for name, value in compared._asdict().items()},
         "log_likelihood_per_token": log_likelihood.mean() / tokens,
     }
 
