@@ -10,6 +10,7 @@ from snakemake_runs import copy_project, plan, snakemake, write_config
 
 from varc.data.classes import data_set_classes
 from varc.data.manifest import load_images, manifest
+from varc.seal import read_json, write_json
 
 CONFIG = {
     "run": "rivals",
@@ -123,7 +124,9 @@ def test_a_changed_keep_does_not_score_its_stage_again(project):
 def test_weights_of_another_shape_are_refused(project):
     weights = project / "results/rivals/baselines/memory.json"
     before = weights.read_text()
-    weights.write_text(before.replace('"memory": 973', '"memory": 900'))
+    card = read_json(weights)
+    card["architecture"]["shape"]["memory"] = 900
+    write_json(weights, card)
     file = "results/rivals/scores/memory/test/all/k3/0.parquet"
     run = snakemake(project, file, "--force", "--configfile", "rivals.yaml")
     weights.write_text(before)
