@@ -174,7 +174,8 @@ def test_no_job_depends_on_the_state_of_a_global_generator(demo):
 
 
 def test_every_script_that_computes_is_run(demo):
-    """One that is not: give demo.yaml what takes it. Those of checks decode pictures, which the digits are not, or look at a whole run."""
+    """One that is not: give demo.yaml what takes it. Those of checks decode pictures, which the digits are not; verify
+    looks at a run that has ended."""
     assert demo.of_rules - demo.scripts == {"download", "check_shard", "check_data", "verify"}
 
 
