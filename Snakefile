@@ -1,5 +1,6 @@
 from snakemake.utils import min_version
 
+from workflow.outputs import outside
 from workflow.record import keep
 from workflow.sources import unfit
 
@@ -26,6 +27,12 @@ include: "workflow/rules/ablation.smk"
 include: "workflow/rules/incremental.smk"
 include: "workflow/rules/explain.smk"
 include: "workflow/rules/plan.smk"
+
+
+if workflow.is_main_process:  # jobs write what it has checked
+    written = [file for rule in workflow.rules for file in [*rule.output, *rule.log]]
+    if message := outside(written, RUN.folder, CHECKPOINTS.absent()):
+        raise WorkflowError(f"{CONFIG_NAME}: {message}")
 
 
 workflow.localrules(*(rule.name for rule in workflow.rules if rule.name not in ON_GPU))

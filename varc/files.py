@@ -51,6 +51,15 @@ def unchanged(paths: Iterable[str | Path]) -> Iterator[None]:
             )
 
 
+def led_out(path: str | Path, folder: str | Path) -> str | None:
+    """A message where links lead from a path in a folder to somewhere else, None where none do. The folder itself may
+    be a link."""
+    real, root = os.path.realpath(path), os.path.realpath(folder)
+    if os.path.commonpath([real, root]) == root:
+        return None
+    return f"{path}: a link leads to {real}, out of {folder}; take it away, or make a link of {folder} itself"
+
+
 @contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
     """A temporary name beside `path`, to be written in the block; it takes its place where the block ends well.
