@@ -63,7 +63,7 @@ class BoundedReads:
 
     def __init__(self, file: IO[bytes], largest: int):
         self.file, self.largest = file, largest
-        self.seek, self.tell, self.close = file.seek, file.tell, file.close
+        self.seek, self.tell, self.seekable, self.close = file.seek, file.tell, file.seekable, file.close
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= self.largest:

@@ -20,6 +20,11 @@ def brief(value: Any) -> str:
         text = repr(value)
     except ValueError:  # a number of too many digits
         text = "a number of thousands of digits"
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
+    """A text, its middle left out where it is long."""
     half = LONGEST_SHOWN // 2
     return text if len(text) <= LONGEST_SHOWN else f"{text[:half]}... ({len(text)} characters) ...{text[-half:]}"
 

@@ -173,7 +173,7 @@ class Checkpoints:
     def public_files(self, baseline: str) -> list[str]:
         """The files of a baseline's public weights, as far as they are there; none where it is trained here."""
         folder = self.config.baselines[baseline].checkpoint
-        if folder is None or os.path.isfile(folder):
+        if folder is None or (os.path.exists(folder) and not os.path.isdir(folder)):
             return [folder] if folder else []
         found = [os.path.join(at, name) for at, _, names in os.walk(folder) for name in names]
         return sorted(file for file in found if file.endswith((".safetensors", ".json")))

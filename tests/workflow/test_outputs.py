@@ -1,4 +1,4 @@
-"""Where rules may write: below results/<run>/ and checkpoints/, whatever a config says and whichever links there are."""
+"""Where rules write: below results/<run>/ and checkpoints/, whatever a config says and whichever links there are."""
 
 import os
 
