@@ -10,7 +10,7 @@ from varc.models.headers import positions
 from varc.seal import read_json
 from workflow.checkpoints import Checkpoints
 from workflow.config.entry import ConfigError
-from workflow.config.files import file_mistake
+from workflow.config.files import file_mistake, hidden_text
 from workflow.config.models import PublicModel
 from workflow.config.study import Config, read_config
 from workflow.explaining import Explaining
@@ -43,6 +43,8 @@ def start(files: Iterable[str], given: Any, job: bool = False) -> Study:
     if mistake := file_mistake(files, given):
         raise ConfigError(mistake)
     config = read_config(given)
+    if mistake := hidden_text(given):
+        raise ConfigError(mistake)
     check_kinds(config, Checkpoints(config, "", lambda file: None).public_files)
     config = with_schedules(config)
     run = Run(config, digest=partial(digest_as_begun, config.run) if job else file_sha256)

@@ -7,7 +7,7 @@ elsewhere first.
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import yaml
@@ -57,28 +57,35 @@ def repeated_key(node: Any, where: str = "") -> str | None:
     return None
 
 
-def odd_value(config: Any) -> str | None:
-    """The first key of a config whose value its types would take otherwise than it is meant; or None.
-
-    That is no value, which would not take its default; a number that is not finite, which no comparison would find, or
-    of more digits than a computer's; text that would steer a terminal; and more than a config can mean, by what
-    --config gives.
-    """
+def values(config: Any) -> Iterator[tuple[str, Any]]:
+    """All keys and values of a config but tables and lists, each with where it stands. Raises ConfigError for more of
+    them than a config can mean, as --config may give."""
     waiting, seen = [("", config, 0)], 0
     while waiting:
         where, value, depth = waiting.pop()
         seen += 1
         if seen > MOST_NODES or depth > DEEPEST:
-            return f"{where}more than {MOST_NODES} values, or nested more than {DEEPEST} deep; give fewer"
+            raise ConfigError(f"{where}more than {MOST_NODES} values, or nested more than {DEEPEST} deep; give fewer")
         if isinstance(value, dict):
-            if hidden := next((key for key in value if HIDDEN.search(str(key))), None):
-                return f"{where}{brief(hidden)} is a key with characters that are not to be seen; write it anew"
+            yield from ((where, key) for key in value)
             waiting += [(f"{where}{key}: ", item, depth + 1) for key, item in reversed(value.items())]
         elif isinstance(value, list):
             waiting += reversed([(f"{where}{i}: ", item, depth + 1) for i, item in enumerate(value)])
-        elif mistake := odd_scalar(value):
-            return where + mistake
-    return None
+        else:
+            yield where, value
+
+
+def odd_value(config: Any) -> str | None:
+    """The first key of a config that has no value, which would not take its default, or a number that is not finite,
+    which no comparison would find, or has more digits than a computer's; or None."""
+    return first(where + mistake for where, value in values(config) if (mistake := odd_scalar(value)))
+
+
+def hidden_text(config: Any) -> str | None:
+    """The first text of a config that would steer a terminal, where its path is shown; or None."""
+    texts = ((where, text) for where, text in values(config) if isinstance(text, str) and HIDDEN.search(text))
+    found = "has characters that are not to be seen, as line breaks or escapes; write it anew"
+    return first(f"{where}{brief(text)} {found}" for where, text in texts)
 
 
 def odd_scalar(value: Any) -> str | None:
@@ -89,8 +96,6 @@ def odd_scalar(value: Any) -> str | None:
         return f"{value} is no finite number"
     if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
         return f"{brief(value)} is beyond {LARGEST_NUMBER}; give a smaller number"
-    if isinstance(value, str) and HIDDEN.search(value):
-        return f"{brief(value)} has characters that are not to be seen, as line breaks or escapes; write it anew"
     return None
 
 
