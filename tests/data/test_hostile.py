@@ -332,7 +332,7 @@ def test_a_safetensors_header_made_to_harm(tmp_path, header):
 @pytest.mark.parametrize("content", ["[" * 200_000, '{"a":' * 200_000, "[]", '{"a": ' + "1" * 5000 + "}", "null", "1"])
 def test_a_card_made_to_harm(tmp_path, content):
     (tmp_path / "a.json").write_text(content)
-    with pytest.raises(InputError, match=r"a\.json: the model's card cannot be read"):
+    with pytest.raises(InputError, match=r"a\.json: damaged"):
         read_card(tmp_path / "a.safetensors")
 
 
