@@ -7,7 +7,7 @@ from job import job
 
 from varc.data.check import Unreadable, unreadable
 from varc.data.manifest import rows
-from varc.files import whole
+from varc.files import write_csv
 from varc.storage import read_parquet, shard_bounds
 
 with job(snakemake) as log:
@@ -16,5 +16,4 @@ with job(snakemake) as log:
     start = time.monotonic()
     found = unreadable(snakemake.params.dataset, ((row.image_id, row.path) for row in listed[first:end]))
     log.info("%d images in %.1f s, %d unreadable", end - first, time.monotonic() - start, len(found))
-    with whole(snakemake.output.csv) as temporary:
-        pd.DataFrame(found, columns=Unreadable._fields).to_csv(temporary, index=False)
+    write_csv(snakemake.output.csv, pd.DataFrame(found, columns=Unreadable._fields))

@@ -6,7 +6,7 @@ from job import job
 from varc.data.changes import changes
 from varc.data.classes import data_set_classes, folder_labels, label_of
 from varc.data.manifest import LeftOut, columns, empty_classes, manifest
-from varc.files import whole
+from varc.files import write_csv
 from varc.storage import MANIFEST, write_parquet
 
 with job(snakemake) as log:
@@ -18,8 +18,7 @@ with job(snakemake) as log:
     images, skipped = ([row for row in left_out if row.kind == kind] for kind in ("image", "unreadable"))
     record = {"dataset": spec, "stamp": snakemake.params.stamp, "images": len(listed), "left_out": len(images)}
     record["label_of"] = {str(class_id): label for class_id, label in label_of(spec, classes).items()}
-    with whole(snakemake.output.left_out) as temporary:
-        pd.DataFrame(left_out, columns=LeftOut._fields).to_csv(temporary, index=False)
+    write_csv(snakemake.output.left_out, pd.DataFrame(left_out, columns=LeftOut._fields))
     write_parquet(snakemake.output.manifest, columns(listed), MANIFEST, record)
     log.info("%d images, %d left out", len(listed), len(images))
     if files := len(left_out) - len(images) - len(skipped):

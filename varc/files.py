@@ -7,7 +7,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from varc.errors import InputError
+from varc.errors import InputError, in_one_line
+
+FORMULA = ("=", "+", "-", "@")  # what a spreadsheet takes for the beginning of one
 
 
 def file_sha256(path: str | Path) -> str:
@@ -51,6 +53,15 @@ def unchanged(paths: Iterable[str | Path]) -> Iterator[None]:
             )
 
 
+def led_out(path: str | Path, folder: str | Path) -> str | None:
+    """A message where links lead from a path in a folder to somewhere else, None where none do. The folder itself may
+    be a link."""
+    real, root = os.path.realpath(path), os.path.realpath(folder)
+    if os.path.commonpath([real, root]) == root:
+        return None
+    return f"{path}: a link leads to {real}, out of {folder}; take it away, or make a link of {folder} itself"
+
+
 @contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
     """A temporary name beside `path`, to be written in the block; it takes its place where the block ends well.
@@ -88,6 +99,25 @@ def write_text(path: str | Path, text: str) -> None:
     """Writes a text file; raises InputError as `whole` does."""
     with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_csv(path: str | Path, table: Any, float_format: str | None = None) -> None:
+    """Writes a data frame; raises InputError as `whole`. Its texts, names from elsewhere among them, are in one line,
+    and none begins as a formula of a spreadsheet."""
+    import pandas as pd  # here, since most that write files have no table
+
+    texts = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
+    shown = {name: pd.Series([as_cell(v) for v in table[name]], table.index, dtype=object) for name in texts}
+    with whole(path) as temporary:
+        table.assign(**shown).to_csv(temporary, index=False, float_format=float_format)
+
+
+def as_cell(value: Any) -> Any:
+    """A value as a spreadsheet shows it; a text that it would take for a formula has an apostrophe before it."""
+    if not isinstance(value, str):
+        return value
+    text = in_one_line(value)
+    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
 
 
 def save_figure(path: str | Path, figure: Any) -> None:

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from varc import bounded
 from varc.errors import InputError
 from varc.files import write_text
 from varc.origin import check_place, made_from, place
@@ -69,8 +70,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
 def read_sealed(path: str | Path) -> dict[str, Any]:
     """A record as read_json reads it, with what it says of itself."""
     try:
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
+        found = bounded.read_json(path)
         if not isinstance(found, dict) or found.pop(SEAL, None) != digest(found):
             raise ValueError("it is not as varc wrote it")
     except FileNotFoundError:

@@ -10,6 +10,7 @@ from typing import Any
 from varc.files import joined_sha256
 from workflow.config.entry import ConfigError
 from workflow.config.lineage import ancestry, architecture, image_size, origin, patch_nums, vqvae_owner
+from workflow.config.models import CHECKPOINTS as FOLDER
 from workflow.config.models import PIXELS_PER_PATCH, PUBLIC_NORM_GROUPS, PublicModel
 from workflow.config.study import Config
 
@@ -77,15 +78,22 @@ class Checkpoints:
 
     @cached_property
     def downloads(self) -> dict[str, tuple[str, str]]:
-        """File -> model and part, of the checkpoints that the config has downloaded."""
+        """Name below checkpoints/ -> model and part, of the files that the config has downloaded."""
         public = ((name, entry) for name, entry in self.models.items() if isinstance(entry, PublicModel))
-        return {entry.file(part): (name, part) for name, entry in public if entry.hub for part in PARTS}
+        files = {entry.file(part): (name, part) for name, entry in public if entry.hub for part in PARTS}
+        return {file.removeprefix(f"{FOLDER}/"): owner for file, owner in files.items()}
 
     def to_download(self, file: str) -> bool:
-        return file in self.downloads and self.digest(file) != self.sha256(*self.downloads[file])
+        folder, _, name = file.partition("/")
+        wanted = folder == FOLDER and name in self.downloads
+        return wanted and self.digest(file) != self.sha256(*self.downloads[name])
+
+    def absent(self) -> list[str]:
+        """The names below checkpoints/ that a run may write."""
+        return [name for name in self.downloads if self.to_download(f"{FOLDER}/{name}")]
 
     def hub(self, checkpoint: str) -> dict[str, Any]:
-        """The repository that a file is downloaded from."""
+        """The repository that a name below checkpoints/ is downloaded from."""
         hub = self.public(self.downloads[checkpoint][0]).hub
         assert hub is not None
         return hub.given()
@@ -165,7 +173,7 @@ class Checkpoints:
     def public_files(self, baseline: str) -> list[str]:
         """The files of a baseline's public weights, as far as they are there; none where it is trained here."""
         folder = self.config.baselines[baseline].checkpoint
-        if folder is None or os.path.isfile(folder):
+        if folder is None or (os.path.exists(folder) and not os.path.isdir(folder)):
             return [folder] if folder else []
         found = [os.path.join(at, name) for at, _, names in os.walk(folder) for name in names]
         return sorted(file for file in found if file.endswith((".safetensors", ".json")))

@@ -4,15 +4,17 @@ import contextlib
 import functools
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import varc.files
+from varc.bounded import special
 from varc.data.tree import files_read
 from varc.errors import InputError
 from varc.files import identity
 from varc.seal import read_json, write_json
+from workflow.config.entry import ConfigError
 from workflow.imports import reads_images
 
 DIGESTS = Path(".snakemake/varc_sha256.json")
@@ -93,6 +95,22 @@ def absent(name: str, dataset: Params) -> str | None:
         if key in dataset and not os.path.exists(dataset[key]):
             return f"datasets: {name}: {key}: {dataset[key]}: no such file or folder; set {key} to where the data is"
     return None
+
+
+def check_kinds(config: Any, public_files: Callable[[str], Iterable[str]]) -> None:
+    """Raises ConfigError for the first path of a config that leads to a pipe, a socket or a device, which would be
+    waited for. public_files: those of a baseline."""
+    paths = [("published", config.published)]
+    for name, entry in config.datasets.items():
+        keys = ("root", "classes", "labels", "ids")
+        paths += [(f"datasets: {name}: {key}", getattr(entry, key, None)) for key in keys]
+    for name, entry in config.models.items():
+        paths += [(f"models: {name}: {part}", getattr(entry, part, None)) for part in ("vqvae", "var")]
+    for name in config.baselines:
+        paths += [(f"baselines: {name}: checkpoint", file) for file in public_files(name)]
+    for key, path in paths:
+        if path is not None and (found := special(path)):
+            raise ConfigError(f"{key}: {path}: is {found}, no file; name the file itself")
 
 
 def file_sha256(path: str) -> str | None:

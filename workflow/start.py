@@ -8,8 +8,9 @@ from varc.errors import InputError
 from varc.models.architectures import PATCH_NUMS_512
 from varc.models.headers import positions
 from varc.seal import read_json
+from workflow.checkpoints import Checkpoints
 from workflow.config.entry import ConfigError
-from workflow.config.files import file_mistake
+from workflow.config.files import file_mistake, hidden_text
 from workflow.config.models import PublicModel
 from workflow.config.study import Config, read_config
 from workflow.explaining import Explaining
@@ -18,7 +19,7 @@ from workflow.learning import Learning
 from workflow.plan import Plan
 from workflow.record import without_record
 from workflow.run import Run
-from workflow.sources import digest_as_begun, file_sha256
+from workflow.sources import check_kinds, digest_as_begun, file_sha256
 from workflow.tables import Tables
 
 
@@ -41,7 +42,11 @@ def start(files: Iterable[str], given: Any, job: bool = False) -> Study:
     given = without_record(given)
     if mistake := file_mistake(files, given):
         raise ConfigError(mistake)
-    config = with_schedules(read_config(given))
+    config = read_config(given)
+    if mistake := hidden_text(given):
+        raise ConfigError(mistake)
+    check_kinds(config, Checkpoints(config, "", lambda file: None).public_files)
+    config = with_schedules(config)
     run = Run(config, digest=partial(digest_as_begun, config.run) if job else file_sha256)
     plan, wanted = Plan(run), run.config.shards
     shards = (noted_shards(run.path("shards.json")) or plan.auto_shards()) if wanted == "auto" else wanted

@@ -148,3 +148,12 @@ def test_a_stamp_changes_with_what_its_files_hold_and_has_the_time_of_the_latest
     code_stamp("one", files)
     assert stamp.read_text() != before and stamp.stat().st_mtime == 3000
     assert [path.name for path in stamp.parent.iterdir()] == ["one"]
+
+
+def test_nothing_but_the_download_imports_huggingface_hub():
+    load = "import sys, workflow.start, workflow.outputs, workflow.record, workflow.sources"
+    done = python(ROOT, ["-c", f"{load}\nassert not {{'huggingface_hub', 'torch'}} & {{*sys.modules}}"], cold=True)
+    assert done.code == 0, done.output
+    files = [*(ROOT / "varc").rglob("*.py"), *(ROOT / "scripts").glob("*.py"), *(ROOT / "workflow").rglob("*.*")]
+    named = [path for path in files if path.suffix in {".py", ".smk"} and "import huggingface_hub" in path.read_text()]
+    assert named == [ROOT / "varc/models/download.py"]

@@ -139,7 +139,7 @@ OUTSIDE = {
             "vqvae": "../vae.pth", "var": "checkpoints/var.pth",
             "hub": {"repo": "a/b", "revision": "0" * 40}, "sha256": {"vqvae": "0" * 64, "var": "0" * 64},
         }}},
-        r"models: base: vqvae: \.\./vae\.pth: a file to be downloaded must not lie above the project",
+        r"models: base: vqvae: '\.\./vae\.pth' is to be downloaded, but is not checkpoints/ and a plain name",
     ),
 }  # fmt: skip
 

@@ -1,6 +1,5 @@
 """What the discriminative networks share: training by cross-entropy, logits, and weights from Hugging Face folders."""
 
-import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from varc.baselines.family import Cost, Images, columns, device_of
 from varc.baselines.weights import read_pretrained
+from varc.bounded import read_json
 from varc.costs.counting import count
 from varc.data.preprocess import to_input
 from varc.errors import InputError
@@ -87,7 +87,7 @@ def read_config(folder: Path, expected: Any) -> Any:
             raise InputError(f"{path}: no such file; checkpoint must be a Hugging Face folder with safetensors")
     path = folder / "config.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
         kind = found.get("model_type")
         if kind != expected.model_type:
             raise InputError(f"{path}: model_type is {kind!r}, but the family is {expected.model_type!r}")

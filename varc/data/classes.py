@@ -2,14 +2,15 @@
 
 import csv
 import io
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from varc import bounded
 from varc.data.lists import nfc, read_list
-from varc.errors import InputError
+from varc.errors import InputError, brief, shortened
 
+LONGEST_CLASS_ID = 6  # digits
 COLUMNS = ("folder", "class_id", "name")
 
 
@@ -38,7 +39,9 @@ def read_class_list(path: str | Path) -> list[ClassEntry]:
         values = [nfc(str(getattr(entry, field))) for entry in entries]
         twice = sorted(value for value, count in Counter(values).items() if count > 1)
         if twice:
-            raise InputError(f"{path}: {field} {twice[0]} occurs more than once; each may stand in one row only")
+            raise InputError(
+                f"{path}: {field} {shortened(twice[0])} occurs more than once; each may stand in one row only"
+            )
     return entries
 
 
@@ -46,10 +49,11 @@ def class_entry(path: str | Path, line: int, row: dict[str, str | None]) -> Clas
     """One checked row; see read_class_list."""
     folder, class_id, name = (row.get(column) for column in COLUMNS)
     if folder is None or class_id is None or name is None:
-        found = ", ".join(str(key) for key in row)
+        found = shortened(", ".join(str(key) for key in row))
         raise InputError(f"{path}, line {line}: expected the columns {', '.join(COLUMNS)}, found {found}")
-    if not class_id.strip().isdecimal() or len(class_id) > 9:  # Parquet files hold it in 32 bits
-        raise InputError(f"{path}, line {line}: class_id is {class_id!r}, expected a whole number from 0")
+    if not class_id.strip().isdecimal() or len(class_id) > LONGEST_CLASS_ID:  # a model has a row for each up to it
+        expected = f"expected a whole number from 0 to {10**LONGEST_CLASS_ID - 1}"
+        raise InputError(f"{path}, line {line}: class_id is {brief(class_id)}, {expected}")
     return ClassEntry(folder, int(class_id), name)
 
 
@@ -111,8 +115,8 @@ def objectnet_classes(root: str | Path, classes: list[ClassEntry]) -> dict[str, 
 def read_json(path: Path) -> dict[str, str]:
     """A JSON object of texts. Raises InputError where it cannot be read, or is something else."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = bounded.read_json(path)
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({error}); set root to the unpacked objectnet-1.0") from None
     if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
         raise InputError(f"{path}: expected a JSON object of texts; set root to the unpacked objectnet-1.0")

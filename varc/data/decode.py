@@ -3,25 +3,37 @@
 import io
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
+from varc.bounded import check_file
 from varc.data.found import naming, printable
 from varc.errors import InputError
 from varc.lookalike import HEAD
 
 REMEDY = "replace it, or take it away"
+LARGEST_PICTURE = 2**28  # bytes
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")  # none runs a program
 
 
 def decoded(source: str | io.BytesIO, name: str) -> Image.Image:
     """A picture from a path or from its bytes. Raises InputError where it cannot be decoded, or has
     levels of which nothing tells how bright they are."""
     head = source.getvalue()[:HEAD] if isinstance(source, io.BytesIO) else None
-    with naming(name, "unreadable image", REMEDY, head), Image.open(source) as image:
+    with naming(name, "unreadable image", REMEDY, head), opened(source) as image:
         stored = " ".join(str(tile[3]) for tile in image.tile)  # gone once it is loaded
         image.load()
         check_levels(image, name)
         check_depth(image, name, stored)
         return image
+
+
+def opened(source: str | io.BytesIO) -> ImageFile.ImageFile:
+    """A picture whose pixels are not decoded yet. Raises ValueError for what is no file, and a file that is too large,
+    Pillow's own errors for another format and for too many pixels."""
+    if isinstance(source, str):
+        check_file(source, LARGEST_PICTURE)
+    Image.init()  # all formats, once; not every build of Pillow has each
+    return Image.open(source, formats=[name for name in FORMATS if name in Image.OPEN])
 
 
 def check_depth(image: Image.Image, name: str, stored: str) -> None:

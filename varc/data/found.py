@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from varc.errors import InputError
+from varc.errors import InputError, in_one_line
 from varc.lookalike import beginning, lookalike
 
 Spec = dict[str, Any]  # a data set's entry in the config
@@ -36,8 +36,8 @@ class Reader(NamedTuple):
 
 
 def printable(text: object) -> str:
-    """A text in one line, with bytes that are not UTF-8 spelled out."""
-    return " ".join(str(text).encode(errors="backslashreplace").decode().split())
+    """A text in one line and one blank between words, with bytes that are not UTF-8 spelled out."""
+    return in_one_line(" ".join(str(text).encode(errors="backslashreplace").decode().split()))
 
 
 def told(error: Exception) -> str:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
+from varc.bounded import check_file
 from varc.data.classes import ClassEntry, data_set_classes
 from varc.data.decode import decoded
 from varc.data.found import Found, OpenImage, PassOver, Spec, forget, index_in, naming, printable
@@ -21,6 +23,7 @@ from varc.data.shard_files import shard_files
 from varc.errors import InputError
 
 FAILURE, REMEDY = "cannot be read as Parquet", "download it again"
+MOST_ROWS, LARGEST_GROUP = 10_000_000, 2**33  # of a file; bytes of a row group, decompressed
 ROWS = 1000  # read at a time, where images are looked through
 
 
@@ -35,9 +38,10 @@ def list_parquet(spec: Spec, pass_over: PassOver = forget) -> Iterator[Found]:
         with naming(path, FAILURE, REMEDY):
             file = opened(path)
             check_columns(path, file.schema_arrow, image, label)
+            check_sizes(file.metadata)
             check_class_names(path, class_names(file.schema_arrow, label), spec)
-            labels = file.read([label])[label].to_pylist()
-            check_images(path, file, image)
+            labels = python_values(opened(path, label).read([label])[label])
+            check_images(path, image)
             for i, value in enumerate(labels):
                 if value is None:
                     raise InputError(f"{path}: row {i} has no {label}; take it away")
@@ -49,9 +53,38 @@ def column_names(spec: Spec) -> tuple[str, str]:
     return spec.get("image_column", "image"), spec.get("label_column", "label")
 
 
-def opened(path: str | Path) -> Any:
-    """A Parquet file; pages that have checksums are held against them."""
-    return pq.ParquetFile(path, page_checksum_verification=True)
+def opened(path: str | Path, column: str | None = None) -> Any:
+    """A Parquet file; pages that have checksums are held against them.
+
+    column: one to be read, of whose texts and bytes each is held once, however many rows have it: a small file may
+    stand for any number of large ones.
+    """
+    check_file(path)
+    file = pq.ParquetFile(path, page_checksum_verification=True)
+    leaves = [file.schema.column(i) for i in range(len(file.schema))] if column else []
+    own = [leaf for leaf in leaves if leaf.path.split(".")[0] == column]
+    shared = [leaf.path for leaf in own if leaf.physical_type == "BYTE_ARRAY" and leaf.max_repetition_level == 0]
+    return pq.ParquetFile(path, page_checksum_verification=True, read_dictionary=shared) if shared else file
+
+
+def check_sizes(metadata: Any) -> None:
+    """Raises ValueError for more rows, and for a larger row group, than are read."""
+    if metadata.num_rows > MOST_ROWS:
+        raise ValueError(f"it has {metadata.num_rows} rows, more than the {MOST_ROWS} that are read")
+    sizes = [metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)]
+    if largest := max((size for size in sizes if size > LARGEST_GROUP), default=0):
+        raise ValueError(f"a row group has {largest} bytes, more than the {LARGEST_GROUP} that are read")
+
+
+def python_values(column: pa.ChunkedArray) -> list[Any]:
+    """The values of a column; those that its dictionary holds once are one object."""
+    if not pa.types.is_dictionary(column.type):
+        return column.to_pylist()
+    values: list[Any] = []
+    for chunk in column.chunks:
+        known = chunk.dictionary.to_pylist()
+        values += [None if i is None else known[i] for i in chunk.indices.to_pylist()]
+    return values
 
 
 def is_binary(kind: pa.DataType) -> bool:
@@ -115,12 +148,14 @@ def plain(name: str) -> str:
     return "".join(letter for letter in text if letter.isalnum()) or text.strip()
 
 
-def check_images(path: Path, file: Any, image: str) -> None:
+def check_images(path: Path, image: str) -> None:
     """Raises InputError for the first row without the bytes of an image.
 
     The file's own counts of nulls tell where there is none; else the column is read.
     """
-    metadata, leaf = file.metadata, image if is_binary(file.schema_arrow.field(image).type) else f"{image}.bytes"
+    file = opened(path, image)
+    metadata = file.metadata
+    leaf = f"{image}.bytes" if pa.types.is_struct(file.schema_arrow.field(image).type) else image
     columns = [i for i in range(metadata.num_columns) if metadata.schema.column(i).path == leaf]
     row = 0
     for group in range(metadata.num_row_groups):
@@ -128,19 +163,21 @@ def check_images(path: Path, file: Any, image: str) -> None:
         if statistics is None or not statistics.has_null_count or statistics.null_count:
             first = row
             for batch in file.iter_batches(ROWS, [group], [image]):
-                check_rows(path, batch.column(0).to_pylist(), first)
+                check_rows(path, batch.column(0), first)
                 first += len(batch)
         row += metadata.row_group(group).num_rows
 
 
-def check_rows(path: Path, values: list[Any], first: int) -> None:
+def check_rows(path: Path, values: pa.Array, first: int) -> None:
     """Raises InputError for the first of some rows that has no bytes."""
-    for i, value in enumerate(values, first):
-        if value is None:
-            raise InputError(f"{path}: row {i} has no image; take it away")
-        if isinstance(value, dict) and value.get("bytes") is None:
-            found = f"but the path {printable(value['path'])}" if value.get("path") else "nor a path"
-            raise InputError(f"{path}: row {i} has no bytes of an image, {found}; write the images into the file")
+    absent = pc.is_null(pc.struct_field(values, "bytes") if pa.types.is_struct(values.type) else values)
+    row = pc.index(absent, True).as_py()
+    if row < 0:
+        return
+    if (value := values[row].as_py()) is None:
+        raise InputError(f"{path}: row {first + row} has no image; take it away")
+    found = f"but the path {printable(value['path'])}" if value.get("path") else "nor a path"
+    raise InputError(f"{path}: row {first + row} has no bytes of an image, {found}; write the images into the file")
 
 
 def open_parquet(spec: Spec) -> OpenImage:
@@ -149,7 +186,7 @@ def open_parquet(spec: Spec) -> OpenImage:
 
     @functools.lru_cache(maxsize=1)
     def row_group(path: str, group: int) -> Any:
-        return opened(path).read_row_group(group, [image])[image].to_pylist()
+        return opened(path, image).read_row_group(group, [image])[image]
 
     @functools.lru_cache(maxsize=1)
     def starts(path: str) -> list[int]:
@@ -160,7 +197,7 @@ def open_parquet(spec: Spec) -> OpenImage:
         with naming(found.image_id, "cannot be read from its Parquet file", REMEDY, b""):
             row = index_in(found.image_id)
             group = bisect.bisect_right(starts(found.path), row) - 1
-            value = row_group(found.path, group)[row - starts(found.path)[group]]
+            value = row_group(found.path, group)[row - starts(found.path)[group]].as_py()
             content = value["bytes"] if isinstance(value, dict) else value
         return decoded(io.BytesIO(content), found.image_id)
 

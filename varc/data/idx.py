@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from varc.bounded import check_file
 from varc.data.found import Found, OpenImage, PassOver, Spec, forget, index_in, naming
 from varc.data.splits import SPLITS, stratified_splits
 from varc.errors import InputError
 
 DIGITS_FRACTIONS = {"test": 0.25, "validation": 0.1, "calibration": 0.1}
 IDX_FRACTIONS = {"validation": 1 / 12, "calibration": 1 / 12}
+LARGEST_IDX = 2**30  # bytes of pixels; EMNIST's largest file takes 2/3
 IDX_FILES = {"train": "train", "test": "t10k"}
 
 
@@ -84,14 +86,19 @@ def idx_paths(spec: Spec) -> tuple[Path, Path]:
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """The array of an idx file of unsigned bytes (format: yann.lecun.com/exdb/mnist). Raises InputError for another."""
     with naming(path, "cannot be read as an idx file", "download it again"):
+        check_file(path)
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            data = file.read()
-        header = 4 + 4 * dimensions
-        if data[:4] != bytes([0, 0, 8, dimensions]) or len(data) < header:
-            raise ValueError(f"not an idx file of unsigned bytes in {dimensions} dimensions")
-        shape = [int(n) for n in np.frombuffer(data[4:header], ">u4")]
-        if len(data) - header != math.prod(shape):
-            raise ValueError(f"holds {len(data) - header} bytes, its header says {math.prod(shape)}; truncated?")
-        if len(shape) > 1 and shape[0] and not math.prod(shape):
+            header = file.read(4 + 4 * dimensions)
+            if header[:4] != bytes([0, 0, 8, dimensions]) or len(header) < 4 + 4 * dimensions:
+                raise ValueError(f"not an idx file of unsigned bytes in {dimensions} dimensions")
+            shape = [int(n) for n in np.frombuffer(header[4:], ">u4")]
+            promised = math.prod(shape)
+            if promised > LARGEST_IDX:
+                raise ValueError(f"its header says {promised} bytes, more than the {LARGEST_IDX} that are read")
+            data = file.read(promised + 1)  # a gzip may hold a thousand times its size
+        if len(data) != promised:
+            found = "more bytes" if len(data) > promised else f"{len(data)} bytes"
+            raise ValueError(f"holds {found}, its header says {promised}; truncated?")
+        if len(shape) > 1 and shape[0] and not promised:
             raise ValueError(f"images of {shape[2]} x {shape[1]} pixels")
-        return np.frombuffer(data[header:], np.uint8).reshape(shape)
+        return np.frombuffer(data, np.uint8).reshape(shape)

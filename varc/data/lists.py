@@ -1,8 +1,10 @@
 """Text files that list something, a line each, and the names in them, as users write them."""
 
+import re
 import unicodedata
 from pathlib import Path
 
+from varc.bounded import LARGEST_LIST, read_text
 from varc.errors import InputError
 from varc.lookalike import beginning, lookalike
 
@@ -17,6 +19,6 @@ def read_list(path: str | Path, what: str, key: str) -> list[str]:
     if (known := lookalike(beginning(path))) is not None:
         raise InputError(f"{path}: {what} cannot be read ({known.what}); {known.remedy}")
     try:
-        return Path(path).read_text(encoding="utf-8-sig").split("\n")
+        return re.split("\r\n|\r|\n", read_text(path, LARGEST_LIST))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: {what} cannot be read ({error}); set {key} to the file, in UTF-8") from None

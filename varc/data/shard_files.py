@@ -28,6 +28,9 @@ def shard_files(spec: Spec, pass_over: PassOver) -> list[Path]:
     with naming(root, "cannot be read as a folder", "set root to the folder that holds the files"):
         seen = list(own_files(root, suffix, spec.get("files")))
     names = [one.path for one in seen if not one.reason]
+    for one in seen:
+        if one.lost:
+            raise InputError(f"{printable(root / one.path)}: is {one.reason}, no file; take it away")
     if not names:
         chosen = f" that fit files: {spec['files']}" if "files" in spec else ""
         raise InputError(f"{root}: no *{suffix} files{chosen}; set root to the folder that holds them")

@@ -7,11 +7,12 @@ import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 from PIL import Image
 
-from varc.data.decode import decoded
+from varc.bounded import BoundedReads, check_file, read_within
+from varc.data.decode import LARGEST_PICTURE, decoded
 from varc.data.found import Found, OpenImage, PassOver, Spec, forget, naming, printable
 from varc.data.shard_files import shard_files
 from varc.data.tree import IMAGE_SUFFIXES
@@ -22,6 +23,14 @@ BLOCK, RECORD = tarfile.BLOCKSIZE, tarfile.RECORDSIZE
 END = 2 * BLOCK  # zeros: a tar ends with them, and may go on with zeros up to a whole record
 REMEDY = "download it again"
 LARGEST_CLASS = 4096  # bytes of a .cls
+
+
+class Tar(tarfile.TarFile):
+    """A tar that closes the file that it is given."""
+
+    def close(self) -> None:
+        super().close()
+        cast(IO[bytes], self.fileobj).close()
 
 
 class Sample(NamedTuple):
@@ -75,6 +84,7 @@ def read_samples(path: Path, tar: tarfile.TarFile) -> tuple[dict[str, Sample], l
             if field == "cls":
                 sample.classes.append(class_text(path, tar, member))
             elif f".{field}" in IMAGE_SUFFIXES:
+                check_member(member, LARGEST_PICTURE)
                 sample.pictures.append(member.name)
             else:
                 sample.others.append(member.name)
@@ -107,13 +117,25 @@ def check_sample(path: Path, key: str, sample: Sample) -> None:
 def class_text(path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
     """The text of a .cls. Raises InputError where it is none."""
     with naming(f"{path}: {member.name}", "is no text that names a class", "make the tar again", b""):
-        if member.size > LARGEST_CLASS:
-            raise ValueError(f"it has {member.size} bytes")
-        file = tar.extractfile(member)
-        text = file.read().decode("utf-8-sig").strip() if file else ""
+        text = content(tar, member, LARGEST_CLASS).decode("utf-8-sig").strip()
         if not text or not text.isprintable():
             raise ValueError(f"it is {text!r}")
         return text
+
+
+def check_member(member: tarfile.TarInfo, largest: int) -> None:
+    """Raises ValueError for a member that claims more bytes, or bytes that no file need hold."""
+    if member.issparse():
+        raise ValueError(f"{member.name} is a sparse file, which may claim any size; write it as a plain one")
+    if member.size > largest:
+        raise ValueError(f"{member.name} claims {member.size} bytes, more than the {largest} that are read")
+
+
+def content(tar: tarfile.TarFile, member: tarfile.TarInfo, largest: int) -> bytes:
+    """What a member holds, or the one that it is a link to. Raises ValueError as check_member."""
+    check_member(member, largest)
+    file = tar.extractfile(member)
+    return read_within(file, largest) if file else b""
 
 
 def members(path: Path, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
@@ -148,7 +170,8 @@ def check_end(path: Path, offset: int) -> None:
 def opened_tar(path: str | Path) -> tarfile.TarFile:
     """An uncompressed tar. Raises InputError where it is unreadable."""
     with naming(path, "cannot be read as a tar", REMEDY):
-        return tarfile.open(path, "r:")
+        check_file(path)
+        return Tar(fileobj=cast(IO[bytes], BoundedReads(open(path, "rb"), LARGEST_PICTURE)))
 
 
 def open_webdataset(spec: Spec) -> OpenImage:
@@ -164,8 +187,7 @@ def open_webdataset(spec: Spec) -> OpenImage:
         tar, by_name = opened(found.path)
         name = found.image_id.removeprefix(f"{Path(found.path).name}:")
         with naming(found.image_id, "cannot be read from its tar", REMEDY, b""):
-            file = tar.extractfile(by_name[name])
-            content = file.read() if file else b""
-        return decoded(io.BytesIO(content), found.image_id)
+            picture = content(tar, by_name[name], LARGEST_PICTURE)
+        return decoded(io.BytesIO(picture), found.image_id)
 
     return open_image

@@ -78,7 +78,8 @@ def own_files(root: str | Path, suffix: str, glob: str | None = None) -> Iterato
         elif glob is not None and not fnmatchcase(entry.name, glob):
             yield Seen(entry.name, f"does not fit files: {glob}")
         else:
-            yield Seen(entry.name, "" if entry.is_file() or entry.is_symlink() else "no file")
+            known = entry.is_file() or not os.path.exists(entry.path)  # what reads a dangling link says so
+            yield Seen(entry.name, "" if known else "a pipe, a socket or a device", lost=not known)
 
 
 def files_read(dataset: Any) -> Iterator[str]:

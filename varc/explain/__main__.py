@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from varc.data.classes import read_class_list
-from varc.errors import InputError
+from varc.errors import InputError, in_one_line
 from varc.explain.one import explain_image, load_models, trained_settings
 from varc.explain.pixels import Settings, given_settings, run_settings
 
@@ -55,7 +55,7 @@ def main() -> None:
     )
     output = given.output or given.image.with_name(f"{given.image.stem}_explained.png")
     found.figure.savefig(output, dpi=150)
-    print(f"{found.summary}\n{output}")
+    print(f"{in_one_line(found.summary)}\n{in_one_line(str(output))}")
 
 
 if __name__ == "__main__":

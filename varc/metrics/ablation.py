@@ -10,6 +10,7 @@ from scipy.special import logsumexp
 
 from varc.metrics.accuracy import wilson_interval
 from varc.metrics.paired import Difference, paired_difference
+from varc.metrics.published import read_published
 from varc.scoring.labelled import is_right
 
 Floats = NDArray[np.float64]
@@ -47,7 +48,7 @@ def with_paper(table: pd.DataFrame, published: str | None, base: str) -> pd.Data
     """
     if published is None:
         return table
-    figures = pd.read_csv(published)
+    figures = read_published(published, ["top1", "gflops"])
     figures = figures[figures["dataset"] == "ablation"].set_index("classifier")
     kinds = [
         paper_kind(str(training), samples) if own == base else None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata, ttest_1samp
 
 from varc.explain.faithfulness import auc, class_probability
+from varc.metrics.published import read_published
 from varc.storage import column_matrix, image_ids, provenance, read_parquet
 
 RESAMPLES = 2000
@@ -78,7 +79,7 @@ def with_paper(table: pd.DataFrame, published: str | None) -> pd.DataFrame:
     """
     if published is None:
         return table
-    figures = pd.read_csv(published)
+    figures = read_published(published, ["top1"])
     known = figures[figures["dataset"] == "explanation"].set_index("classifier")["top1"]
     ours = (table["method"] == "tmi") & (table["judge"] == "varc") & (table["temperature"] == 1)
     paper = [known[curve] if own else np.nan for curve, own in zip(table["curve"], ours, strict=True)]

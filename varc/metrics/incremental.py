@@ -9,6 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import t
 
+from varc.metrics.published import read_published
+
 Floats = NDArray[np.float64]
 
 
@@ -65,7 +67,7 @@ def with_paper(table: pd.DataFrame, published: str | None) -> pd.DataFrame:
     """
     if published is None:
         return table
-    figures = pd.read_csv(published)
+    figures = read_published(published, ["top1"])
     figures = figures[figures["dataset"] == "incremental"]
     averages = dict(zip(figures["classifier"], figures["top1"], strict=True))
     names = table["strategy"].where(table["strategy"].isin(["none", "cwr"]), table["family"])

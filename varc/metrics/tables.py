@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from varc.files import whole, write_text
+from varc.errors import in_one_line
+from varc.files import write_csv, write_text
 from varc.metrics.accuracy import final_rank, pruning_recall, right_predictions, top_k, wilson_interval
+from varc.metrics.published import read_published
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from varc.baselines.family import Cost
@@ -23,8 +25,7 @@ Funnel = list[dict[str, Any]]  # stages with scales, samples, keep, and reused: 
 
 def write_table(table: pd.DataFrame, csv: str | Path, markdown: str | Path, caption: str) -> None:
     """The table as CSV with plain numbers, and as Markdown with a caption and rounded numbers."""
-    with whole(csv) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.10g")
+    write_csv(csv, table, "%.10g")
     write_text(markdown, f"{caption}\n\n{as_markdown(table)}\n")
 
 
@@ -38,7 +39,7 @@ def cell(value: Any) -> str:
     """A value with six significant digits."""
     if pd.isna(value):
         return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+    return f"{value:.6g}" if isinstance(value, float) else in_one_line(str(value)).replace("|", "\\|")
 
 
 def gflops_rows(
@@ -192,7 +193,7 @@ def with_published(table: pd.DataFrame, published: str | Path | None, columns: d
     """
     if published is None:
         return table
-    figures = pd.read_csv(published)[["dataset", "classifier", *columns]].rename(columns=columns)
+    figures = read_published(published, columns).rename(columns=columns)
     merged = table.merge(figures, on=["dataset", "classifier"], how="left", validate="many_to_one")
     return table if merged[list(columns.values())].isna().all(axis=None) else merged
 

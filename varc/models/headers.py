@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from varc.bounded import check_file
+
 LARGEST_HEADER = 100_000_000  # bytes, as safetensors itself allows
 
 
@@ -44,6 +46,7 @@ class Shapes(pickle.Unpickler):
 def positions(path: str | Path) -> int | None:
     """How many positions the VAR in a checkpoint has (its pos_1LC), or None where the header does not tell."""
     try:
+        check_file(path)
         size = safetensors_size(path) if Path(path).suffix == ".safetensors" else pickled_size(path)
         return int(size[1])
     except Exception:  # a damaged file: what reads its weights says so
@@ -71,10 +74,11 @@ def pickled_size(path: str | Path) -> Any:
         if entry.file_size > LARGEST_HEADER:
             return ()
         content = Shapes(io.BytesIO(archive.read(entry))).load()
-    waiting = [content]
+    waiting, seen = [content], set()
     while waiting:
         found = waiting.pop()
-        if isinstance(found, Mapping):
+        if isinstance(found, Mapping) and id(found) not in seen:  # a mapping may hold itself
+            seen.add(id(found))
             if isinstance(tensor := position_embedding(found), Shape):
                 return tensor.size
             waiting.extend(found.values())

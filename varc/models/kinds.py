@@ -1,10 +1,10 @@
 """What a file of weights is, told by its content: another kind is named, before a library fails in words of its own."""
 
-import json
 import os
 import zipfile
 from pathlib import Path
 
+from varc.bounded import read_json, special
 from varc.errors import InputError
 from varc.lookalike import Lookalike, beginning, lookalike
 from varc.models.headers import LARGEST_HEADER
@@ -18,6 +18,8 @@ def check_kind(path: str | Path) -> None:
 
     What is unknown is left to the library that reads it, and so is a file that is not there.
     """
+    if kind := special(path):
+        raise InputError(f"{path}: the weights cannot be read, since it is {kind}, no file; name the file itself")
     head = beginning(path)
     found = lookalike(head) or other_kind(path, head)
     if found:
@@ -61,7 +63,7 @@ def zip_kind(path: str | Path, safe: bool) -> Lookalike | None:
 def json_kind(path: str | Path) -> Lookalike | None:
     """What a JSON file in the place of weights is; None where it is no JSON."""
     try:
-        content = json.loads(Path(path).read_bytes()) if os.path.getsize(path) < LARGEST_INDEX else None
+        content = read_json(path, LARGEST_INDEX)
     except (OSError, ValueError):
         return None
     index = content.get("weight_map") if isinstance(content, dict) else None

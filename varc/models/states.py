@@ -1,5 +1,6 @@
 """Public checkpoints of any model: state dicts, read without running code, and what their tensors tell."""
 
+import os
 import pickle
 import re
 import zipfile
@@ -17,6 +18,7 @@ from varc.models.weights import Card
 
 State = dict[str, Tensor]
 NESTINGS = (("trainer", "var_wo_ddp"), ("var_wo_ddp",), ("model",), ("state_dict",))
+DEEPEST = 8  # nestings that are looked into
 COMPILED, PARALLEL = "_orig_mod", "module"  # what torch.compile and DistributedDataParallel write before names
 REFUSED_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 
@@ -53,7 +55,10 @@ def read_state(path: str | Path) -> State:
     check_kind(path)
     safe = Path(path).suffix == ".safetensors"
     state = unprefixed(path, read_safetensors(path) if safe else unnested(path, read_pickle(path)))
+    size = os.path.getsize(path)
     for name, tensor in state.items():
+        if tensor.numel() * tensor.element_size() > size:  # a view of few bytes may have any shape
+            raise InputError(f"{path}: {name} claims {tuple(tensor.shape)}, more than the file holds; use another file")
         if tensor.is_floating_point() and tensor.dtype != torch.float32:
             raise InputError(f"{path}: {name} is {tensor.dtype}, expected torch.float32; convert the checkpoint")
     return state
@@ -71,7 +76,11 @@ def read_pickle(path: str | Path) -> Any:
     """What torch.save wrote, with weights_only=True always; files in the format before torch 1.6 are not mapped."""
     try:
         zipped = zipfile.is_zipfile(path)
+        if zipped:
+            check_stored(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except InputError:
+        raise
     except pickle.UnpicklingError as error:
         found = REFUSED_GLOBAL.search(str(error))
         reason = f"it asks for {found[1]}" if found else "what it asks for is unknown"
@@ -86,10 +95,21 @@ def read_pickle(path: str | Path) -> Any:
         raise InputError(f"{path}: the weights cannot be read ({reason}); download the checkpoint again") from None
 
 
+def check_stored(path: str | Path) -> None:
+    """Raises InputError for a zip that unpacks to more than it is; torch.save compresses nothing."""
+    with zipfile.ZipFile(path) as archive:
+        packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
+    if packed:
+        raise InputError(
+            f"{path}: {packed[0]} in it is compressed, which torch.save never does; save it with torch.save"
+        )
+
+
 def unnested(path: str | Path, content: Any) -> State:
     """The state dict inside what was read."""
-    while (inner := nested(content)) is not None:
-        content = inner
+    depth = 0
+    while (inner := nested(content)) is not None and depth < DEEPEST:  # a dict may hold itself
+        content, depth = inner, depth + 1
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         nestings = ", ".join(".".join(keys) for keys in NESTINGS)
         raise InputError(f"{path}: holds no state dict, neither bare nor under one of {nestings}; use another file")

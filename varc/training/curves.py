@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from varc.files import save_figure, whole
+from varc.files import save_figure, write_csv
 from varc.training.loop import Curve
 
 SMOOTHING_STEPS = 25
@@ -13,8 +13,7 @@ SMOOTHING_STEPS = 25
 
 def write_curve(path: str | Path, curve: Curve) -> None:
     """One row per step; a loss is empty in steps that did not have it."""
-    with whole(path) as temporary:
-        pd.DataFrame(curve).to_csv(temporary, index=False, float_format="%.6g")
+    write_csv(path, pd.DataFrame(curve), "%.6g")
 
 
 def plot_curve(path: str | Path, curve: Curve, loss: str, unit: str) -> None:

@@ -16,8 +16,10 @@ from pydantic import (
     model_validator,
 )
 
+from varc.errors import InputError, brief
 
-class ConfigError(ValueError):
+
+class ConfigError(InputError):
     """A config that contradicts itself, or its types."""
 
 
@@ -37,7 +39,7 @@ class Entry(BaseModel):
     def check_keys(cls, given: Any) -> Any:
         keys = cls.keys()
         if not isinstance(given, Mapping):
-            raise ValueError(f"{given!r} is no table; {cls.called} has the keys {', '.join(keys)}")
+            raise ValueError(f"{brief(given)} is no table; {cls.called} has the keys {', '.join(keys)}")
         for key in () if cls.model_config["extra"] == "allow" else given:
             if key not in keys:
                 known = ", ".join(keys) or "none"
@@ -78,7 +80,7 @@ def either(words: str) -> WrapValidator:
         try:
             return inner(value)
         except ValidationError:
-            raise ValueError(f"{value!r} is not {words}") from None
+            raise ValueError(f"{brief(value)} is not {words}") from None
 
     return WrapValidator(check)
 
@@ -137,18 +139,18 @@ def message(given: Any, error: Any) -> str:
         return where + str(error["ctx"]["error"])
     context = error.get("ctx", {})
     if error["type"] == "string_pattern_mismatch":
-        return f"{where}{value!r} does not match {context['pattern']}"
+        return f"{where}{brief(value)} does not match {context['pattern']}"
     if error["type"] == "too_short":
-        return f"{where}{value!r} is empty; give at least {context['min_length']}"
+        return f"{where}{brief(value)} is empty; give at least {context['min_length']}"
     if error["type"] == "union_tag_not_found":
         return f"{where}{context['discriminator'].strip(chr(39))} is missing; it tells what the entry is"
     if error["type"] == "union_tag_invalid":
         key, tags = (context[name].replace("'", "") for name in ("discriminator", "expected_tags"))
         near = did_you_mean(context["tag"], tags.split(", "))
-        return f"{where}{key}: {context['tag']!r} is not known; known are {tags}{near}"
+        return f"{where}{key}: {brief(context['tag'])} is not known; known are {tags}{near}"
     text = re.sub(r"^Input should", "should", error["msg"]).replace("valid dictionary", "table")
     near = did_you_mean(value, re.findall(r"'([^']*)'", text)) if error["type"] == "literal_error" else ""
-    return f"{where}{value!r} {text}{near}"
+    return f"{where}{brief(value)} {text}{near}"
 
 
 def located(given: Any, location: Iterable[Any]) -> tuple[str, Any]:

@@ -1,5 +1,6 @@
 """Models: trained here, fine-tuned, or public; and what follows of one from those that it comes from."""
 
+import re
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -10,6 +11,9 @@ from varc.models.architectures import ARCHITECTURES
 from workflow.config.entry import Entry, Name, Path, Positive, Rate, Sigma, Some, did_you_mean, given_keys
 
 PUBLIC_NORM_GROUPS, PIXELS_PER_PATCH = 32, 16  # of the public VQ-VAE
+CHECKPOINTS = "checkpoints"  # the one folder that is downloaded to
+PLAIN = "[A-Za-z0-9][A-Za-z0-9_.-]*"
+DOWNLOADED = re.compile(f"{CHECKPOINTS}/({PLAIN}/)*{PLAIN}")
 
 
 class Optimised(Entry):
@@ -175,7 +179,7 @@ class Digests(Entry):
 
 class Hub(Entry):
     called = "hub"
-    repo: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
+    repo: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     """A Hugging Face repository."""
     revision: Annotated[str, StringConstraints(pattern="^[0-9a-f]{40}$")]
     """A commit of it."""
@@ -197,7 +201,7 @@ class PublicModel(Entry):
     sha256: Digests | None = None
     """What the files must have; default: not checked, but recorded."""
     hub: Hub | None = None
-    """Where absent files are downloaded from; needs `sha256`; default: never."""
+    """Where absent files are downloaded from, to `checkpoints/NAME` alone; needs `sha256`; default: never."""
 
     @model_validator(mode="after")
     def check_fit(self) -> "PublicModel":
@@ -209,9 +213,9 @@ class PublicModel(Entry):
         if self.hub and not (self.sha256 and self.sha256.vqvae and self.sha256.var):
             raise ValueError("hub needs sha256: {vqvae: ..., var: ...}, so that what is downloaded is checked")
         for part in ("vqvae", "var") if self.hub else ():
-            if ".." in self.file(part).split("/"):
-                found = f"{self.file(part)}: a file to be downloaded must not lie above the project"
-                raise ValueError(f"{part}: {found}; give a path without ..")
+            if not DOWNLOADED.fullmatch(self.file(part)):
+                found = f"{self.file(part)!r} is to be downloaded, but is not {CHECKPOINTS}/ and a plain name"
+                raise ValueError(f"{part}: {found} (letters, digits, _ . -); give {CHECKPOINTS}/NAME, or take hub away")
         return self
 
     def file(self, part: str) -> str:

@@ -6,7 +6,6 @@ from snakemake.exceptions import WorkflowError
 
 from varc.errors import InputError
 from workflow.checkpoints import PARTS
-from workflow.config.entry import ConfigError
 from workflow.config.tables import CONTROLS, GRADIENT_METHODS, MASKED_METHODS
 from workflow.gpu import needs
 from workflow.imports import family_stamp, script_stamp
@@ -23,7 +22,7 @@ try:
     RUN, JOBS, EXPLAINING, LEARNING, TABLES, PLAN, SHARDS_KNOWN = start(
         CONFIG_FILES, config, job=not workflow.is_main_process
     )
-except (ConfigError, InputError) as error:
+except InputError as error:
     raise WorkflowError(f"{CONFIG_NAME}: {error}") from None
 
 CHECKPOINTS, SEED, PUBLISHED = RUN.checkpoints, RUN.config.seed, RUN.config.published or []

@@ -80,7 +80,7 @@ rule finetune:
 
 rule download:
     output:
-        checkpoint="{checkpoint}",
+        checkpoint="checkpoints/{checkpoint}",
     log:
         RUN.path("logs/download/{checkpoint}.log"),
     wildcard_constraints:
