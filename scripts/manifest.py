@@ -3,7 +3,7 @@
 import pandas as pd
 from job import job
 
-from varc.data.changes import changes
+from varc.data.changes import changes, kept
 from varc.data.classes import data_set_classes, folder_labels, label_of
 from varc.data.manifest import LeftOut, columns, empty_classes, manifest
 from varc.files import write_csv
@@ -19,7 +19,8 @@ with job(snakemake) as log:
     record = {"dataset": spec, "stamp": snakemake.params.stamp, "images": len(listed), "left_out": len(images)}
     record["label_of"] = {str(class_id): label for class_id, label in label_of(spec, classes).items()}
     write_csv(snakemake.output.left_out, pd.DataFrame(left_out, columns=LeftOut._fields))
-    write_parquet(snakemake.output.manifest, columns(listed), MANIFEST, record)
+    for path in (snakemake.output.manifest, kept(snakemake.output.manifest)):
+        write_parquet(path, columns(listed), MANIFEST, record)
     log.info("%d images, %d left out", len(listed), len(images))
     if files := len(left_out) - len(images) - len(skipped):
         log.info("%d files are passed over; %s has each", files, snakemake.output.left_out)

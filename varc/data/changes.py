@@ -8,11 +8,17 @@ from varc.errors import InputError
 from varc.storage import image_ids, read_parquet
 
 
+def kept(manifest: str | Path) -> Path:
+    """Where a copy of a manifest is kept, for the job that makes the next one: Snakemake takes the manifest away before
+    (and an output marked `update` makes jobs of other data sets run again)."""
+    return Path(manifest).with_name(f".{Path(manifest).name}")
+
+
 def changes(name: str, manifest: str | Path, ids: Iterable[str]) -> str | None:
-    """A line that says how the images `ids` of a data set differ from those of a manifest made before, and what is
-    made again; None where the manifest has the same ones, is damaged, or is not there."""
+    """A line that says how the images `ids` of a data set differ from those of the manifest that was there before, and
+    what is made again; None where it had the same ones, or nothing of it is kept."""
     try:
-        before = set(image_ids(read_parquet(manifest, ["image_id"])))
+        before = set(image_ids(read_parquet(kept(manifest), ["image_id"])))
     except InputError:
         return None
     now = set(ids)

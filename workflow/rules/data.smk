@@ -3,7 +3,7 @@ rule manifest:
         lists=ask(RUN.listing_files),
         code=code("manifest"),
     output:
-        manifest=update("results/{run}/datasets/{dataset}.parquet"),  # to tell what has changed
+        manifest="results/{run}/datasets/{dataset}.parquet",
         left_out="results/{run}/datasets/{dataset}_left_out.csv",
     log:
         "results/{run}/logs/manifest/{dataset}.log",
