@@ -2,6 +2,10 @@
 
 import errno
 import os
+import re
+import shutil
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -97,6 +101,32 @@ def test_a_file_is_on_the_disk_before_its_name_is_and_its_name_before_the_job_en
         ("fsync", str(tmp_path)),
     ]
     assert len(calls) % 3 == 0
+
+
+WRITE = """
+import sys
+from pathlib import Path
+from varc.seal import write_json
+from varc.storage import CANDIDATES, write_parquet
+columns = {"image_id": ["a"], "class_id": [1], "rank": [1], "score": [0.5]}
+write_parquet(Path(sys.argv[1]) / "a.parquet", columns, CANDIDATES, {})
+write_json(Path(sys.argv[1]) / "b.json", {"a": 1})
+"""
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+def test_the_kernel_is_asked_to_sync_before_and_after_each_rename(tmp_path):
+    traced = ["strace", "-f", "-y", "-e", "trace=fsync,rename", "-o", tmp_path / "calls"]
+    done = subprocess.run([*traced, sys.executable, "-c", WRITE, tmp_path], capture_output=True, text=True)
+    if "PTRACE" in done.stderr or "ptrace" in done.stderr:
+        pytest.skip(f"strace may not trace here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    calls = [line.split(maxsplit=1)[1] for line in (tmp_path / "calls").read_text().splitlines() if "(" in line]
+    for name in ("a.parquet", "b.json"):
+        at = next(i for i, call in enumerate(calls) if call.startswith("rename") and call.split('"')[3].endswith(name))
+        temporary = re.escape(calls[at].split('"')[1])
+        assert re.match(rf"fsync\(\d+<{temporary}>\) += 0", calls[at - 1]), calls
+        assert re.match(rf"fsync\(\d+<{re.escape(str(tmp_path))}>\) += 0", calls[at + 1]), calls
 
 
 def test_a_disk_that_cannot_keep_a_file_keeps_none(tmp_path, monkeypatch):
