@@ -8,6 +8,7 @@ import shutil
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from job_graph import run_missing
 from snakemake_runs import copy_project, default_config, snakemake, write_config
 
 from varc.seal import seal
@@ -44,11 +45,8 @@ def project(tmp_path_factory):
     del config["ablation"]
     config["baselines"]["dit2"]["train"] = DIT_TRAINING | {"steps": 3}
     write_config(folder, config)
-    names = ("base", "other", "dit", "dit2")
-    targets = [f"results/stale/predictions/{name}/digits.parquet" for name in names]
-    one_thread = ["--set-threads", "train_vqvae=1", "train_var=1", "train_baseline=1"]  # few steps
-    run = snakemake(folder, *targets, "--configfile", "changed.yaml", *one_thread)
-    assert run.code == 0, run.output
+    for name in ("base", "other", "dit", "dit2"):
+        run_missing(folder / "changed.yaml", folder, f"results/stale/predictions/{name}/digits.parquet")
     return folder
 
 
@@ -97,23 +95,38 @@ def test_every_file_says_what_it_is_made_from(project):
     assert set(made["inputs"]) == {
         "results/stale/tokens/base/digits/clean/0.parquet",
         "results/stale/" + CANDIDATES.format("base"),
+        "results/stale/models/base/vqvae.json",
+        "results/stale/models/base/var.json",
     }
 
 
+@pytest.mark.parametrize(
+    ("target", "file"),
+    [(SCORES, CANDIDATES), ("predictions/{}/digits.parquet", SCORES), (SCORES, "models/{}/var.json")],
+)
+def test_a_file_of_another_model_is_refused_by_its_name(project, target, file):
+    theirs = results(project) / file.format("base")
+    output = refusal(project, target.format("other"), file.format("other"), lambda path: shutil.copy(theirs, path))
+    assert f"results/stale/{file.format('other')}: was written as results/stale/{file.format('base')}" in output
+
+
 def test_candidates_of_another_model_are_refused(project):
-    theirs = results(project) / CANDIDATES.format("base")
     output = refusal(
-        project, SCORES.format("other"), CANDIDATES.format("other"), lambda path: shutil.copy(theirs, path)
+        project,
+        SCORES.format("other"),
+        CANDIDATES.format("other"),
+        lambda path: rewrite(path, lambda record: record.update(var_sha256="0" * 64)),
     )
     assert "candidates/other/digits/2x1-keep3/0.parquet: var_sha256 is" in output
     assert "but that of results/stale/models/other/var.safetensors is" in output
 
 
 def test_scores_of_another_rival_are_refused(project):
-    stage = "scores/{}/digits/all/draws1/0.parquet"
-    theirs = results(project) / stage.format("dit")
+    stage = "scores/dit2/digits/all/draws1/0.parquet"
     target = "scores/dit2/digits/draws1-keep2/draws2/0.parquet"
-    output = refusal(project, target, stage.format("dit2"), lambda path: shutil.copy(theirs, path))
+    output = refusal(
+        project, target, stage, lambda path: rewrite(path, lambda record: record.update(weights_sha256="0" * 64))
+    )
     assert "candidates/dit2/digits/draws1-keep2/0.parquet: weights_sha256 is" in output  # pruned from them, before
     assert "but that of results/stale/baselines/dit2.safetensors is" in output
 
@@ -153,7 +166,7 @@ def test_scores_of_other_tokens_are_refused(project):
     known = pd.read_parquet(prediction)
     prediction.unlink()
     output = refusal(project, "predictions/base/digits.parquet", "tokens/base/digits/clean/0.parquet", change)
-    assert "scales2/clean/0.parquet: made from results/stale/tokens/base/digits/clean/0.parquet with SHA-256" in output
+    assert "/clean/0.parquet: made from results/stale/tokens/base/digits/clean/0.parquet with SHA-256" in output
     run = snakemake(project, "results/stale/predictions/base/digits.parquet", "--configfile", "changed.yaml")
     assert run.code == 0, run.output
     assert pd.read_parquet(prediction).equals(known)
