@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from configs import read
-from job_graph import run_missing
 from snakemake_runs import copy_project, default_config, plan, snakemake, write_config
 
 from varc.data.classes import data_set_classes
@@ -80,7 +79,8 @@ def test_one_data_set_has_one_entry():
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     folder = copy_project(tmp_path_factory.mktemp("shifts") / "project")
-    run_missing(folder / write_config(folder, CONFIG, "shifts.yaml"), folder, "all")
+    run = snakemake(folder, "--configfile", write_config(folder, CONFIG, "shifts.yaml"))
+    assert run.code == 0, run.output
     return folder
 
 
