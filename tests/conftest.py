@@ -8,6 +8,8 @@ import pytest
 import torch
 from xdist.scheduler import LoadScopeScheduling
 
+from varc.origin import making
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(ROOT))  # workflow/ is no installed package
@@ -26,6 +28,14 @@ def always_saved(monkeypatch):
     """What a killed job goes on from is saved after every piece and every step."""
     monkeypatch.setattr("varc.keep.SECONDS", 0.0)
     monkeypatch.setattr("varc.keep.SHARE", math.inf)
+
+
+@pytest.fixture
+def no_job():
+    """Nothing is read or written for a job; one that the test begins is over with it."""
+    token = making.set(None)
+    yield
+    making.reset(token)
 
 
 class BySharedFixtures(LoadScopeScheduling):

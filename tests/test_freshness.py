@@ -11,11 +11,7 @@ from varc.storage import CANDIDATES, provenance, write_parquet
 COLUMNS = {"image_id": ["a"], "class_id": [1], "rank": [1], "score": [0.5]}
 
 
-@pytest.fixture(autouse=True)
-def no_job():
-    token = making.set(None)
-    yield
-    making.reset(token)
+pytestmark = pytest.mark.usefixtures("no_job")
 
 
 def write(path, **record):

@@ -20,7 +20,7 @@ from varc.errors import InputError
 from varc.explain.faithfulness import faithfulness
 from varc.explain.judges import varc_judge
 from varc.keep import Pace
-from varc.origin import begin_job, making
+from varc.origin import begin_job
 from varc.parts import Parts
 from varc.scoring import batching, progressive
 from varc.scoring.guidance import score_guided
@@ -168,7 +168,7 @@ def test_what_another_computation_left_is_not_gone_on_from(tmp_path, always_save
     assert again.computed == 9
 
 
-def test_other_inputs_params_or_code_are_another_computation(tmp_path):
+def test_other_inputs_params_or_code_are_another_computation(tmp_path, no_job):
     def fingerprint(rule="score", wildcards=(), params=(), tokens="a", code="b"):
         (tmp_path / "tokens").write_text(tokens)
         (tmp_path / "code").write_text(code)
@@ -176,18 +176,14 @@ def test_other_inputs_params_or_code_are_another_computation(tmp_path):
         begin_job(rule, dict(wildcards), dict(params), map(str, inputs), map(str, codes))
         return Parts(tmp_path / "scores.parquet", {}).fingerprint
 
-    before = making.get()
-    try:
-        same = [fingerprint(), fingerprint()]
-        others = [
-            fingerprint(rule="encode"),
-            fingerprint(wildcards={"shard": "1"}),
-            fingerprint(params={"stage": {"scales": 3}}),
-            fingerprint(tokens="c"),
-            fingerprint(code="c"),
-        ]
-    finally:
-        making.set(before)
+    same = [fingerprint(), fingerprint()]
+    others = [
+        fingerprint(rule="encode"),
+        fingerprint(wildcards={"shard": "1"}),
+        fingerprint(params={"stage": {"scales": 3}}),
+        fingerprint(tokens="c"),
+        fingerprint(code="c"),
+    ]
     assert same[0] == same[1] and len({same[0], *others}) == 6
 
 

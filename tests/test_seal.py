@@ -24,11 +24,7 @@ RECORD = {"alpha": 0.05, "thresholds": [1.5, None, -2.0], "var_sha256": "a" * 64
 COLUMNS = {"image_id": ["a"], "class_id": [1], "rank": [1], "score": [0.5]}
 
 
-@pytest.fixture(autouse=True)
-def no_job():
-    token = making.set(None)
-    yield
-    making.reset(token)
+pytestmark = pytest.mark.usefixtures("no_job")
 
 
 def job(run="r", seed=3, **params):

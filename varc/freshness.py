@@ -1,6 +1,6 @@
 """Refuses files that do not belong together: each message names both, what was found, and what to do."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,20 +51,30 @@ def sources(path: str | Path) -> dict[str, str]:
     return found.get("made_from", {}).get("inputs", {})
 
 
+def changed_sources(path: str | Path, digests: dict[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Each file that a file was made from another content of than the one there now: its path, its SHA-256 then and
+    now. digests: of files, each made once. Raises InputError as `sources` does."""
+    for source, then in sources(path).items():
+        if Path(source).is_file() and (now := digest(source, digests)) != then:
+            yield source, then, now
+
+
+def digest(path: str, digests: dict[str, str]) -> str:
+    """The SHA-256 of a file, made once."""
+    if path not in digests:
+        digests[path] = file_sha256(path)
+    return digests[path]
+
+
 def check_fresh(paths: Iterable[str | Path]) -> None:
     """Raises InputError for a file that was made from another content of a file than the one there now."""
     digests: dict[str, str] = {}
     for path in paths:
-        for made_from, digest in sources(path).items():
-            if not Path(made_from).is_file():
-                continue
-            if made_from not in digests:
-                digests[made_from] = file_sha256(made_from)
-            if digests[made_from] != digest:
-                raise InputError(
-                    f"{path}: made from {made_from} with SHA-256 {short(digest)}, which is {short(digests[made_from])} "
-                    f"now; delete {path} and run the same command again"
-                )
+        for source, then, now in changed_sources(path, digests):
+            raise InputError(
+                f"{path}: made from {source} with SHA-256 {short(then)}, which is {short(now)} now; delete {path} and "
+                f"run the same command again"
+            )
 
 
 def check_models(var_path: str | Path, var_card: dict[str, Any], vqvae_path: str | Path, vqvae_sha256: str) -> None:

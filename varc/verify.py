@@ -8,7 +8,7 @@ from varc.data.manifest import image_batches, rows
 from varc.data.preprocess import pixels_sha256
 from varc.errors import InputError
 from varc.files import file_sha256
-from varc.freshness import sources
+from varc.freshness import changed_sources, digest
 from varc.models.weights import card_path, read_card
 from varc.storage import image_ids, provenance, read_parquet
 
@@ -46,9 +46,8 @@ def unfit_sources(began: Mapping[str, str | None], stamps: Mapping[str, str]) ->
 
 def unfit(path: Path, digests: dict[str, str]) -> Iterator[str]:
     """What is wrong with a file. digests: of files that were read before. Raises InputError for a damaged one."""
-    for source, expected in sources(path).items():
-        if Path(source).is_file() and digest(source, digests) != expected:
-            yield f"{path}: made from another content of {source} than is there now"
+    for source, _, _ in changed_sources(path, digests):
+        yield f"{path}: made from another content of {source} than is there now"
     if path.suffix == ".safetensors":
         if digest(str(path), digests) != read_card(path).get("sha256"):
             yield f"{path}: its SHA-256 is not the one in {card_path(path).name}"
@@ -58,13 +57,6 @@ def unfit(path: Path, digests: dict[str, str]) -> Iterator[str]:
         origin = record.get("made_from", {})
         if origin.get("rule") == "encode":
             yield from unfit_images(path, origin, record["size"])
-
-
-def digest(path: str, digests: dict[str, str]) -> str:
-    """The SHA-256 of a file, made once."""
-    if path not in digests:
-        digests[path] = file_sha256(path)
-    return digests[path]
 
 
 def unfit_images(path: Path, origin: dict[str, Any], side: int) -> Iterator[str]:

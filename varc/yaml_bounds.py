@@ -1,6 +1,10 @@
 """How large a YAML text is, once its aliases are followed: a few lines may stand for more than any memory holds."""
 
+from pathlib import Path
+
 import yaml
+
+from varc.bounded import read_text
 
 LARGEST_TEXT, MOST_NODES, DEEPEST = 2**20, 100_000, 50  # bytes, nodes and levels of a config
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -38,3 +42,11 @@ def unbounded(text: str) -> str | None:
         if len(unended) + levels > DEEPEST:
             return f"it is nested more than {DEEPEST} deep"
     return None
+
+
+def read_bounded(path: str | Path) -> str:
+    """The text of a YAML file. Raises ValueError where it is out of bounds, OSError and yaml.YAMLError."""
+    text = read_text(path, LARGEST_TEXT)
+    if found := unbounded(text):
+        raise ValueError(found)
+    return text

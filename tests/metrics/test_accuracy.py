@@ -4,27 +4,19 @@ from scipy.stats import binom
 
 from varc.metrics.accuracy import exact_interval, final_rank, pruning_recall, top_k, wilson_interval
 
-
-def test_wilson_interval_against_published_values():
-    # Newcombe 1998, table I: 81/263, 15/148, 0/20, 1/29
-    for hits, n, low, high in (
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0.0, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-    ):
-        assert wilson_interval(hits, n) == pytest.approx((low, high), abs=5e-5)
+PUBLISHED = {  # Newcombe 1998, table I: 81/263, 15/148, 0/20, 1/29
+    wilson_interval: [(0.2553, 0.3662), (0.0624, 0.1605), (0.0, 0.1611), (0.0061, 0.1718)],
+    exact_interval: [(0.2527, 0.3676), (0.0578, 0.1617), (0.0, 0.1684), (0.0009, 0.1776)],  # method 5
+}
 
 
-def test_exact_interval_against_published_values():
-    # Newcombe 1998, table I, method 5 (Clopper and Pearson): 81/263, 15/148, 0/20, 1/29
-    for hits, n, low, high in (
-        (81, 263, 0.2527, 0.3676),
-        (15, 148, 0.0578, 0.1617),
-        (0, 20, 0.0, 0.1684),
-        (1, 29, 0.0009, 0.1776),
-    ):
-        assert exact_interval(hits, n) == pytest.approx((low, high), abs=5e-5)
+@pytest.mark.parametrize("interval", PUBLISHED)
+def test_an_interval_against_published_values(interval):
+    for (hits, n), ends in zip([(81, 263), (15, 148), (0, 20), (1, 29)], PUBLISHED[interval], strict=True):
+        assert interval(hits, n) == pytest.approx(ends, abs=5e-5)
+
+
+def test_the_exact_interval_of_none_and_of_one():
     assert exact_interval(0, 0) == (0.0, 1.0)
     assert exact_interval(1, 1) == (pytest.approx(0.025), 1.0)
 

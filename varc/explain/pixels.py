@@ -8,11 +8,10 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
-from varc.bounded import read_text
 from varc.data.decode import decoded
 from varc.data.manifest import Listed, opened_images
 from varc.errors import InputError
-from varc.yaml_bounds import LARGEST_TEXT, unbounded
+from varc.yaml_bounds import read_bounded
 
 Settings = dict[str, Any]  # size, resize, border: as in a data set's entry, whose other keys change nothing here
 RECORD = "config.yaml"  # of a run: the config that made it
@@ -70,10 +69,7 @@ def run_settings(folder: Path, image: str | Path | Image.Image, side: int) -> Se
 def read_record(folder: Path) -> dict[str, Any]:
     """The config that made a run, from its folder. Raises InputError where it is absent or damaged."""
     try:
-        text = read_text(folder / RECORD, LARGEST_TEXT)
-        if wrong := unbounded(text):
-            raise ValueError(wrong)
-        found = yaml.safe_load(text)
+        found = yaml.safe_load(read_bounded(folder / RECORD))
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{folder / RECORD}: cannot be read ({reason}); give --run the folder of a run") from None

@@ -1,5 +1,6 @@
 """Paired comparison of two classifiers on the same images."""
 
+from collections.abc import Mapping
 from functools import cache
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -53,17 +54,23 @@ def difference_of_counts(gained: int, lost: int, n: int) -> Difference:
     return Difference((gained - lost) / n, low, high, p, gained, lost)
 
 
+def same_images(rights: Mapping[str, pd.Series | pd.DataFrame]) -> int:
+    """How many images classifiers have answers for, by image_id. Raises InputError where these are not the same."""
+    first = next(iter(rights.values())).index
+    for name, right in rights.items():
+        if not right.index.equals(first):
+            raise InputError(f"{name}: its images are not those of the other classifiers; delete its predictions")
+    return len(first)
+
+
 def every_pair(rights: dict[str, pd.Series]) -> list[dict[str, Any]]:
     """Rows of tables/main_paired.csv for one data set: top-1 of each classifier minus that of each one before it.
 
     rights: classifier -> whether it is right, by image_id. Raises InputError where their images differ.
     """
-    first = next(iter(rights.values())).index
-    for name, right in rights.items():
-        if not right.index.equals(first):
-            raise InputError(f"{name}: its images are not those of the other classifiers; delete its predictions")
+    images = same_images(rights)
     return [
-        {"classifier": classifier, "against": against, "images": len(first)}
+        {"classifier": classifier, "against": against, "images": images}
         | paired_difference(rights[classifier].to_numpy(), rights[against].to_numpy())._asdict()
         for against, classifier in combinations(rights, 2)
     ]

@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 from varc.errors import InputError
 from varc.metrics.accuracy import right_predictions, wilson_interval
+from varc.metrics.paired import same_images
 from varc.storage import read_parquet
 
 RESAMPLES = 10_000
@@ -115,12 +116,7 @@ class Resampled:
 
     def __init__(self, rights: dict[str, pd.DataFrame]):
         """rights: classifier -> its right_answers. Raises InputError where their images differ."""
-        self.rights = rights
-        first = next(iter(rights.values())).index
-        for name, right in rights.items():
-            if not right.index.equals(first):
-                raise InputError(f"{name}: its images are not those of the other classifiers; delete its predictions")
-        self.images = len(first)
+        self.rights, self.images = rights, same_images(rights)
         values = {(name, *version): own for name in rights for version, own in shift_means(rights[name]).items()}
         self.means = {of: own.mean() for of, own in values.items()}
         drawn = np.zeros((self.images + 2, len(values) + 2))

@@ -12,9 +12,8 @@ from typing import Any
 
 import yaml
 
-from varc.bounded import read_text
 from varc.errors import HIDDEN, InputError, brief
-from varc.yaml_bounds import DEEPEST, LARGEST_TEXT, LOADER, MOST_NODES, unbounded
+from varc.yaml_bounds import DEEPEST, LOADER, MOST_NODES, read_bounded
 from workflow.config.entry import ConfigError
 
 MERGE = "tag:yaml.org,2002:merge"  # the key <<, which may stand in a mapping several times
@@ -33,10 +32,7 @@ def file_mistake(files: Iterable[str], config: Any) -> str | None:
 def read_node(path: str) -> Any:
     """A config file as YAML's nodes. Raises ConfigError where it cannot be read, or is out of bounds."""
     try:
-        text = read_text(path, LARGEST_TEXT)
-        if found := unbounded(text):
-            raise ValueError(found)
-        return yaml.compose(text, Loader=LOADER)
+        return yaml.compose(read_bounded(path), Loader=LOADER)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: is no config that can be read ({error}); write it as plain YAML") from None
 
