@@ -19,7 +19,7 @@ endif
 
 OTHER_TORCH := for an NVIDIA GPU: rm -r .venv; make venv TORCH_INDEX=https://download.pytorch.org/whl/cu130 (docs/gpu.md)
 
-.PHONY: demo schema test test-all study study-quick test-slurm test-faults fuzz test-gpu bench bench-gpu venv lint format lock rerun-table
+.PHONY: demo schema test test-all study study-quick test-slurm test-faults fuzz test-gpu bench bench-gpu glyphs-data venv lint format lock rerun-table
 .DEFAULT_GOAL := demo
 
 demo: venv
@@ -71,6 +71,13 @@ bench-gpu: venv
 bench: venv
 	$(BIN)/python benchmarks/engine.py
 
+# data/glyphs again, from the Debian packages that it names; Debian alone, 780 MB to fetch.
+glyphs-data: venv
+	mkdir -p build/fonts
+	cd build/fonts && apt-get download $$(tr ' ' '=' < ../../data/glyphs/packages.txt)
+	cd build/fonts && for file in *.deb; do dpkg-deb -x $$file $${file%%_*}; done
+	$(BIN)/python -m varc.data.glyphs build/fonts data/glyphs
+
 venv: .venv/installed
 
 .venv/installed: requirements.lock pyproject.toml
@@ -107,6 +114,6 @@ rerun-table: venv
 
 # The torch in the lock has no local suffix (+cpu), so that any build of that version fits.
 lock: venv
-	$(BIN)/python -m piptools compile --quiet --extra dev --extra explanations --extra baselines --strip-extras --allow-unsafe --no-emit-find-links \
+	$(BIN)/python -m piptools compile --quiet --extra dev --extra explanations --extra baselines --extra glyphs --strip-extras --allow-unsafe --no-emit-find-links \
 	    --no-emit-index-url --upgrade-package torch==2.13.0 --output-file requirements.lock pyproject.toml
 	sed -i.bak 's/^\(torch==[0-9.]*\)+[a-z0-9.]*/\1/' requirements.lock && rm requirements.lock.bak

@@ -5,7 +5,7 @@ from job import job
 
 from varc.data.changes import changes, kept
 from varc.data.classes import data_set_classes, folder_labels, label_of
-from varc.data.manifest import LeftOut, columns, empty_classes, manifest
+from varc.data.manifest import LeftOut, columns, empty_classes, first_enlarged, manifest
 from varc.files import write_csv
 from varc.storage import MANIFEST, write_parquet
 
@@ -15,6 +15,8 @@ with job(snakemake) as log:
     listed, left_out = manifest(spec, classes, snakemake.resources.images or None)
     if changed := changes(snakemake.wildcards.dataset, snakemake.output.manifest, (row.image_id for row in listed)):
         log.warning(changed)
+    if too_small := first_enlarged(spec, listed):
+        log.warning(too_small)
     images, skipped = ([row for row in left_out if row.kind == kind] for kind in ("image", "unreadable"))
     record = {"dataset": spec, "stamp": snakemake.params.stamp, "images": len(listed), "left_out": len(images)}
     record["label_of"] = {str(class_id): label for class_id, label in label_of(spec, classes).items()}

@@ -4,7 +4,7 @@ import pytest
 from sources import TEN, images_of, picture, samples, structs, write_parquet, write_pictures, write_tar
 
 from varc.data.check import Unreadable, check_all, unreadable
-from varc.data.manifest import LeftOut, load_images, manifest
+from varc.data.manifest import LeftOut, Listed, first_enlarged, load_images, manifest
 from varc.errors import InputError
 
 NAMES = [f"{i % 10}/{i:03d}.png" for i in range(200)]  # more than are checked at once
@@ -28,6 +28,28 @@ def test_all_unreadable_images_are_found_in_order(tmp_path):
     whole = [(name, str(tmp_path / name)) for name in NAMES if name not in bad]
     assert unreadable(spec, whole) == []
     assert [one.image_id for one in unreadable({**spec, "border": 4}, whole[:2])] == [name for name, _ in whole[:2]]
+
+
+def test_pictures_too_small_to_be_cropped_alone_are_found_before_they_are_used(tmp_path):
+    write_pictures(tmp_path, NAMES[:2])
+    spec = {"reader": "image_folder", "root": str(tmp_path), "size": 9, "resize": "none"}
+    listed = [(name, str(tmp_path / name)) for name in NAMES[:2]]
+    found = unreadable(spec, listed)
+    assert [one.reason for one in found] == [
+        f"{name}: 8x8 pixels, less than size 9, and resize is none; leave resize out for the data set, or the image"
+        for name in NAMES[:2]
+    ]
+    assert unreadable(spec | {"size": 8}, listed) == []
+
+
+def test_a_data_set_of_enlarged_pictures_gets_one_warning(tmp_path):
+    write_pictures(tmp_path, NAMES[:2])
+    spec = {"reader": "image_folder", "root": str(tmp_path), "size": 8}
+    listed = [Listed(name, 0, str(tmp_path / name)) for name in NAMES[:2]]
+    assert first_enlarged(spec, listed).startswith(f"{NAMES[0]}: 8x8 pixels are enlarged, the shorter side to 9")
+    assert first_enlarged(spec | {"resize": "none"}, listed) is None
+    (tmp_path / NAMES[0]).write_bytes(b"damaged")
+    assert first_enlarged(spec, listed) is None  # an error where all are checked
 
 
 def test_one_message_names_them_all(tmp_path):

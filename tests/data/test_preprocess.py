@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from varc.data.preprocess import preprocess, to_input
+from varc.data.preprocess import enlarged, preprocess, to_input
 
 
 @pytest.mark.parametrize(
@@ -120,3 +120,24 @@ def test_a_long_picture_costs_about_as_much_as_another(monkeypatch):
     for shape in ((1, 20_000), (20_000, 1), (2, 60_000)):
         assert preprocess(Image.new("L", shape), 256).shape == (256, 256, 3)
     assert made and max(made) <= 288 * 288
+
+
+def test_without_a_resize_a_picture_keeps_its_pixels():
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 13, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    assert np.array_equal(preprocess(image.crop((0, 0, 9, 9)), 9, "none"), pixels[:, :9])
+    # (13 - 8) / 2 = 2.5 -> 2, (9 - 8) / 2 = 0.5 -> 0: cropped as after a resize
+    assert np.array_equal(preprocess(image, 8, "none"), pixels[0:8, 2:10])
+    assert np.array_equal(preprocess(image, 5, "none", border=2), pixels[2:7, 4:9])
+    with pytest.raises(ValueError, match="13x9 pixels"):  # never a rim of black
+        preprocess(image, 10, "none")
+
+
+def test_a_picture_that_is_enlarged_is_told():
+    image = Image.new("L", (40, 32))
+    assert enlarged(image, 32) == (
+        "40x32 pixels are enlarged, the shorter side to 36, and cropped to 32; where pictures are right as they are, "
+        "say resize: none"
+    )
+    assert enlarged(image, 32, 40) and enlarged(image, 28, border=1)
+    assert not any([enlarged(image, 32, "none"), enlarged(image, 28), enlarged(image, 32, 32), enlarged(image, None)])

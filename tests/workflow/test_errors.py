@@ -239,6 +239,8 @@ BAD_CONFIGS = {
         set_key([*DIGITS, "ids"], "ids{1}.txt"), "digits: ids: .*1}.txt' has braces, which Snakemake takes for a"
     ),
     "resize below size": (set_key([*DIGITS, "resize"], 4), "resize 4 and size absent"),
+    "no resize and no size": (set_key([*DIGITS, "resize"], "none"), "resize none and size absent"),
+    "another word for none": (set_key([*DIGITS, "resize"], "off"), "resize"),
     "a number that is none": (set_key([*TRAIN, "var", "lr"], math.nan), "train: var: lr: nan is no finite number"),
     "an infinite sigma": (set_key(["classifiers", "a_varc", "sigma"], math.inf), "a_varc: sigma: inf is no finite"),
     "a key without a value": (

@@ -21,8 +21,8 @@ class Unreadable(NamedTuple):
 
 
 def unreadable(spec: Spec, images: Iterable[tuple[str, str]]) -> list[Unreadable]:
-    """Those of some images (image_id, path) of a data set that cannot be decoded, or of which `border` leaves nothing,
-    in order. Decodes them all, in threads."""
+    """Those of some images (image_id, path) of a data set that cannot be used, in order; see opened. Decodes
+    them all, in threads."""
     opener, listed = open_in_threads(spec), list(images)
 
     def checked(part: list[tuple[str, str]]) -> list[Unreadable]:
@@ -44,11 +44,15 @@ def fault(open_image: OpenImage, spec: Spec, image_id: str, path: str) -> str | 
 
 
 def opened(open_image: OpenImage, spec: Spec, image_id: str, path: str) -> Image.Image:
-    """An image. Raises InputError where it cannot be decoded, or `border` leaves nothing of it."""
+    """An image. Raises InputError where it cannot be decoded, `border` leaves nothing of it, or with `resize: none` it
+    is smaller than `size`."""
     image, border = open_image(Found(image_id, "", path)), spec.get("border", 0)
     if 2 * border >= min(image.size):
         found = f"{image.width}x{image.height} pixels, of which border {border} leaves none"
         raise InputError(f"{image_id}: {found}; set a smaller border for the data set")
+    if spec.get("resize") == "none" and min(image.size) - 2 * border < spec["size"]:
+        found = f"{image.width}x{image.height} pixels, less than size {spec['size']}, and resize is none"
+        raise InputError(f"{image_id}: {found}; leave resize out for the data set, or the image")
     return image
 
 

@@ -13,7 +13,7 @@ from varc.data.check import opened, unreadable
 from varc.data.classes import ClassEntry, folder_labels
 from varc.data.found import Found, OpenImage, Spec, naming, printable
 from varc.data.lists import nfc, read_list
-from varc.data.preprocess import preprocess, stack_images
+from varc.data.preprocess import enlarged, preprocess, stack_images
 from varc.data.readers import describe, list_images, open_images, open_in_threads
 from varc.data.shifts import shifted
 from varc.errors import InputError
@@ -97,6 +97,18 @@ def check_promise(spec: Spec, listed: list[Listed], promised: int | None, classe
         f"{describe(spec)}: images is {promised}, but {len(listed)} images are there{first}; find out what is missing "
         f"or too many, or set images to {len(listed)}"
     )
+
+
+def first_enlarged(spec: Spec, listed: list[Listed]) -> str | None:
+    """A warning where the first image of a data set is enlarged, and so loses its rim; None where it is not, or cannot
+    be opened."""
+    first = listed[0]
+    try:
+        image = opened(open_images(spec), spec, first.image_id, first.path)
+    except InputError:  # found where all are checked
+        return None
+    found = enlarged(image, spec.get("size"), spec.get("resize"), spec.get("border", 0))
+    return f"{first.image_id}: {found}" if found else None
 
 
 def empty_classes(listed: list[Listed], labels: dict[str, int | None]) -> list[str]:

@@ -1,6 +1,7 @@
 """From a picture to the model's input."""
 
 import hashlib
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,20 +15,30 @@ from varc.errors import InputError
 LONG = 5  # times the shorter side: beyond, what the crop cuts away costs most
 
 
-def preprocess(image: Image.Image, size: int | None, resize: int | None = None, border: int = 0) -> NDArray[np.uint8]:
+Resize = int | Literal["none"] | None
+
+
+def preprocess(image: Image.Image, size: int | None, resize: Resize = None, border: int = 0) -> NDArray[np.uint8]:
     """A picture as RGB (size, size, 3): the shorter side resized by Lanczos, then a centre crop, as VAR's code does.
 
-    resize: length of the shorter side before the crop, by default round(1.125 size). Without a size the picture is
-    only converted to RGB. border: pixels cropped from each side first. EXIF orientation is not applied, and an alpha
-    channel is dropped, as in VAR's code; 16-bit grey levels are divided by 257 (Pillow alone would cut them at 255).
+    resize: length of the shorter side before the crop, by default round(1.125 size); "none": it is only cropped.
+    Without a size it is only converted to RGB. border: pixels cropped from each side first. EXIF orientation is not
+    applied, and an alpha channel is dropped, as in VAR's code; 16-bit grey levels are divided by 257 (Pillow alone
+    would cut them at 255).
+    Raises ValueError for a picture that is smaller than its crop.
     """
     image = eight_bits(image).convert("RGB")
     if border:
         image = image.crop((border, border, image.width - border, image.height - border))
     if size is None:
         return np.asarray(image)
-    shorter = resize or round(1.125 * size)
     width, height = image.size
+    if resize == "none":
+        if min(width, height) < size:
+            raise ValueError(f"{width}x{height} pixels")
+        left, top = (round((side - size) / 2) for side in (width, height))
+        return np.asarray(image.crop((left, top, left + size, top + size)))
+    shorter = shorter_side(size, resize)
     portrait = width <= height
     longer = int(shorter * max(width, height) / min(width, height))
     shape = (shorter, longer) if portrait else (longer, shorter)
@@ -36,6 +47,25 @@ def preprocess(image: Image.Image, size: int | None, resize: int | None = None, 
         return resized_crop(image, shape, left, top, size)
     image = image.resize(shape, Image.Resampling.LANCZOS)
     return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def shorter_side(size: int, resize: int | None) -> int:
+    """The length of a picture's shorter side before the crop to `size`."""
+    return resize or round(1.125 * size)
+
+
+def enlarged(image: Image.Image, size: int | None, resize: Resize = None, border: int = 0) -> str | None:
+    """What preprocessing does to a picture that has fewer pixels than it is resized to; None where it has enough.
+
+    A picture that has the model's size already loses its rim, without any need.
+    """
+    smaller = min(image.size) - 2 * border
+    if size is None or resize == "none" or smaller >= (shorter := shorter_side(size, resize)):
+        return None
+    return (
+        f"{image.width}x{image.height} pixels are enlarged, the shorter side to {shorter}, and cropped to {size}; "
+        f"where pictures are right as they are, say resize: none"
+    )
 
 
 def eight_bits(image: Image.Image) -> Image.Image:

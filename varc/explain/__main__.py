@@ -6,9 +6,16 @@ import sys
 from pathlib import Path
 
 from varc.data.classes import read_class_list
+from varc.data.preprocess import Resize
 from varc.errors import InputError, in_one_line
 from varc.explain.one import explain_image, load_models, trained_settings
 from varc.explain.pixels import Settings, given_settings, run_settings
+
+
+def resize(text: str) -> Resize:
+    """The value of --resize."""
+    return "none" if text == "none" else int(text)
+
 
 PARSER = argparse.ArgumentParser(
     prog="python -m varc.explain", description="Where a VAR looks: a picture of TMI maps, in nats, for one image."
@@ -19,7 +26,7 @@ PARSER.add_argument("--var", required=True, help="the same of the VAR")
 PARSER.add_argument("--classes", help="a class list (CSV): the candidates, and their names; default: all classes")
 PARSER.add_argument("--run", type=Path, help="results/<run>: the image is prepared as those that the run evaluates")
 PARSER.add_argument("--size", type=int, help="instead of --run: pixels per side after the centre crop, as in a config")
-PARSER.add_argument("--resize", type=int, help="pixels of the shorter side before the crop, as in a config")
+PARSER.add_argument("--resize", type=resize, help="pixels of the shorter side before the crop, or none, as in a config")
 PARSER.add_argument("--border", type=int, help="pixels cropped from each side first, as in a config")
 PARSER.add_argument("--target", type=int, help="class_id that is explained; default: the prediction")
 PARSER.add_argument("--against", default="runner_up", help="unconditional, runner_up (default) or a class_id")

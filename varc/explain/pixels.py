@@ -10,6 +10,7 @@ from PIL import Image
 
 from varc.data.decode import decoded
 from varc.data.manifest import Listed, opened_images
+from varc.data.preprocess import Resize
 from varc.errors import InputError
 from varc.yaml_bounds import read_bounded
 
@@ -33,11 +34,11 @@ def model_pixels(image: str | Path | Image.Image, side: int, settings: Settings 
     return opened_images(lambda _: image, unshifted, [Listed(name, 0, name)], side)[0]
 
 
-def given_settings(size: int | None, resize: int | None, border: int | None) -> Settings | None:
+def given_settings(size: int | None, resize: Resize, border: int | None) -> Settings | None:
     """Settings from what was given of them; None where nothing was. Raises InputError for what a config refuses."""
-    if resize is not None and resize < (size or np.inf):
+    if resize is not None and (size is None or (resize != "none" and resize < size)):
         found = f"--resize {resize} and --size {size or 'absent'}"
-        raise InputError(f"{found}; --resize needs --size, and must be at least as large")
+        raise InputError(f"{found}; --resize needs --size, and must be none or at least as large")
     for option, value, least in (("--size", size, 1), ("--border", border, 0)):
         if value is not None and value < least:
             raise InputError(f"{option}: {value} is not a whole number from {least} on")

@@ -43,17 +43,20 @@ class DataSet(Entry):
     there yet. Default: told by reader `digits` or by per_class, else by the manifest."""
     size: Positive | None = None
     """Pixels per side after the centre crop; default: the images' own. Required for pictures."""
-    resize: Positive | None = None
-    """Pixels of the shorter side before the crop (Lanczos); default: round(1.125 size)."""
+    resize: Positive | Literal["none"] | None = None
+    """Pixels of the shorter side before the crop (Lanczos); `none` for pictures that have their pixels already: they are
+    cropped alone. Default: round(1.125 size)."""
     border: Annotated[int, Field(ge=0)] | None = None
     """Pixels cropped from each side before anything else; default: 0."""
     shift: Shift | None = None
 
     @model_validator(mode="after")
     def check_resize(self) -> "DataSet":
-        if self.resize is not None and self.resize < (self.size or math.inf):
+        if self.resize is None or (self.resize == "none" and self.size):
+            return self
+        if self.resize == "none" or self.resize < (self.size or math.inf):
             found = f"resize {self.resize} and size {self.size or 'absent'}"
-            raise ValueError(f"{found}; resize needs a size, and must be at least as large")
+            raise ValueError(f"{found}; resize needs a size, and must be none or at least as large")
         return self
 
     def params(self) -> dict[str, Any]:
