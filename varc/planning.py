@@ -49,6 +49,7 @@ class Work(NamedTuple):
     batch_size: int = 0
     accumulate: int = 1
     processes: int = 1  # that share a job
+    most: int = 0  # images, of `validate`; 0: all
 
 
 class Kind(NamedTuple):
@@ -190,7 +191,9 @@ def seconds_per_image(work: Work, shape: Any, rate: Rate) -> float:
 
 def images_taken(work: Work, images: Mapping[str, int]) -> int:
     """How many images a work takes, of `finetune` those of all steps."""
-    return work.steps * work.batch_size if work.rule == "finetune" else images[work.dataset]
+    if work.rule == "finetune":
+        return work.steps * work.batch_size
+    return min(images[work.dataset], work.most or images[work.dataset])
 
 
 def parts(work: Work, shards: int) -> int:

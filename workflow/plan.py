@@ -91,6 +91,7 @@ class Plan:
         if dataset := settings.get("validate"):
             times = 1 + math.ceil(settings["steps"] / settings["validate_every"])
             own = {"dataset": dataset, "candidates": self.config.datasets[dataset].class_count(), "samples": times}
+            own["most"] = settings.get("validate_images", 0)
             yield Work(stage="validation", rule="validate", folder=f"models/{model}/validation", **who, **own)
 
     def shared(self, processes: int) -> list[Work]:

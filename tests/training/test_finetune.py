@@ -18,7 +18,8 @@ from varc.training.cca import cca_loss
 from varc.training.finetune import check_memory, draw_batch, finetune
 from varc.training.finetune_files import finetune_files, finetune_in_processes, own_gpu
 from varc.training.loop import Checkpoint
-from varc.training.validation import Best, Validation
+from varc.training.selection import Best, kept_step
+from varc.training.validation import Validation, top1
 
 CPU = torch.device("cpu")
 SETTINGS = {"steps": 12, "batch_size": 8, "lr": 1e-3, "accumulate": 1, "precision": "float32"}
@@ -244,13 +245,13 @@ def test_the_weights_of_the_best_validated_step_are_kept():
 
 def test_the_last_of_the_best_steps_is_kept_and_its_record_is_none_of_its_weights():
     _, var = small_models()
-    best, names = Best(), var.state_dict().keys()
+    best, names = Best(top1), var.state_dict().keys()
     for step, accuracy in ((0, 0.5), (2, 0.75), (4, 0.25), (6, 0.75), (8, 0.5)):
         var.head.bias.data.fill_(step)
-        best.offer(var, step, accuracy)
+        best.offer(var, step, {"validation_accuracy": accuracy})
         assert best.weights.keys() == names
         assert (best.weights["head.bias"] == best.record["step"]).all()
-    assert best.record == {"step": 6, "accuracy": 0.75}
+    assert best.record == {"step": 6, "validation_accuracy": 0.75}
 
 
 def test_bf16_is_near():
@@ -305,6 +306,7 @@ def request_files(folder, name, settings):
             "tokens": [str(folder / "tokens0.parquet")],
             "class_ids": [0, 1, 2, 3],
             "every": 4,
+            "images": None,
         },
         "vqvae": str(folder / "vqvae.safetensors"),
         "vqvae_checkpoint": None,

@@ -22,8 +22,9 @@ from varc.errors import InputError
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig
 from varc.training.cca import cca_loss, draw_labels, empty_cache, reference_log_likelihood
-from varc.training.loop import Checkpoint, Curve, State, fingerprint, optimise
-from varc.training.validation import Best, Validation, place, validated
+from varc.training.loop import Checkpoint, Curve, fingerprint, optimise
+from varc.training.selection import Selection
+from varc.training.validation import Validation, measured, place, top1
 
 Tokens = NDArray[np.uint16]
 
@@ -56,23 +57,20 @@ def finetune(
     made_from = made_from_digest(var, quantizer, tokens, labels, settings, seed, validation) if checkpoint else ""
     var = var.to(device)
     tuning = prepare(var, quantizer, tokens.shape[:2], settings, device)
-    best = Best()
-    kept = best if place()[0] == 0 else Best()  # a checkpoint holds the first process's; the others need none
-    validate = partial(validated, var, quantizer, validation, best, settings["steps"], device)
-    start = {"step": 0, **validate({"step": 0})}
+    measure = measured(var, quantizer, validation, device, top1)
+    selection = Selection(var, settings["steps"], measure=measure, keeps=place()[0] == 0)
+    start = {"step": 0, **selection.after({"step": 0})}
     curve = optimise(
         var.parameters(),
         partial(step_losses, tuning, tokens, labels, settings, seed),
         steps=settings["steps"],
         lr=settings["lr"],
         report=report,
-        after=validate,
+        after=selection.after,
         checkpoint=checkpoint,
-        state=State(made_from, keep=kept.weights, record=kept.record),
+        state=selection.state(made_from),
     )
-    if best.weights:
-        report(f"best validation accuracy {best.record['accuracy']:.4f} at step {best.record['step']}")
-        var.load_state_dict(best.weights)
+    selection.finish(report)
     return var.eval().requires_grad_(False), [start, *curve]
 
 

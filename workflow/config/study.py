@@ -10,7 +10,7 @@ from workflow.config.classifiers import AnyClassifier, Baseline, Classifier, Riv
 from workflow.config.data import AnyDataSet, Shift, Shifts
 from workflow.config.entry import ConfigError, Entry, Name, Path, Positive, Rate, Some, Spread, either, known, parse
 from workflow.config.families import check_settings, has
-from workflow.config.lineage import finetuning, image_size, origin, patch_nums
+from workflow.config.lineage import finetuning, image_size, origin, patch_nums, validated
 from workflow.config.models import FinetunedModel, Model, TrainedModel, VQVAETraining
 from workflow.config.tables import GRADIENT_METHODS, Evaluation, Explanation, Incremental, Judge, Smoothing
 
@@ -110,7 +110,10 @@ class Config(Entry):
     def check_model(self, key: str, name: str) -> None:
         model = self.models[name]
         if isinstance(model, TrainedModel):
-            kind, settings, data = "train", "train", {"data": model.train.data}
+            kind, settings, data = "train", "train", {"data": model.train.data, **validated(model.train)}
+            for use, dataset in validated(model.train).items():
+                if dataset == model.train.data:
+                    raise ConfigError(f"{key}: train: {use}: {dataset} is trained on; name other images")
             if isinstance(vqvae := model.train.vqvae, str):
                 known(f"{key}: train: vqvae", [vqvae], self.models)
                 shared = self.models[vqvae]
