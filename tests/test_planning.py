@@ -102,6 +102,10 @@ def test_fine_tuning_is_one_job_of_forward_and_backward_passes():
     # under two labels forward and backward, which count as three passes, and the reference's
     assert training["gflops"] == pytest.approx(5004 * 256 * 2 * (3 + 1) * 139.97113344)
     assert validation["gflops"] == pytest.approx(2 * 5000 * 100 * 139.97113344)
+    works = finetune()
+    for most, images in ((200, 200), (9000, 5000)):  # of those that are there
+        some = rows([works[0], works[1]._replace(most=most)])["(training)", "validation"]
+        assert some["gflops"] == pytest.approx(2 * images * 100 * 139.97113344)
     assert found["all", "total"]["minutes_per_job"] == pytest.approx(
         training["minutes_per_job"] + validation["minutes_per_job"]
     )

@@ -66,9 +66,7 @@ def test_the_vqvae_learns_to_reconstruct(trained):
 def test_the_var_learns_the_classes(trained):
     vqvae, var, tokens, labels, _, var_curve = trained
     candidates = np.array([[0, 1]] * 40, np.int32)
-    scores = score(
-        var, vqvae.quantize, tokens.numpy().astype(np.uint16), candidates, batch_size=8, device=CPU
-    )
+    scores = score(var, vqvae.quantize, tokens.numpy().astype(np.uint16), candidates, batch_size=8, device=CPU)
     assert (scores.sum(-1).argmax(1) == labels.numpy()).all()
     assert np.mean([row["loss"] for row in var_curve[-20:]]) < 0.7 * var_curve[0]["loss"]
 

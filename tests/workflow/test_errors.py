@@ -46,6 +46,10 @@ TRAIN = ("models", "base", "train")
 DIGITS = ("datasets", "digits")
 EVALUATE = ("evaluate", 0)
 FINETUNED = ("models", "cca")
+VALIDATED = {
+    "depth": 1, "width": 64, "heads": 4, "steps": 9, "batch_size": 8, "lr": 0.1, "validate": "digits_validation",
+    "validate_every": 3,
+}  # fmt: skip
 INCREMENTAL = {
     "classifier": "a_varc", "data": "digits_train", "test": "digits", "tasks": [2], "seeds": 1, "strategies": ["none"],
 }  # fmt: skip
@@ -180,6 +184,33 @@ BAD_CONFIGS = {
         set_key([*FINETUNED, "cca", "validate"], "digits_train"), "validate: digits_train is trained on; name other"
     ),
     "validation at no step": (set_key([*FINETUNED, "cca", "validate_every"], None), "validate_every go together"),
+    "a VAR validated on what it is trained on": (
+        set_key([*TRAIN, "var"], VALIDATED | {"validate": "digits_train"}),
+        "train: var: validate: digits_train is trained on; name other images",
+    ),
+    "a VAR validated on nothing": (
+        set_key([*TRAIN, "var"], VALIDATED | {"validate": "x"}), "models: base: train: var: validate: 'x' is not defined"
+    ),
+    "a VAR validated at no step": (
+        set_key([*TRAIN, "var"], {k: v for k, v in VALIDATED.items() if k != "validate_every"}),
+        "train: var: validate and validate_every go together",
+    ),
+    "a number of images to validate on, but none": (
+        set_key([*TRAIN, "vqvae", "validate_images"], 5), "train: vqvae: validate_images says how many of validate's"
+    ),
+    "an average that never moves": (set_key([*TRAIN, "var", "ema"], 1.0), "train: var: ema: 1.0 should be less than 1"),
+    "all labels dropped": (
+        set_key([*TRAIN, "var", "label_dropout"], 1.0), "train: var: label_dropout: 1.0 should be less than 1"
+    ),
+    "an augmentation that changes nothing": (
+        set_key([*TRAIN, "vqvae", "augment"], {"translate": 0}), "train: vqvae: augment: translate, scale and rotate are 0"
+    ),
+    "augmented copies without a number": (
+        set_key([*TRAIN, "var", "augment"], {"translate": 1}), "train: var: augment: copies is missing"
+    ),
+    "copies of images that are changed in every batch": (
+        set_key([*TRAIN, "vqvae", "augment"], {"translate": 1, "copies": 2}), "augment: copies is no key of augment"
+    ),
     "accumulation that does not divide": (set_key([*FINETUNED, "cca", "accumulate"], 5), "5 does not divide"),
     "a VQ-VAE of a model without one": (set_key([*TRAIN, "vqvae"], "cca"), "model cca trains no VQ-VAE of its own"),
     "an ablation against a funnel": (set_key(["ablation"], "a_varc"), "ablation: a_varc must be one stage at all 4"),

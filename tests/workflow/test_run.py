@@ -363,7 +363,7 @@ def test_another_classifier_on_the_same_model_reuses_tokens_and_stages(project):
 
 SCORING = Counter(score=36, prune=8, predict=6, pruning=1, accuracy=1, cost=1, ablation=1)
 EDITS = {
-    "varc/scoring/likelihood.py": SCORING + Counter(finetune=1, sample=2),  # fine-tuning validates by scores
+    "varc/scoring/likelihood.py": SCORING + Counter(train_var=1, finetune=1, sample=2),  # training validates by scores
     "varc/scoring/funnel.py": SCORING + Counter(gflops=1),
     "varc/metrics/accuracy.py": Counter(gflops=1, pruning=1, accuracy=1, cost=1, ablation=1),
     "varc/metrics/plots.py": Counter(pruning=1),

@@ -174,6 +174,7 @@ class Finetuning(Validated):
     """Micro-batches per step and process."""
     precision: Literal["float32", "bf16"] = "float32"
     """`bf16`: by autocast."""
+
     @model_validator(mode="after")
     def check_settings(self) -> "Finetuning":
         if self.batch_size % self.accumulate:
