@@ -241,6 +241,11 @@ def test_the_weights_of_the_best_validated_step_are_kept():
     best = max(step for step, value in known.items() if value == max(known.values()))
     expected = seen[best] if best else small_models()[1].state_dict()
     assert all(torch.equal(t, expected[name]) for name, t in model.state_dict().items())
+    kept = kept_step(curve, top1)
+    assert kept["step"] == best
+    batch = torch.from_numpy(tokens[0].astype(np.int64))
+    log_prob = log_prob_per_token(model, vqvae.quantize.teacher_input(batch), batch, torch.from_numpy(labels))
+    assert kept["validation_nats_per_token"] == pytest.approx(-log_prob.mean().item(), rel=1e-5)
 
 
 def test_the_last_of_the_best_steps_is_kept_and_its_record_is_none_of_its_weights():
@@ -341,6 +346,11 @@ def test_two_processes_have_the_curve_of_one(tmp_path):
     finetune_in_processes(together, 2, lines.append)
     same_ends(alone, together)
     card = load_var(together["weights"])[1]
+    rows = pd.read_csv(together["curve"]).dropna(subset="validation_accuracy").set_index("step")
+    kept = card["kept"]
+    figures = rows.loc[kept["step"], ["validation_accuracy", "validation_nats_per_token"]]
+    assert kept == pytest.approx({"step": kept["step"], **figures}, rel=1e-5)
+    assert kept["validation_accuracy"] == rows["validation_accuracy"].max()
     assert card["processes"] == 2 and card["finetuned_from"] == load_var(tmp_path / "base.safetensors")[1]["sha256"]
     assert [line.split(",")[0] for line in lines if line.startswith("step")] == [f"step {i}/12" for i in range(1, 13)]
 

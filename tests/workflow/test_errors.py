@@ -189,7 +189,7 @@ BAD_CONFIGS = {
         "train: var: validate: digits_train is trained on; name other images",
     ),
     "a VAR validated on nothing": (
-        set_key([*TRAIN, "var"], VALIDATED | {"validate": "x"}), "models: base: train: var: validate: 'x' is not defined"
+        set_key([*TRAIN, "var"], VALIDATED | {"validate": "x"}), "base: train: var: validate: 'x' is not defined"
     ),
     "a VAR validated at no step": (
         set_key([*TRAIN, "var"], {k: v for k, v in VALIDATED.items() if k != "validate_every"}),
@@ -203,7 +203,7 @@ BAD_CONFIGS = {
         set_key([*TRAIN, "var", "label_dropout"], 1.0), "train: var: label_dropout: 1.0 should be less than 1"
     ),
     "an augmentation that changes nothing": (
-        set_key([*TRAIN, "vqvae", "augment"], {"translate": 0}), "train: vqvae: augment: translate, scale and rotate are 0"
+        set_key([*TRAIN, "vqvae", "augment"], {"translate": 0}), "vqvae: augment: translate, scale and rotate are 0"
     ),
     "augmented copies without a number": (
         set_key([*TRAIN, "var", "augment"], {"translate": 1}), "train: var: augment: copies is missing"
