@@ -315,6 +315,7 @@ CASES["finetune_cca"] = partial(finetuned, CCA)
 CASES["finetune_cca_validated"] = partial(finetuned, CCA, validated=True)
 CASES["finetune_cca_bf16"] = partial(finetuned, CCA | {"precision": "bf16"})
 CASES["finetune_cross_entropy"] = partial(finetuned, CROSS_ENTROPY)
+CASES["finetune_discriminative"] = partial(finetuned, CROSS_ENTROPY | {"beta": 0.1, "negatives": 2, "gen": 0.5})
 
 
 @case

@@ -55,6 +55,15 @@ INCREMENTAL = {
 }  # fmt: skip
 
 
+DISCRIMINATIVE = {"steps": 9, "batch_size": 8, "lr": 0.1, "beta": 0.2, "negatives": 3, "gen": 0.2}
+
+
+def told_apart(**changed):
+    """A config whose model is fine-tuned by the discriminative loss, with some keys changed; None takes one away."""
+    entry = {key: value for key, value in (DISCRIMINATIVE | changed).items() if value is not None}
+    return set_key(FINETUNED, {"finetune": "base", "discriminative": entry})
+
+
 TRANSFORMER = {"image_size": 8, "patch_size": 2, "width": 16, "depth": 1, "heads": 2}
 
 
@@ -167,7 +176,7 @@ BAD_CONFIGS = {
     "calibration of a funnel": (set_key(["classifiers", "a_varc", "calibrate"], "digits_train"), "calibrate goes with"),
     "fine-tuning from nothing": (set_key([*FINETUNED, "finetune"], "bass"), "models: cca: finetune: 'bass' is not def"),
     "fine-tuning in a circle": (set_key([*FINETUNED, "finetune"], "cca"), "finetune: cca from cca; a chain must"),
-    "fine-tuning without a loss": (set_key([*FINETUNED, "cca"], None), "either cca or cross_entropy; give one"),
+    "fine-tuning without a loss": (set_key([*FINETUNED, "cca"], None), "either cca, cross_entropy or discriminative"),
     "fine-tuning and training": (
         set_key(["models", "base", "finetune"], "cca"), "base: finetune is no key of a model with train"
     ),
@@ -180,6 +189,16 @@ BAD_CONFIGS = {
         set_key([*FINETUNED], {"finetune": "base", "cross_entropy": {"steps": 1, "batch_size": 1, "lr": 1, "beta": 1}}),
         "cross_entropy: beta is no key of cross_entropy",
     ),
+    "fine-tuning in two ways": (
+        set_key([*FINETUNED, "discriminative"], DISCRIMINATIVE), "either cca, cross_entropy or discriminative; give one"
+    ),
+    "a discriminative term without its price": (
+        told_apart(gen=None), "models: cca: discriminative: gen is missing; discriminative needs it"
+    ),
+    "more negatives than other classes": (
+        told_apart(negatives=10), "cca: discriminative: negatives: 10, but of 10 classes 9 are others than the label"
+    ),
+    "an unknown key of a discriminative term": (told_apart(**{"lambda": 1}), "discriminative: lambda is no key of"),
     "validation on what is trained on": (
         set_key([*FINETUNED, "cca", "validate"], "digits_train"), "validate: digits_train is trained on; name other"
     ),

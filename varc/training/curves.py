@@ -48,10 +48,10 @@ def plot_finetuning(path: str | Path, curve: Curve) -> None:
     panels = [
         ([name for name in names if name in data and data[name].notna().any()], unit)
         for names, unit in (
-            (["loss"], "loss"),
+            (["loss", "classification"], "loss"),
             (["log_ratio", "log_ratio_negative"], "log ratio (nats per image)"),
             (["validation_accuracy"], "VARC's top-1, validation"),
-            (["validation_nats_per_token"], "nats per token, validation"),
+            (["nats_per_token", "validation_nats_per_token"], "nats per token"),
         )
     ]
     panels = [panel for panel in panels if panel[0]]

@@ -194,30 +194,46 @@ class CCA(Finetuning):
     """Weight of the negatives."""
 
 
+class Discriminative(Finetuning):
+    called = "discriminative"
+    beta: Rate
+    """Scale of the log-likelihoods in the softmax over the label and its negatives."""
+    negatives: Positive
+    """Other classes that each label is told from, drawn anew in every step."""
+    gen: Annotated[float, Field(ge=0)]
+    """Weight of the label's own nats per token."""
+
+
 class FinetunedModel(Entry):
     called = "a model with finetune"
     finetune: str
-    """The model, trained here or public, that is fine-tuned, with one of `cca` and `cross_entropy`."""
+    """The model, trained here or public, that is fine-tuned, by one of `cca`, `cross_entropy`, `discriminative`."""
     cca: CCA | None = None
     """By condition contrastive alignment."""
     cross_entropy: CrossEntropy | None = None
-    """The same number of steps by the base's own loss: CCA's control."""
+    """The same number of steps by the base's own loss: the control of the others."""
+    discriminative: Discriminative | None = None
+    """By a softmax over the label and other classes beside the likelihood (Fetaya et al. 2020)."""
 
     @model_validator(mode="after")
     def check_objective(self) -> "FinetunedModel":
-        if (self.cca is None) == (self.cross_entropy is None):
-            raise ValueError("finetune goes with either cca or cross_entropy; give one of them")
+        if len(self.objectives) != 1:
+            raise ValueError("finetune goes with either cca, cross_entropy or discriminative; give one of them")
         return self
 
     @property
+    def objectives(self) -> dict[str, Finetuning]:
+        """The ways that are given, by their keys."""
+        given = {"cca": self.cca, "cross_entropy": self.cross_entropy, "discriminative": self.discriminative}
+        return {name: entry for name, entry in given.items() if entry is not None}
+
+    @property
     def objective(self) -> str:
-        return "cca" if self.cca else "cross_entropy"
+        return next(iter(self.objectives))
 
     @property
     def settings(self) -> Finetuning:
-        found = self.cca or self.cross_entropy
-        assert found is not None
-        return found
+        return self.objectives[self.objective]
 
 
 SHA256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
