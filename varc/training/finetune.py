@@ -47,9 +47,8 @@ def finetune(
 
     settings: steps, batch_size, lr, accumulate (micro-batches per step and process), precision (float32 or bf16, by
     autocast); beta and lambda for CCA; beta, negatives and gen for the discriminative loss; without them the loss is
-    cross-entropy. With a validation set the weights
-    of the step with the best accuracy are returned, of several the last one; step 0 takes part. Of several processes
-    all validate, and the first one returns these weights.
+    cross-entropy. With a validation set the weights of the step with the best accuracy are returned, of several the
+    last one; step 0 takes part. Of several processes all validate, and the first one returns these weights.
 
     Raises InputError for a batch_size that accumulate times the processes does not divide, for more negatives than
     there are other classes, for a step that is planned to take more memory than the GPU has, and for a loss that is not
