@@ -31,8 +31,8 @@ def main() -> None:
     tokens = rng.integers(0, 4096, (1, 64, 680)).astype(np.uint16)
     settings = {"beta": 0.02, "lambda": 50.0, "lr": 2e-5}
     settings |= {name: getattr(arguments, name) for name in ("steps", "batch_size", "accumulate", "precision")}
-    images = arguments.batch_size // arguments.accumulate
-    planned = finetune_bytes(var.config, images, arguments.precision, True, var.config.num_classes)
+    sequences = 2 * arguments.batch_size // arguments.accumulate
+    planned = finetune_bytes(var.config, sequences, arguments.precision, True, var.config.num_classes)
     before = peak_memory(device)
     start = time.perf_counter()
     _, curve = finetune(var, quantizer.to(device), tokens, rng.integers(0, 1000, 64), settings, seed=0, device=device)

@@ -10,10 +10,10 @@ from varc.scoring.labelled import is_right, read_labelled_scores
 
 CAPTION = (
     "Without pruning: all classes at all scales. training: how the model came about; cross_entropy continues the "
-    "base's own training. vs_plain: top-1 minus that of the plain classifier, on the same images, with its 95 % "
-    "interval (Fay and Lumbard 2021), McNemar's exact p, the same adjusted for the number of rows (Holm), and the "
-    "images gained and lost. log_likelihood_per_token: under the label, clean sample, nats. paper_*: the paper's rows, "
-    "on ImageNet-100 with d16."
+    "base's own training, discriminative adds a softmax over classes. vs_plain: top-1 minus that of the plain "
+    "classifier, on the same images, with its 95 % interval (Fay and Lumbard 2021), McNemar's exact p, the same "
+    "adjusted for the number of rows (Holm), and the images gained and lost. log_likelihood_per_token: under the "
+    "label, clean sample, nats. paper_*: the paper's rows, on ImageNet-100 with d16."
 )
 
 

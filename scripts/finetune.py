@@ -17,6 +17,7 @@ with job(snakemake) as log:
             "tokens": list(snakemake.input.validation_tokens),
             "class_ids": list(class_ids(data_set_classes(params.validation_dataset))),
             "every": settings["validate_every"],
+            "images": settings.get("validate_images"),
         }
     request = {
         "settings": settings,

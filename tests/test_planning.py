@@ -46,7 +46,15 @@ VARC = [encode("varc"), score("stage1", "all/10", 10, 100, "varc")]
 
 def finetune(**more):
     """An epoch of CCA by the paper's settings, and two validations of 100 classes."""
-    settings = {"candidates": 2, "steps": 5004, "batch_size": 256, "accumulate": 8, "precision": "bf16", "scales": 10}
+    settings = {
+        "candidates": 2,
+        "reference": True,
+        "steps": 5004,
+        "batch_size": 256,
+        "accumulate": 8,
+        "precision": "bf16",
+        "scales": 10,
+    }
     who = {"classifier": "(training)", "model": "d16"}
     return [
         Work("train", stage="finetune", rule="finetune", folder="models/cca", **who, **settings | more),
@@ -102,12 +110,16 @@ def test_fine_tuning_is_one_job_of_forward_and_backward_passes():
     # under two labels forward and backward, which count as three passes, and the reference's
     assert training["gflops"] == pytest.approx(5004 * 256 * 2 * (3 + 1) * 139.97113344)
     assert validation["gflops"] == pytest.approx(2 * 5000 * 100 * 139.97113344)
+    works = finetune()
+    for most, images in ((200, 200), (9000, 5000)):  # of those that are there
+        some = rows([works[0], works[1]._replace(most=most)])["(training)", "validation"]
+        assert some["gflops"] == pytest.approx(2 * images * 100 * 139.97113344)
     assert found["all", "total"]["minutes_per_job"] == pytest.approx(
         training["minutes_per_job"] + validation["minutes_per_job"]
     )
-    assert training["memory_bytes"] == round(finetune_bytes(SHAPES["d16"], 32, "bf16", True))
+    assert training["memory_bytes"] == round(finetune_bytes(SHAPES["d16"], 64, "bf16", True))
     assert training["images_per_job"] is None and found["all", "total"]["images_per_job"] <= 5000
-    entropy = rows(finetune(candidates=1))["(training)", "finetune"]
+    entropy = rows(finetune(candidates=1, reference=False))["(training)", "finetune"]
     assert entropy["gflops"] == pytest.approx(5004 * 256 * 3 * 139.97113344)
 
 
@@ -119,7 +131,7 @@ def test_processes_share_time_and_memory_and_take_as_many_devices():
     one, eight = one["(training)", "finetune"], eight["(training)", "finetune"]
     assert (eight["minutes_per_job"] - 1) * 8 == pytest.approx(one["minutes_per_job"] - 1)
     assert eight["device_hours"] == pytest.approx(one["device_hours"] + 7 / 60)
-    assert eight["memory_bytes"] == round(finetune_bytes(SHAPES["d16"], 4, "bf16", True))
+    assert eight["memory_bytes"] == round(finetune_bytes(SHAPES["d16"], 8, "bf16", True))
 
 
 def test_shards_do_not_depend_on_fine_tuning():
@@ -145,7 +157,7 @@ def test_a_node_holds_tokens_weights_and_checkpoints_and_without_a_gpu_all_else(
     eight = node_bytes(work._replace(processes=8), d16, 1_281_167, on_gpu=True)
     assert eight == pytest.approx(8 * (PROCESS_BYTES + 2 * weights + 3 * tokens) + 5 * weights)
     on_cpu = node_bytes(work, d16, 1_281_167, on_gpu=False)
-    assert on_cpu == pytest.approx(one + finetune_bytes(d16, 32, "bf16", True))
+    assert on_cpu == pytest.approx(one + finetune_bytes(d16, 64, "bf16", True))
     assert node_bytes(VARC[1], d16, 500, on_gpu=True) == memory_bytes(VARC[1], d16, 500)
 
 

@@ -49,6 +49,8 @@ class Work(NamedTuple):
     batch_size: int = 0
     accumulate: int = 1
     processes: int = 1  # that share a job
+    most: int = 0  # images, of `validate`; 0: all
+    reference: bool = False  # of `finetune`: whether it compares with its frozen start
 
 
 class Kind(NamedTuple):
@@ -108,9 +110,9 @@ def images_of_a_part(work: Work) -> int:
     return max(1, work.batch_size // (work.accumulate * work.processes))
 
 
-def image_passes(labels: int) -> int:
+def image_passes(labels: int, reference: bool) -> int:
     """Passes that an image of fine-tuning counts as: forward and backward three for each label, the reference one."""
-    return labels * (4 if labels > 1 else 3)
+    return labels * (4 if reference else 3)
 
 
 def cost(work: Work, shape: Any) -> Cost:
@@ -123,7 +125,9 @@ def cost(work: Work, shape: Any) -> Cost:
     if work.rule == "tokenize":
         bits = tokens_at(shape.patch_nums, len(shape.patch_nums)) * math.log2(shape.vocab_size)
         return Cost(0, quantizer_gflops(shape), TOKEN_BYTES * bits)
-    passes = image_passes(work.candidates) if work.rule == "finetune" else work.candidates * work.samples
+    passes = (
+        image_passes(work.candidates, work.reference) if work.rule == "finetune" else work.candidates * work.samples
+    )
     written = 0 if work.rule in UNSHARDED else SCORE_BYTES * work.candidates * (1 + work.scales)
     return Cost(passes, passes * pass_gflops(shape, work.scales), written)
 
@@ -141,7 +145,7 @@ def memory_bytes(work: Work, shape: Any, images: int) -> float | None:
     if isinstance(shape, Counted) or work.rule == "validate":
         return None
     if work.rule == "finetune":
-        return finetune_bytes(shape, images_of_a_part(work), work.precision, work.candidates > 1)
+        return finetune_bytes(shape, measured_with(work), work.precision, work.reference)
     batch = min(images_at_once(image_size(shape)), images)
     if work.rule == "encode":
         pixels = image_size(shape) ** 2
@@ -190,7 +194,9 @@ def seconds_per_image(work: Work, shape: Any, rate: Rate) -> float:
 
 def images_taken(work: Work, images: Mapping[str, int]) -> int:
     """How many images a work takes, of `finetune` those of all steps."""
-    return work.steps * work.batch_size if work.rule == "finetune" else images[work.dataset]
+    if work.rule == "finetune":
+        return work.steps * work.batch_size
+    return min(images[work.dataset], work.most or images[work.dataset])
 
 
 def parts(work: Work, shards: int) -> int:

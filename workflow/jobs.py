@@ -46,6 +46,43 @@ class Jobs:
     def training_settings(self, model: str, part: str) -> dict[str, Any]:
         return self.training(model).given()[part]
 
+    def train_vqvae_inputs(self, model: str) -> Inputs:
+        """The images that a VQ-VAE is trained on, and those that it is validated on."""
+        files = self.pictures(self.training(model).data)
+        if dataset := self.training_settings(model, "vqvae").get("validate"):
+            files |= {f"validation_{name}": found for name, found in self.pictures(dataset).items()}
+        return files
+
+    def pictures(self, dataset: str) -> Inputs:
+        """What says which images a data set has, and that all can be decoded."""
+        return {"manifest": self.run.manifest(dataset), "checked": self.run.checked(dataset)}
+
+    def train_var_inputs(self, model: str) -> Inputs:
+        """What a VAR is trained on, also the images where they are augmented, and what it is validated on."""
+        settings, dataset = self.training_settings(model, "var"), self.training(model).data
+        return {
+            **(self.pictures(dataset) if "augment" in settings else {"manifest": self.run.manifest(dataset)}),
+            "classes": self.run.class_list(dataset),
+            "tokens": self.learned_tokens(model),
+            "vqvae": self.checkpoints.weights(model, "vqvae"),
+            **self.validation_inputs(model, settings),
+        }
+
+    def validation_inputs(self, model: str, settings: dict[str, Any]) -> Inputs:
+        """What a VAR is validated on, if it is."""
+        if not (dataset := settings.get("validate")):
+            return {}
+        return {
+            "validation_manifest": self.run.manifest(dataset),
+            "validation_tokens": self.run.tokens(model, dataset, ["clean"]),
+            "validation_classes": self.run.class_list(dataset),
+        }
+
+    def trained_validation(self, model: str, part: str) -> dict[str, Any] | None:
+        """The entry of the data set that a part of a model is validated on, if it is."""
+        dataset = self.training_settings(model, part).get("validate")
+        return dataset and self.run.dataset(dataset)
+
     def learned_tokens(self, model: str) -> list[str]:
         """The tokens that a VAR learns from."""
         settings = var_training(self.config.models, model)
@@ -64,17 +101,13 @@ class Jobs:
     def finetune_inputs(self, model: str) -> Inputs:
         """What a model is fine-tuned from and on, and the images that it is validated on."""
         settings = self.finetuning(model)
-        files = {
+        return {
             "manifest": self.run.manifest(settings["data"]),
             "tokens": self.learned_tokens(model),
             "vqvae": self.checkpoints.weights(model, "vqvae"),
             "var": self.checkpoints.weights(self.base(model), "var"),
+            **self.validation_inputs(model, settings),
         }
-        if dataset := settings.get("validate"):
-            files["validation_manifest"] = self.run.manifest(dataset)
-            files["validation_tokens"] = self.run.tokens(model, dataset, ["clean"])
-            files["validation_classes"] = self.run.class_list(dataset)
-        return files
 
     def validation_dataset(self, model: str) -> dict[str, Any] | None:
         dataset = self.finetuning(model).get("validate")

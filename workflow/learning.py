@@ -14,6 +14,7 @@ STRATEGIES = {
     "learn_tasks_convnet": "none|cwr|joint",
     "learn_tasks_baseline": r"family_\w+",
 }
+LEARNED_BY = ("depth", "width", "heads", "steps", "batch_size", "lr", "samples", "sigma")  # of a VAR's training
 
 
 class Lesson(NamedTuple):
@@ -49,7 +50,7 @@ class Learning:
             return own.given()
         start = self.config.models[self.start(key.classifier)]
         assert isinstance(start, TrainedModel)
-        return start.train.var.given()
+        return {key: value for key, value in start.train.var.given().items() if key in LEARNED_BY}
 
     def train_dataset(self, key: Lesson) -> dict[str, Any]:
         return self.run.dataset(self.entries[key].data)

@@ -8,6 +8,7 @@ from typing import Any
 
 from varc import planning
 from varc.costs.closed_form import Shape
+from varc.costs.memory import has_reference, labels_per_image
 from varc.errors import InputError
 from varc.planning import Counted, Rate, Work, of_rival
 from varc.seal import read_json
@@ -86,11 +87,13 @@ class Plan:
         """Fine-tuning of a model, and its validations: before the first step, every so many, and after the last."""
         who: dict[str, Any] = {"classifier": "(training)", "model": model, "scales": self.config.num_scales(model)}
         own = {key: settings[key] for key in ("samples", "steps", "batch_size", "accumulate", "precision")}
-        own |= {"dataset": settings["data"], "candidates": 2 if "beta" in settings else 1}
+        own |= {"dataset": settings["data"], "candidates": labels_per_image(settings)}
+        own["reference"] = has_reference(settings)
         yield Work(stage="finetune", rule="finetune", folder=f"models/{model}", **who, **own)
         if dataset := settings.get("validate"):
             times = 1 + math.ceil(settings["steps"] / settings["validate_every"])
             own = {"dataset": dataset, "candidates": self.config.datasets[dataset].class_count(), "samples": times}
+            own["most"] = settings.get("validate_images", 0)
             yield Work(stage="validation", rule="validate", folder=f"models/{model}/validation", **who, **own)
 
     def shared(self, processes: int) -> list[Work]:

@@ -58,11 +58,17 @@ def unfit(run: Any, shards_known: bool, jobs: Collection[tuple[str, Params]], co
     jobs: rule and parameters of each. code: the folder of the code.
     """
     names = {name for name, _ in jobs}
-    reading = {name for name in names if reads_images(f"scripts/{name}.py", code)}
-    found = unfit_sources(run, [params for name, params in jobs if name in reading], [params for _, params in jobs])
+    scripts = {name for name in names if reads_images(f"scripts/{name}.py", code)}
+    reading = [params for name, params in jobs if name in scripts and not has_tokens_alone(name, params)]
+    found = unfit_sources(run, reading, [params for _, params in jobs])
     if not found and names - {"manifest", "measure_rates", "plan"}:  # what depends on shards
         found = unfit_folder(run.folder, run.shards, shards_known)
     return found
+
+
+def has_tokens_alone(rule: str, params: Params) -> bool:
+    """Whether a job reads no images, though its script can: a VAR's training where it does not augment them."""
+    return rule == "train_var" and "augment" not in params["train"]
 
 
 def unfit_sources(run: Any, reading: Iterable[Params], jobs: Iterable[Params]) -> str | None:

@@ -177,7 +177,7 @@ class Tables:
     # ablation, smoothing
 
     def training_of(self, model: str) -> str:
-        """How a model came about: "public", "train", "cca" or "cross_entropy"."""
+        """How a model came about: "public", "train", "cca", "cross_entropy" or "discriminative"."""
         entry = self.config.models[model]
         if isinstance(entry, FinetunedModel):
             return entry.objective

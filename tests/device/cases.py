@@ -239,18 +239,49 @@ def rates(device):
 
 @case
 def train_vqvae(device):
-    from varc.data.preprocess import to_input
+    return vqvae_trained(device)
+
+
+def vqvae_trained(device: torch.device, **more: Any) -> np.ndarray:
     from varc.models.vqvae import VQVAEConfig
     from varc.training.vqvae import feature_std, train_vqvae
 
-    config, images = VQVAEConfig(PATCH_NUMS, 16, (1, 2), 1, 8, CODES, 8), to_input(IMAGES).to(device)
-    options = {"steps": 20, "batch_size": 4, "lr": 1e-3, "seed": 0, "report": lambda line: None}
-    model, curve = train_vqvae(config, images, **options)  # one step without the quantiser
-    return flat(losses(curve), feature_std(model, images, 4), model.quantize.embedding.weight.cpu())
+    config = VQVAEConfig(PATCH_NUMS, 16, (1, 2), 1, 8, CODES, 8)
+    options = {"steps": 20, "batch_size": 4, "lr": 1e-3, "seed": 0, "device": device, "report": lambda line: None}
+    model, curve = train_vqvae(config, IMAGES, **options, **more)  # one step without the quantiser
+    errors = [row["validation_reconstruction"] for row in curve if "validation_reconstruction" in row]
+    return flat(losses(curve), errors, feature_std(model, IMAGES, 4, device), model.quantize.embedding.weight.cpu())
+
+
+@case
+def train_vqvae_averaged(device):
+    from varc.training.augment import Augment
+    from varc.training.vqvae import Pictures
+
+    return vqvae_trained(device, ema=0.9, augment=Augment(1.0, 0.1, 5.0), validation=Pictures(IMAGES[:3], 8))
 
 
 @case
 def train_var(device):
+    return var_trained(device)
+
+
+@case
+def train_var_averaged(device):
+    from varc.training.validation import Validation
+
+    return var_trained(device, ema=0.9, label_dropout=0.3, validation=Validation(TOKENS[0], LABELS, ALL[0], 2))
+
+
+@case
+def augmented_tokens(device):
+    from varc.training.augment import Augment, augmented_tokens
+
+    vqvae, augment = small_models(device)[0], Augment(1.0, 0.1, 5.0)
+    return flat(augmented_tokens(vqvae, IMAGES, IDS, augment, copies=2, seed=0, batch_size=4, device=device))
+
+
+def var_trained(device: torch.device, **more: Any) -> np.ndarray:
     from varc.models.var import VARConfig
     from varc.training.var import train_var
 
@@ -258,7 +289,7 @@ def train_var(device):
     quantizer = small_models(device)[0].quantize
     tokens, labels = torch.from_numpy(TOKENS.astype(np.int64)).to(device), torch.from_numpy(LABELS).to(device)
     options = {"steps": 3, "batch_size": 4, "lr": 1e-3, "seed": 0, "report": lambda line: None}
-    model, curve = train_var(config, quantizer, tokens, labels, **options)
+    model, curve = train_var(config, quantizer, tokens, labels, **options, **more)
     return flat(losses(curve), scores(model, quantizer, device))
 
 
@@ -284,6 +315,7 @@ CASES["finetune_cca"] = partial(finetuned, CCA)
 CASES["finetune_cca_validated"] = partial(finetuned, CCA, validated=True)
 CASES["finetune_cca_bf16"] = partial(finetuned, CCA | {"precision": "bf16"})
 CASES["finetune_cross_entropy"] = partial(finetuned, CROSS_ENTROPY)
+CASES["finetune_discriminative"] = partial(finetuned, CROSS_ENTROPY | {"beta": 0.1, "negatives": 2, "gen": 0.5})
 
 
 @case

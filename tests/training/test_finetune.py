@@ -18,11 +18,13 @@ from varc.training.cca import cca_loss
 from varc.training.finetune import check_memory, draw_batch, finetune
 from varc.training.finetune_files import finetune_files, finetune_in_processes, own_gpu
 from varc.training.loop import Checkpoint
-from varc.training.validation import Best, Validation
+from varc.training.selection import Best, kept_step
+from varc.training.validation import Validation, top1
 
 CPU = torch.device("cpu")
 SETTINGS = {"steps": 12, "batch_size": 8, "lr": 1e-3, "accumulate": 1, "precision": "float32"}
 CCA = SETTINGS | {"beta": 0.2, "lambda": 3.0}
+DISCRIMINATIVE = SETTINGS | {"beta": 0.3, "negatives": 2, "gen": 0.5}
 
 
 def small_models():
@@ -141,6 +143,75 @@ def test_gradients_are_finite_differences():
     assert scale <= 1.01 and np.abs(found - scale * expected).max() < 0.02 * np.abs(found).max()
 
 
+def plain_discriminative(var, image, sample, label, others, settings):
+    """The loss by autograd as it is written down: each image for itself, one pass per class."""
+    vqvae, (tokens, _) = small_models()[0], small_data()
+    losses = []
+    for i, s, y, negatives in zip(image, sample, label, others, strict=True):
+        row = torch.from_numpy(tokens[s, i].astype(np.int64))[None]
+        teacher_input = vqvae.quantize.teacher_input(row)
+        logits = torch.cat([var(torch.tensor([c]), teacher_input) for c in (y, *negatives)])  # (1 + K, L, V)
+        log_prob = logits.double().log_softmax(-1)[:, torch.arange(5), row[0]].sum(1)
+        posterior = (settings["beta"] * log_prob).exp()
+        losses.append(-(posterior[0] / posterior.sum()).log() - settings["gen"] * log_prob[0] / row.shape[1])
+    return torch.stack(losses).mean()
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_the_discriminative_loss_and_its_gradient_are_those_of_a_plain_computation(accumulate):
+    tokens, labels = small_data()
+    settings = DISCRIMINATIVE | {"accumulate": accumulate, "steps": 1}
+    batch = draw_batch(tokens, labels, 4, 0, settings, 0)
+    assert batch.negative.shape == (8, 2) and (batch.label == labels[batch.image]).all()
+    trained, curve = run(settings)
+    var = small_models()[1].requires_grad_(True)
+    for others in (batch.negative, batch.negative[:, ::-1]):  # in whichever order they stand
+        loss = plain_discriminative(var, batch.image, batch.sample, batch.label, others, settings)
+        assert curve[1]["loss"] == pytest.approx(loss.item(), rel=1e-6)
+    assert curve[1]["loss"] == pytest.approx(curve[1]["classification"] + 0.5 * curve[1]["nats_per_token"])
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(var.parameters(), 1.0)
+    for p, expected in zip(trained.parameters(), var.parameters(), strict=True):
+        assert torch.allclose(p.grad, expected.grad, atol=1e-6)
+
+
+def test_against_all_other_classes_nothing_is_drawn_and_their_numbering_does_not_matter():
+    """The exact posterior: the same for every seed's negatives, and for a model whose classes are renamed."""
+    vqvae, var = small_models()
+    tokens, labels = small_data()
+    new = np.array([2, 0, 3, 1])  # class -> its other name
+    renamed = small_models()[1]
+    renamed.class_emb.weight.data[torch.from_numpy(new)] = var.class_emb.weight[:4]
+    settings = DISCRIMINATIVE | {"negatives": 3}
+    curves = [
+        finetune(model, vqvae.quantize, tokens, y, settings, seed=0, device=CPU, report=lambda line: None)[1]
+        for model, y in ((var, labels), (renamed, new[labels]))
+    ]
+    assert losses(curves[0]) == pytest.approx(losses(curves[1]), rel=1e-5)
+    batch = draw_batch(tokens, labels, 4, 0, settings, 0)
+    everyone = np.sort(np.column_stack([batch.label, batch.negative]), axis=1)
+    assert (everyone == np.arange(4)).all()
+
+
+def test_the_discriminative_term_tells_classes_apart_at_the_price_of_likelihood():
+    tokens, labels = small_data()
+    validation = Validation(tokens[0], labels, np.arange(4, dtype=np.int32), 100)
+    term = DISCRIMINATIVE | {"beta": 1.0, "gen": 0.0, "negatives": 3}
+    ways = {"term": term, "with gen": term | {"gen": 3.0}, "tokens": SETTINGS}
+    curves = {name: run(way | {"steps": 100, "lr": 3e-3}, validation=validation)[1] for name, way in ways.items()}
+    start, ends = curves["term"][0], {name: curve[-1] for name, curve in curves.items()}
+    assert ends["term"]["validation_accuracy"] > start["validation_accuracy"] + 0.3
+    assert ends["term"]["classification"] < 0.7 * curves["term"][1]["classification"]
+    lost = [ends[name]["validation_nats_per_token"] for name in ("term", "with gen", "tokens")]
+    assert lost[0] > max(lost[1:]) + 0.4
+
+
+def test_more_negatives_than_other_classes_are_refused():
+    message = "negatives: 4, but of the images' 4 classes 3 are others than the label; give at most so many"
+    with pytest.raises(InputError, match=message):
+        run(DISCRIMINATIVE | {"negatives": 4})
+
+
 def test_cca_parts_the_right_label_from_the_others():
     _, curve = run(CCA | {"steps": 100})
     late = pd.DataFrame(curve).tail(20).mean()
@@ -182,10 +253,11 @@ class KilledError(Exception):
     pass
 
 
-def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path, always_saved):
+@pytest.mark.parametrize("settings", [CCA, DISCRIMINATIVE], ids=["cca", "discriminative"])
+def test_a_killed_training_goes_on_and_ends_with_the_same_weights(settings, tmp_path, always_saved):
     tokens, labels = small_data()
     validation = Validation(tokens[0], labels, np.arange(4, dtype=np.int32), 3)
-    whole, whole_curve = run(CCA, validation=validation)
+    whole, whole_curve = run(settings, validation=validation)
     path = tmp_path / "finetune.checkpoint"
 
     def kill(line):
@@ -193,9 +265,9 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path, alwa
             raise KilledError
 
     with pytest.raises(KilledError):
-        run(CCA, validation=validation, checkpoint=Checkpoint(path), report=kill)
+        run(settings, validation=validation, checkpoint=Checkpoint(path), report=kill)
     lines = []
-    again, curve = run(CCA, validation=validation, checkpoint=Checkpoint(path), report=lines.append)
+    again, curve = run(settings, validation=validation, checkpoint=Checkpoint(path), report=lines.append)
     assert lines[0] == "goes on after step 6 of 12"
     assert same_weights(again, whole)
     assert curve == whole_curve
@@ -205,7 +277,7 @@ def test_another_training_does_not_go_on_from_the_checkpoint(tmp_path, always_sa
     path = tmp_path / "finetune.checkpoint"
     run(CCA, checkpoint=Checkpoint(path))
     assert path.exists()
-    for settings, seed in ((CCA | {"lambda": 4.0}, 0), (CCA, 1)):
+    for settings, seed in ((CCA | {"lambda": 4.0}, 0), (CCA, 1), (DISCRIMINATIVE, 0)):
         fresh = run(settings, seed=seed)
         assert same_weights(run(settings, seed=seed, checkpoint=Checkpoint(path))[0], fresh[0])
     path.write_bytes(path.read_bytes()[:100])
@@ -240,17 +312,22 @@ def test_the_weights_of_the_best_validated_step_are_kept():
     best = max(step for step, value in known.items() if value == max(known.values()))
     expected = seen[best] if best else small_models()[1].state_dict()
     assert all(torch.equal(t, expected[name]) for name, t in model.state_dict().items())
+    kept = kept_step(curve, top1)
+    assert kept["step"] == best
+    batch = torch.from_numpy(tokens[0].astype(np.int64))
+    log_prob = log_prob_per_token(model, vqvae.quantize.teacher_input(batch), batch, torch.from_numpy(labels))
+    assert kept["validation_nats_per_token"] == pytest.approx(-log_prob.mean().item(), rel=1e-5)
 
 
 def test_the_last_of_the_best_steps_is_kept_and_its_record_is_none_of_its_weights():
     _, var = small_models()
-    best, names = Best(), var.state_dict().keys()
+    best, names = Best(top1), var.state_dict().keys()
     for step, accuracy in ((0, 0.5), (2, 0.75), (4, 0.25), (6, 0.75), (8, 0.5)):
         var.head.bias.data.fill_(step)
-        best.offer(var, step, accuracy)
+        best.offer(var, step, {"validation_accuracy": accuracy})
         assert best.weights.keys() == names
         assert (best.weights["head.bias"] == best.record["step"]).all()
-    assert best.record == {"step": 6, "accuracy": 0.75}
+    assert best.record == {"step": 6, "validation_accuracy": 0.75}
 
 
 def test_bf16_is_near():
@@ -305,6 +382,7 @@ def request_files(folder, name, settings):
             "tokens": [str(folder / "tokens0.parquet")],
             "class_ids": [0, 1, 2, 3],
             "every": 4,
+            "images": None,
         },
         "vqvae": str(folder / "vqvae.safetensors"),
         "vqvae_checkpoint": None,
@@ -339,8 +417,21 @@ def test_two_processes_have_the_curve_of_one(tmp_path):
     finetune_in_processes(together, 2, lines.append)
     same_ends(alone, together)
     card = load_var(together["weights"])[1]
+    rows = pd.read_csv(together["curve"]).dropna(subset="validation_accuracy").set_index("step")
+    kept = card["kept"]
+    figures = rows.loc[kept["step"], ["validation_accuracy", "validation_nats_per_token"]]
+    assert kept == pytest.approx({"step": kept["step"], **figures}, rel=1e-5)
+    assert kept["validation_accuracy"] == rows["validation_accuracy"].max()
     assert card["processes"] == 2 and card["finetuned_from"] == load_var(tmp_path / "base.safetensors")[1]["sha256"]
     assert [line.split(",")[0] for line in lines if line.startswith("step")] == [f"step {i}/12" for i in range(1, 13)]
+
+
+def test_two_processes_share_the_negatives_of_one(tmp_path):
+    alone = request_files(tmp_path, "alone", DISCRIMINATIVE)
+    finetune_files(alone, lambda line: None)
+    together = request_files(tmp_path, "together", DISCRIMINATIVE | {"accumulate": 2})
+    finetune_in_processes(together, 2, lambda line: None)
+    same_ends(alone, together)
 
 
 def test_two_processes_go_on_from_a_killed_one_and_keep_its_best_step(tmp_path, always_saved):

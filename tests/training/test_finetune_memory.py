@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from varc.costs.closed_form import Shape
-from varc.costs.memory import finetune_bytes
+from varc.costs.memory import finetune_bytes, has_reference, labels_per_image
 from varc.models.architectures import ARCHITECTURES, PATCH_NUMS_256
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig
@@ -69,35 +69,47 @@ def norms_as_on_cuda(monkeypatch):
     monkeypatch.setattr(module, "empty_cache", lambda *sizes: None)  # it lies in the host's memory
 
 
-def settings(precision, contrast, batch_size, accumulate):
+WAYS = {
+    "cca": {"beta": 0.02, "lambda": 50.0},
+    "cross_entropy": {},
+    "discriminative": {"beta": 0.2, "gen": 0.2, "negatives": 3},
+}
+
+
+def settings(precision, way, batch_size, accumulate):
     found = {"steps": 2, "lr": 1e-4, "precision": precision, "batch_size": batch_size, "accumulate": accumulate}
-    return found | ({"beta": 0.02, "lambda": 50.0} if contrast else {})
+    return found | WAYS[way]
 
 
-def peak(config, images, precision, contrast, accumulate=2):
+def planned_bytes(config, images, precision, way):
+    given = WAYS[way]
+    sequences, classes = images * labels_per_image(given), getattr(config, "num_classes", 1000)
+    return finetune_bytes(config, sequences, precision, has_reference(given), classes)
+
+
+def peak(config, images, precision, way, accumulate=2):
     """Of two steps of `finetune`, in micro-batches of so many images."""
     rng = np.random.default_rng(0)
     tokens = rng.integers(0, config.vocab_size, (1, 32, config.num_tokens)).astype(np.uint16)
     labels = rng.integers(0, config.num_classes, 32)
     quantizer = MultiScaleQuantizer(config.vocab_size, config.z_channels, config.patch_nums).requires_grad_(False)
-    chosen = settings(precision, contrast, images * accumulate, accumulate)
+    chosen = settings(precision, way, images * accumulate, accumulate)
     with Live() as live:
         finetune(VAR(config), quantizer, tokens, labels, chosen, seed=0, device=CPU, report=lambda line: None)
     return live.peak
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-@pytest.mark.parametrize("contrast", [True, False])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("config", "images"), [(SMALL, 8), (SMALL, 32), pytest.param(LONG, 4, marks=pytest.mark.slow)])
-def test_the_plan_is_what_fine_tuning_takes(norms_as_on_cuda, config, images, precision, contrast):
-    planned = finetune_bytes(config, images, precision, contrast, config.num_classes)
-    assert 0.995 < planned / peak(config, images, precision, contrast) < 1.1
+def test_the_plan_is_what_fine_tuning_takes(norms_as_on_cuda, config, images, precision, way):
+    planned = planned_bytes(config, images, precision, way)
+    assert 0.995 < planned / peak(config, images, precision, way) < 1.1
 
 
 def test_the_plan_is_not_below_a_step_without_micro_batches(norms_as_on_cuda):
     """Gradients are not there yet when activations are at their most."""
-    planned = finetune_bytes(SMALL, 8, "float32", True, SMALL.num_classes)
-    assert planned > peak(SMALL, 8, "float32", True, accumulate=1)
+    assert planned_bytes(SMALL, 8, "float32", "cca") > peak(SMALL, 8, "float32", "cca", accumulate=1)
 
 
 def step_peak(depth, images, precision):
@@ -123,7 +135,7 @@ def step_peak(depth, images, precision):
 @pytest.mark.slow
 @pytest.mark.parametrize(("depth", "images", "precision"), [(16, 32, "bf16"), (16, 4, "float32"), (30, 2, "bf16")])
 def test_the_plan_holds_at_public_shapes(norms_as_on_cuda, depth, images, precision):
-    planned = finetune_bytes(Shape.of(ARCHITECTURES[f"var_d{depth}"]), images, precision, True)
+    planned = planned_bytes(Shape.of(ARCHITECTURES[f"var_d{depth}"]), images, precision, "cca")
     assert 1.0 <= planned / step_peak(depth, images, precision) < 1.01
 
 
@@ -147,6 +159,6 @@ def test_the_public_configs_fit_one_card_and_serve_eight(name):
     chosen = yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())["models"]["cca"]["cca"]
     d16 = Shape.of(ARCHITECTURES["var_d16"])
     images = chosen["batch_size"] // chosen["accumulate"]
-    assert finetune_bytes(d16, images, chosen["precision"], True) < 0.9 * CARD
-    assert finetune_bytes(d16, 2 * images, chosen["precision"], True) > CARD  # no fewer micro-batches would do
+    assert planned_bytes(d16, images, chosen["precision"], "cca") < 0.9 * CARD
+    assert planned_bytes(d16, 2 * images, chosen["precision"], "cca") > CARD  # no fewer micro-batches would do
     assert chosen["batch_size"] % (8 * chosen["accumulate"]) == 0

@@ -51,6 +51,19 @@ def test_the_validation_set_itself_is_refused():
     refused(same, "models: cca: cca: validate: digits_validation", "adaptive: calibrate is digits_validation;")
 
 
+@pytest.mark.parametrize("part", ["vqvae", "var"])
+def test_the_validation_set_of_a_training_is_refused(part):
+    """Of any model of the config: a reader of the tables may choose among them."""
+
+    def validated(config):
+        config["models"]["cca"]["cca"] = {
+            k: v for k, v in config["models"]["cca"]["cca"].items() if not k.startswith("validate")
+        }
+        config["models"]["base"]["train"][part] |= {"validate": "digits_calibration", "validate_every": 9}
+
+    refused(validated, f"models: base: train: {part}: validate: digits_calibration", "calibrate is digits_calibration")
+
+
 @pytest.mark.parametrize(
     ("table", "entry"),
     [

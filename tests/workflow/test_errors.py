@@ -46,9 +46,22 @@ TRAIN = ("models", "base", "train")
 DIGITS = ("datasets", "digits")
 EVALUATE = ("evaluate", 0)
 FINETUNED = ("models", "cca")
+VALIDATED = {
+    "depth": 1, "width": 64, "heads": 4, "steps": 9, "batch_size": 8, "lr": 0.1, "validate": "digits_validation",
+    "validate_every": 3,
+}  # fmt: skip
 INCREMENTAL = {
     "classifier": "a_varc", "data": "digits_train", "test": "digits", "tasks": [2], "seeds": 1, "strategies": ["none"],
 }  # fmt: skip
+
+
+DISCRIMINATIVE = {"steps": 9, "batch_size": 8, "lr": 0.1, "beta": 0.2, "negatives": 3, "gen": 0.2}
+
+
+def told_apart(**changed):
+    """A config whose model is fine-tuned by the discriminative loss, with some keys changed; None takes one away."""
+    entry = {key: value for key, value in (DISCRIMINATIVE | changed).items() if value is not None}
+    return set_key(FINETUNED, {"finetune": "base", "discriminative": entry})
 
 
 TRANSFORMER = {"image_size": 8, "patch_size": 2, "width": 16, "depth": 1, "heads": 2}
@@ -163,7 +176,7 @@ BAD_CONFIGS = {
     "calibration of a funnel": (set_key(["classifiers", "a_varc", "calibrate"], "digits_train"), "calibrate goes with"),
     "fine-tuning from nothing": (set_key([*FINETUNED, "finetune"], "bass"), "models: cca: finetune: 'bass' is not def"),
     "fine-tuning in a circle": (set_key([*FINETUNED, "finetune"], "cca"), "finetune: cca from cca; a chain must"),
-    "fine-tuning without a loss": (set_key([*FINETUNED, "cca"], None), "either cca or cross_entropy; give one"),
+    "fine-tuning without a loss": (set_key([*FINETUNED, "cca"], None), "either cca, cross_entropy or discriminative"),
     "fine-tuning and training": (
         set_key(["models", "base", "finetune"], "cca"), "base: finetune is no key of a model with train"
     ),
@@ -176,10 +189,47 @@ BAD_CONFIGS = {
         set_key([*FINETUNED], {"finetune": "base", "cross_entropy": {"steps": 1, "batch_size": 1, "lr": 1, "beta": 1}}),
         "cross_entropy: beta is no key of cross_entropy",
     ),
+    "fine-tuning in two ways": (
+        set_key([*FINETUNED, "discriminative"], DISCRIMINATIVE), "either cca, cross_entropy or discriminative; give one"
+    ),
+    "a discriminative term without its price": (
+        told_apart(gen=None), "models: cca: discriminative: gen is missing; discriminative needs it"
+    ),
+    "more negatives than other classes": (
+        told_apart(negatives=10), "cca: discriminative: negatives: 10, but of 10 classes 9 are others than the label"
+    ),
+    "an unknown key of a discriminative term": (told_apart(**{"lambda": 1}), "discriminative: lambda is no key of"),
     "validation on what is trained on": (
         set_key([*FINETUNED, "cca", "validate"], "digits_train"), "validate: digits_train is trained on; name other"
     ),
     "validation at no step": (set_key([*FINETUNED, "cca", "validate_every"], None), "validate_every go together"),
+    "a VAR validated on what it is trained on": (
+        set_key([*TRAIN, "var"], VALIDATED | {"validate": "digits_train"}),
+        "train: var: validate: digits_train is trained on; name other images",
+    ),
+    "a VAR validated on nothing": (
+        set_key([*TRAIN, "var"], VALIDATED | {"validate": "x"}), "base: train: var: validate: 'x' is not defined"
+    ),
+    "a VAR validated at no step": (
+        set_key([*TRAIN, "var"], {k: v for k, v in VALIDATED.items() if k != "validate_every"}),
+        "train: var: validate and validate_every go together",
+    ),
+    "a number of images to validate on, but none": (
+        set_key([*TRAIN, "vqvae", "validate_images"], 5), "train: vqvae: validate_images says how many of validate's"
+    ),
+    "an average that never moves": (set_key([*TRAIN, "var", "ema"], 1.0), "train: var: ema: 1.0 should be less than 1"),
+    "all labels dropped": (
+        set_key([*TRAIN, "var", "label_dropout"], 1.0), "train: var: label_dropout: 1.0 should be less than 1"
+    ),
+    "an augmentation that changes nothing": (
+        set_key([*TRAIN, "vqvae", "augment"], {"translate": 0}), "vqvae: augment: translate, scale and rotate are 0"
+    ),
+    "augmented copies without a number": (
+        set_key([*TRAIN, "var", "augment"], {"translate": 1}), "train: var: augment: copies is missing"
+    ),
+    "copies of images that are changed in every batch": (
+        set_key([*TRAIN, "vqvae", "augment"], {"translate": 1, "copies": 2}), "augment: copies is no key of augment"
+    ),
     "accumulation that does not divide": (set_key([*FINETUNED, "cca", "accumulate"], 5), "5 does not divide"),
     "a VQ-VAE of a model without one": (set_key([*TRAIN, "vqvae"], "cca"), "model cca trains no VQ-VAE of its own"),
     "an ablation against a funnel": (set_key(["ablation"], "a_varc"), "ablation: a_varc must be one stage at all 4"),

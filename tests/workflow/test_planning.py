@@ -153,7 +153,7 @@ def test_fine_tuning_asks_for_its_node_what_its_processes_take(project):
     config = read_config("cca_imagenet") | {"run": "finetune", "gflops_per_second": 100_000}
     table, _ = planned(project, config)
     row = table[table["stage"] == "finetune"].iloc[0]
-    assert row["memory_bytes"] == round(finetune_bytes(Shape.of(ARCHITECTURES["var_d16"]), 32, "bf16", True))
+    assert row["memory_bytes"] == round(finetune_bytes(Shape.of(ARCHITECTURES["var_d16"]), 64, "bf16", True))
     assert row["passes"] == 5004 * 256 * 8
     weights, tokens = 4 * var_parameters(Shape.of(ARCHITECTURES["var_d16"]), 1000), 2 * 1_281_167 * 680
     for processes, options in ((1, []), (8, ["--set-resources", "finetune:processes=8"])):

@@ -96,7 +96,8 @@ def test_fine_tuning_keeps_the_best_validated_step_and_does_no_harm(results):
     known = curve.dropna(subset="validation_accuracy")
     assert known["step"].tolist() == list(range(0, 81, 10))
     log = (results / "logs/finetune/cca.log").read_text()
-    assert f"best validation accuracy {known['validation_accuracy'].max():.4f}" in log
+    best = f"validation_accuracy {known['validation_accuracy'].max():.4f}, validation_nats_per_token "
+    assert re.search(rf"best validation at step \d+: {re.escape(best)}", log)
     late = curve.tail(20).mean()
     assert late["log_ratio_negative"] < late["log_ratio"] - 10  # nats: the labels are told apart
     card = read_card(results / "models/cca/var.safetensors")
@@ -363,7 +364,7 @@ def test_another_classifier_on_the_same_model_reuses_tokens_and_stages(project):
 
 SCORING = Counter(score=36, prune=8, predict=6, pruning=1, accuracy=1, cost=1, ablation=1)
 EDITS = {
-    "varc/scoring/likelihood.py": SCORING + Counter(finetune=1, sample=2),  # fine-tuning validates by scores
+    "varc/scoring/likelihood.py": SCORING + Counter(train_var=1, finetune=1, sample=2),  # training validates by scores
     "varc/scoring/funnel.py": SCORING + Counter(gflops=1),
     "varc/metrics/accuracy.py": Counter(gflops=1, pruning=1, accuracy=1, cost=1, ablation=1),
     "varc/metrics/plots.py": Counter(pruning=1),

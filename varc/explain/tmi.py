@@ -1,6 +1,5 @@
 """Token-wise mutual information (TMI), the A-VARC+ paper's explanation: the likelihood splits over tokens."""
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from varc.errors import InputError
 from varc.models.var import VAR
 from varc.scoring.funnel import Scores
+from varc.seeded import order_by_hash
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.integer]
@@ -38,8 +38,7 @@ def tmi(target: Sequence[Floats], against: Sequence[Floats]) -> Floats:
 
 def explained_order(image_ids: Sequence[str], seed: int) -> list[int]:
     """The positions of images in the order of a hash of (seed, image_id)."""
-    digests = [hashlib.sha256(f"{seed}\0explain\0{image_id}".encode()).digest() for image_id in image_ids]
-    return sorted(range(len(digests)), key=digests.__getitem__)
+    return order_by_hash(image_ids, seed, "explain")
 
 
 def embedding_rows(class_ids: Ints, num_classes: int) -> Ints:

@@ -93,4 +93,4 @@ def measure_finetune(kind: Kind, vqvae: VQVAE, config: VARConfig, sequences: int
         quantizer = vqvae.quantize.to(device)
         finetune(var, quantizer, tokens, labels, chosen, seed=0, device=device, report=lambda line: None)
 
-    return speed(images * image_passes(2) * pass_gflops(config, kind.scales), finetune_random, device)
+    return speed(images * image_passes(2, reference=True) * pass_gflops(config, kind.scales), finetune_random, device)

@@ -1,4 +1,4 @@
-"""Fine-tuning of a VAR on cached tokens, by CCA or, as its control, by further cross-entropy steps.
+"""Fine-tuning of a VAR on cached tokens: by CCA, by a discriminative term or, as their control, by cross-entropy.
 
 In one process, or in several (varc/training/finetune_files.py). A step's batch, its negative labels and its dropped
 labels do not depend on how many processes or micro-batches share it.
@@ -16,14 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from varc.costs.memory import finetune_bytes
+from varc.costs.memory import finetune_bytes, has_reference, labels_per_image
 from varc.device import check_precision, gpu_memory
 from varc.errors import InputError
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig
 from varc.training.cca import cca_loss, draw_labels, empty_cache, reference_log_likelihood
-from varc.training.loop import Checkpoint, Curve, State, fingerprint, optimise
-from varc.training.validation import Best, Validation, place, validated
+from varc.training.discriminative import check_negatives, discriminative_loss, draw_others, labels_of
+from varc.training.loop import Checkpoint, Curve, fingerprint, optimise
+from varc.training.selection import Selection
+from varc.training.validation import Validation, measured, place, top1
 
 Tokens = NDArray[np.uint16]
 
@@ -44,35 +46,34 @@ def finetune(
     """Fine-tunes `var`, in place, on tokens (S, N, L) with labels (N,); returns it in eval mode, and the curve.
 
     settings: steps, batch_size, lr, accumulate (micro-batches per step and process), precision (float32 or bf16, by
-    autocast), and beta and lambda for CCA; without them the loss is cross-entropy. With a validation set the weights
-    of the step with the best accuracy are returned, of several the last one; step 0 takes part. Of several processes
-    all validate, and the first one returns these weights.
+    autocast); beta and lambda for CCA; beta, negatives and gen for the discriminative loss; without them the loss is
+    cross-entropy. With a validation set the weights of the step with the best accuracy are returned, of several the
+    last one; step 0 takes part. Of several processes all validate, and the first one returns these weights.
 
-    Raises InputError for a batch_size that accumulate times the processes does not divide, for a step that is planned
-    to take more memory than the GPU has, and for a loss that is not finite.
+    Raises InputError for a batch_size that accumulate times the processes does not divide, for more negatives than
+    there are other classes, for a step that is planned to take more memory than the GPU has, and for a loss that is not
+    finite.
     """
     check_precision(settings["precision"], device)
+    check_negatives(settings.get("negatives", 0), len(np.unique(labels)))
     check_memory(var.config, settings, settings["batch_size"] // number_of_parts(settings), device)
     made_from = made_from_digest(var, quantizer, tokens, labels, settings, seed, validation) if checkpoint else ""
     var = var.to(device)
     tuning = prepare(var, quantizer, tokens.shape[:2], settings, device)
-    best = Best()
-    kept = best if place()[0] == 0 else Best()  # a checkpoint holds the first process's; the others need none
-    validate = partial(validated, var, quantizer, validation, best, settings["steps"], device)
-    start = {"step": 0, **validate({"step": 0})}
+    measure = measured(var, quantizer, validation, device, top1)
+    selection = Selection(var, settings["steps"], measure=measure, keeps=place()[0] == 0)
+    start = {"step": 0, **selection.after({"step": 0})}
     curve = optimise(
         var.parameters(),
         partial(step_losses, tuning, tokens, labels, settings, seed),
         steps=settings["steps"],
         lr=settings["lr"],
         report=report,
-        after=validate,
+        after=selection.after,
         checkpoint=checkpoint,
-        state=State(made_from, keep=kept.weights, record=kept.record),
+        state=selection.state(made_from),
     )
-    if best.weights:
-        report(f"best validation accuracy {best.record['accuracy']:.4f} at step {best.record['step']}")
-        var.load_state_dict(best.weights)
+    selection.finish(report)
     return var.eval().requires_grad_(False), [start, *curve]
 
 
@@ -104,7 +105,7 @@ def prepare(
     var: VAR, quantizer: MultiScaleQuantizer, size: tuple[int, ...], settings: dict[str, Any], device: torch.device
 ) -> Tuning:
     """Makes `var`, on the device, ready to be tuned on (samples, images) tokens; its reference is a copy."""
-    reference = copy.deepcopy(var).eval().requires_grad_(False) if "beta" in settings else None
+    reference = copy.deepcopy(var).eval().requires_grad_(False) if has_reference(settings) else None
     var = var.train().requires_grad_(True)
     samples, images = size
     return Tuning(
@@ -125,7 +126,8 @@ def distributed(var: VAR) -> nn.Module:
 
 def check_memory(config: VARConfig, settings: dict[str, Any], images: int, device: torch.device) -> None:
     """Raises InputError where a step with so many images at a time is planned to take more than the GPU has."""
-    need = finetune_bytes(config, images, settings["precision"], "beta" in settings, config.num_classes)
+    sequences, reference = labels_per_image(settings) * images, has_reference(settings)
+    need = finetune_bytes(config, sequences, settings["precision"], reference, config.num_classes)
     has = gpu_memory(device)
     if has is not None and need > has:
         raise InputError(
@@ -135,12 +137,13 @@ def check_memory(config: VARConfig, settings: dict[str, Any], images: int, devic
 
 
 class Batch(NamedTuple):
-    """A batch, or a part of one: positions of images and samples, labels, negative labels; see draw_labels."""
+    """A batch, or a part of one: positions of images and samples, labels, negative labels; see draw_labels and
+    draw_others, by which an image has several."""
 
     image: NDArray[np.int64]  # (B,)
     sample: NDArray[np.int64]  # (B,)
     label: NDArray[np.int64]  # (B,)
-    negative: NDArray[np.int64]  # (B,)
+    negative: NDArray[np.int64]  # (B,), or (B, K)
     contrast: NDArray[np.bool_]  # (B,)
 
 
@@ -154,6 +157,9 @@ def draw_batch(
     image = np.array([shuffled(images, seed, int(p) // images)[p % images] for p in position])
     rng = np.random.default_rng([seed, step, 1])
     sample = rng.integers(tokens.shape[0], size=size)
+    if count := settings.get("negatives"):
+        others = draw_others(labels[image], np.unique(labels), count, rng)
+        return Batch(image, sample, labels[image], others, np.ones(size, bool))
     return Batch(image, sample, *draw_labels(labels[image], unconditional, rng))
 
 
@@ -180,10 +186,12 @@ def own_parts(batch: Batch, parts: int) -> Iterator[Batch]:
 def part_losses(
     tuning: Tuning, part: Batch, tokens: Tokens, settings: dict[str, Any], share: float
 ) -> dict[str, Tensor]:
-    """The losses of a part of a batch of tokens (S, N, L), by CCA or cross-entropy; share: see cca_part."""
+    """The losses of a part of a batch of tokens (S, N, L), by any of the ways; share: see cca_part."""
     targets = torch.from_numpy(tokens[part.sample, part.image].astype(np.int64)).to(tuning.device)  # (B, L)
     with torch.no_grad():
         teacher_input = tuning.quantizer.teacher_input(targets)  # (B, L - p_0^2, Cvae)
+    if "negatives" in settings:
+        return discriminative_part(tuning, part, targets, teacher_input, settings)
     if tuning.reference is None:
         return cross_entropy_part(tuning, part, targets, teacher_input)
     return cca_part(tuning, tuning.reference, part, targets, teacher_input, settings, share)
@@ -194,6 +202,17 @@ def cross_entropy_part(tuning: Tuning, part: Batch, targets: Tensor, teacher_inp
     with tuning.amp:
         logits = tuning.model(torch.from_numpy(part.label).to(targets.device), teacher_input)  # (B, L, V)
     return {"loss": F.cross_entropy(logits.flatten(0, 1), targets.flatten())}
+
+
+def discriminative_part(
+    tuning: Tuning, part: Batch, targets: Tensor, teacher_input: Tensor, settings: dict[str, Any]
+) -> dict[str, Tensor]:
+    """The discriminative loss of a part of a batch with tokens `targets` (B, L), and its two terms."""
+    rows, length = 1 + settings["negatives"], targets.shape[1]
+    label = labels_of(part.label, part.negative).to(targets.device)  # (rows B,)
+    targets, teacher_input = targets.repeat(rows, 1), teacher_input.repeat(rows, 1, 1)  # (rows B, ...)
+    found = log_likelihood(tuning.model, targets, teacher_input, label, tuning.amp).view(rows, -1)
+    return discriminative_loss(found, length, settings["beta"], settings["gen"])
 
 
 def cca_part(

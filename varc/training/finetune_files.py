@@ -27,11 +27,12 @@ from varc.models.var_weights import check_fit, read_var
 from varc.models.vqvae_weights import read_vqvae
 from varc.models.weights import Card, save_model
 from varc.origin import Making, made_from, making
-from varc.storage import read_labels, read_samples, read_tokens
+from varc.storage import read_labels, read_samples
 from varc.training.curves import plot_finetuning, write_curve
 from varc.training.finetune import finetune
 from varc.training.loop import Checkpoint, Curve
-from varc.training.validation import Validation
+from varc.training.selection import kept_step
+from varc.training.validation import read_validation, top1
 
 TIMEOUT = timedelta(hours=6)  # that a process waits for the others: one of them writes checkpoints of many GB
 ERROR = "error: "
@@ -58,12 +59,7 @@ def finetune_files(request: dict[str, Any], report: Callable[[str], None] = prin
     labels = read_labels(request["manifest"])
     validation = None
     if request["validation"]:
-        validation = Validation(
-            read_tokens(request["validation"]["tokens"], request["validation"]["manifest"]),
-            read_labels(request["validation"]["manifest"]),
-            np.array(request["validation"]["class_ids"], np.int32),
-            request["validation"]["every"],
-        )
+        validation = read_validation(**request["validation"], seed=request["seed"])
     start, checkpoint = time.monotonic(), Checkpoint(Path(request["checkpoint"]))
     model, curve = finetune(
         var,
@@ -96,6 +92,7 @@ def write_finetuned(
         "finetuned_from": base["sha256"],
         "vqvae_sha256": vqvae_card["sha256"],
         "settings": request["settings"],
+        "kept": kept_step(curve, top1),
         "seed": request["seed"],
         "device": device_name(device),
         "threads": torch.get_num_threads(),

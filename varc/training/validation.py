@@ -1,21 +1,25 @@
-"""Validation of a fine-tuning: VARC's accuracy every so many steps, and the step that had the best."""
+"""Validation of a VAR along its training: VARC's accuracy, and what its predictions of tokens lose."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
-from torch import Tensor
 
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR
 from varc.scoring.likelihood import score
+from varc.seeded import order_by_hash
+from varc.storage import image_ids, read_labels, read_parquet, read_tokens
+from varc.training.selection import Figures, Measure, Rule
 
 
 class Validation(NamedTuple):
-    """Images that are not trained on, on which VARC's accuracy is measured every so many steps."""
+    """Images that are not trained on, on which a VAR is validated every so many steps."""
 
     tokens: NDArray[np.uint16]  # (N, L)
     labels: NDArray[np.int64]  # (N,)
@@ -23,40 +27,38 @@ class Validation(NamedTuple):
     every: int
 
 
-@dataclass
-class Best:
-    """The step with the best accuracy so far; nothing before the first is validated."""
+def read_validation(
+    tokens: Sequence[str | Path],
+    manifest: str | Path,
+    class_ids: Sequence[int],
+    every: int,
+    images: int | None,
+    seed: int,
+) -> Validation:
+    """The validation of a data set: of all its images, or of so many, chosen by a hash of (seed, image_id)."""
+    ids = [str(name) for name in image_ids(read_parquet(manifest, ["image_id"]))]
+    chosen = sorted(order_by_hash(ids, seed, "validate")[:images])
+    found, labels = read_tokens(tokens, manifest)[chosen], read_labels(manifest)[chosen]
+    return Validation(found, labels, np.array(class_ids, np.int32), every)
 
-    weights: dict[str, Tensor] = field(default_factory=dict)  # of the whole model, in the host's memory
-    record: dict[str, float] = field(default_factory=dict)  # step, accuracy
 
-    def offer(self, var: VAR, step: int, accuracy: float) -> None:
-        """Takes the weights of a step unless an earlier one was better: of several the last one stays."""
-        if accuracy < self.record.get("accuracy", accuracy):
-            return
-        self.weights.clear()  # first, so that they aren't held twice
-        self.weights.update({name: t.detach().to("cpu", copy=True) for name, t in var.state_dict().items()})
-        self.record.update(step=step, accuracy=accuracy)
+def top1(figures: Figures) -> tuple[float, ...]:
+    """For the best accuracy; fine-tuning lowers the likelihood on purpose, so that does not count."""
+    return (figures["validation_accuracy"],)
 
 
-def validated(
-    var: VAR,
-    quantizer: MultiScaleQuantizer,
-    validation: Validation | None,
-    best: Best,
-    last: int,
-    device: torch.device,
-    row: dict[str, float],
-) -> dict[str, float]:
-    """What a step's row of the curve gets: the accuracy, where it is due, as it is after the last step; the first of
-    several processes offers the weights to `best`."""
-    step = int(row["step"])
-    if validation is None or (step % validation.every and step != last):
-        return {}
-    found = accuracy(var, quantizer, validation, device)
-    if place()[0] == 0:
-        best.offer(var, step, found)
-    return {"validation_accuracy": found}
+def top1_then_likelihood(figures: Figures) -> tuple[float, ...]:
+    """For the best accuracy, and among equals the best likelihood."""
+    return figures["validation_accuracy"], -figures["validation_nats_per_token"]
+
+
+def measured(
+    var: VAR, quantizer: MultiScaleQuantizer, validation: Validation | None, device: torch.device, rule: Rule
+) -> Measure | None:
+    """The validation of a VAR as a Selection takes it."""
+    if validation is None:
+        return None
+    return Measure(partial(figures, var, quantizer, validation, device), validation.every, rule)
 
 
 def place() -> tuple[int, int]:
@@ -64,13 +66,18 @@ def place() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
-def accuracy(var: VAR, quantizer: MultiScaleQuantizer, validation: Validation, device: torch.device) -> float:
-    """VARC's top-1 on the validation images, which the processes share."""
+def figures(var: VAR, quantizer: MultiScaleQuantizer, validation: Validation, device: torch.device) -> Figures:
+    """VARC's top-1 on the validation images, and their cross-entropy under their labels, -log p(x|y) in nats per token;
+    the processes share the images."""
     rank, processes = place()
     tokens, labels = validation.tokens[rank::processes], validation.labels[rank::processes]
     candidates = np.tile(validation.class_ids, (len(labels), 1))
-    scores = score(var, quantizer, tokens, candidates, device=device).sum(-1)
-    right = torch.tensor((validation.class_ids[scores.argmax(1)] == labels).sum(), device=device)
+    scores = score(var, quantizer, tokens, candidates, device=device).sum(-1)  # (N, M)
+    right = (validation.class_ids[scores.argmax(1)] == labels).sum()
+    lost = -scores[candidates == labels[:, None]].sum()
+    sums = torch.tensor([right, lost], dtype=torch.float64, device=device)
     if processes > 1:
-        dist.all_reduce(right)
-    return right.item() / len(validation.labels)
+        dist.all_reduce(sums)
+    found, nats = sums.tolist()
+    images, length = validation.tokens.shape
+    return {"validation_accuracy": found / images, "validation_nats_per_token": nats / (images * length)}

@@ -10,7 +10,7 @@ from varc.errors import InputError
 from workflow.config.classifiers import Rival
 from workflow.config.data import DataSet
 from workflow.config.entry import ConfigError
-from workflow.config.lineage import ancestry, finetuning
+from workflow.config.lineage import ancestry, finetuning, validated
 from workflow.config.models import FinetunedModel, TrainedModel
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def chosen_on(config: "Config") -> Iterator[tuple[str, str]]:
     for name, model in config.models.items():
         if isinstance(model, FinetunedModel) and (validate := model.settings.validate_):
             yield f"models: {name}: {model.objective}: validate", validate
+        elif isinstance(model, TrainedModel):
+            yield from ((f"models: {name}: train: {key}", dataset) for key, dataset in validated(model.train).items())
     for kind in ("evaluate", "smoothing", "explain"):
         for i, entry in enumerate(getattr(config, kind)):
             yield from ((f"{kind}: {i}: datasets", dataset) for dataset in entry.datasets)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from varc.models.architectures import ARCHITECTURES, PATCH_NUMS_256
-from workflow.config.models import FinetunedModel, Models, PublicModel, TrainedModel
+from workflow.config.models import FinetunedModel, Models, PublicModel, TrainedModel, Training
 
 Architecture = dict[str, dict[str, Any]]
 SHAPE_KEYS = {  # of a model that is trained here
@@ -42,6 +42,13 @@ def var_training(models: Models, name: str) -> dict[str, Any]:
     if isinstance(model, TrainedModel):
         return {**model.train.var.given(), "data": model.train.data}
     return finetuning(models, name) if isinstance(model, FinetunedModel) else {}
+
+
+def validated(train: Training) -> dict[str, str]:
+    """The data sets that the parts of a model trained here are validated on, by their keys below `train`."""
+    parts = {"vqvae": train.vqvae, "var": train.var}
+    found = {part: entry.validate_ for part, entry in parts.items() if not isinstance(entry, str)}
+    return {f"{part}: validate": dataset for part, dataset in found.items() if dataset is not None}
 
 
 def finetuning(models: Models, name: str) -> dict[str, Any]:

@@ -27,7 +27,61 @@ class Optimised(Entry):
     """Peak learning rate."""
 
 
-class VQVAETraining(Optimised):
+class Validated(Optimised):
+    """Training of which the best step is kept."""
+
+    validate_: str | None = Field(default=None, alias="validate")
+    """A data set that is validated on; the best step's weights are kept: by mean squared error (a VQ-VAE), or VARC's
+    top-1 (a VAR; equal ones by nats per token where it is trained, by the last where it is fine-tuned); default: the
+    last step's."""
+    validate_every: Positive | None = None
+    """Validated every so many steps, and after the last."""
+    validate_images: Positive | None = None
+    """On so many of its images, chosen by a seeded hash of image_id; default: all."""
+
+    @model_validator(mode="after")
+    def check_validation(self) -> "Validated":
+        if (self.validate_ is None) != (self.validate_every is None):
+            raise ValueError("validate and validate_every go together; give both or none")
+        if self.validate_images and self.validate_ is None:
+            raise ValueError("validate_images says how many of validate's images; add validate, or take it away")
+        return self
+
+
+class Averaged(Entry):
+    """Training whose weights may be averaged."""
+
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay of an exponential moving average of the weights, which is validated and saved in their place; less in the
+    first steps; default: none."""
+
+
+class Augment(Entry):
+    """Training images are shifted, scaled and turned at random; what lies beyond an edge repeats it."""
+
+    called = "augment"
+    translate: Annotated[float, Field(ge=0)] = 0.0
+    """Pixels at most, across and down."""
+    scale: Annotated[float, Field(ge=0)] = 0.0
+    """Larger or smaller by a factor of 1 + `scale` at most."""
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Degrees at most, either way."""
+
+    @model_validator(mode="after")
+    def check_change(self) -> "Augment":
+        if not (self.translate or self.scale or self.rotate):
+            raise ValueError("translate, scale and rotate are 0; give one of them, or take augment away")
+        return self
+
+
+class AugmentedCopies(Augment):
+    """As of the VQ-VAE, whose images are changed anew in every batch; here copies are made once."""
+
+    copies: Positive
+    """So many changed copies of each image, drawn per (seed, image_id, copy), are token samples beside the others."""
+
+
+class VQVAETraining(Validated, Averaged):
     called = "vqvae"
     patch_nums: Some[Positive]
     """Tokens per side of each scale, coarse to fine."""
@@ -43,6 +97,7 @@ class VQVAETraining(Optimised):
     """Codes."""
     norm_groups: Positive
     """Groups of GroupNorm."""
+    augment: Augment | None = None
 
     @model_validator(mode="after")
     def check_fit(self) -> "VQVAETraining":
@@ -69,7 +124,7 @@ class SampledTraining(Optimised):
         return self
 
 
-class VARTraining(SampledTraining):
+class VARTraining(SampledTraining, Validated, Averaged):
     called = "var"
     depth: Positive
     """Blocks."""
@@ -77,6 +132,9 @@ class VARTraining(SampledTraining):
     """Width."""
     heads: Positive
     """Attention heads."""
+    label_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the labels that are replaced by the unconditional class."""
+    augment: AugmentedCopies | None = None
 
     @model_validator(mode="after")
     def check_heads(self) -> "VARTraining":
@@ -103,7 +161,7 @@ class TrainedModel(Entry):
     train: Training
 
 
-class Finetuning(Optimised):
+class Finetuning(Validated):
     """Fine-tuning on cached tokens; a batch is shared by all processes and micro-batches."""
 
     data: str | None = None
@@ -116,15 +174,9 @@ class Finetuning(Optimised):
     """Micro-batches per step and process."""
     precision: Literal["float32", "bf16"] = "float32"
     """`bf16`: by autocast."""
-    validate_: str | None = Field(default=None, alias="validate")
-    """A data set on which VARC's top-1 is measured; the best step's weights are kept; default: the last step's."""
-    validate_every: Positive | None = None
-    """Measured every so many steps."""
 
     @model_validator(mode="after")
     def check_settings(self) -> "Finetuning":
-        if (self.validate_ is None) != (self.validate_every is None):
-            raise ValueError("validate and validate_every go together; give both or none")
         if self.batch_size % self.accumulate:
             raise ValueError(f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}")
         return self
@@ -142,30 +194,46 @@ class CCA(Finetuning):
     """Weight of the negatives."""
 
 
+class Discriminative(Finetuning):
+    called = "discriminative"
+    beta: Rate
+    """Scale of the log-likelihoods in the softmax over the label and its negatives."""
+    negatives: Positive
+    """Other classes that each label is told from, drawn anew in every step."""
+    gen: Annotated[float, Field(ge=0)]
+    """Weight of the label's own nats per token."""
+
+
 class FinetunedModel(Entry):
     called = "a model with finetune"
     finetune: str
-    """The model, trained here or public, that is fine-tuned, with one of `cca` and `cross_entropy`."""
+    """The model, trained here or public, that is fine-tuned, by one of `cca`, `cross_entropy`, `discriminative`."""
     cca: CCA | None = None
     """By condition contrastive alignment."""
     cross_entropy: CrossEntropy | None = None
-    """The same number of steps by the base's own loss: CCA's control."""
+    """The same number of steps by the base's own loss: the control of the others."""
+    discriminative: Discriminative | None = None
+    """By a softmax over the label and other classes beside the likelihood (Fetaya et al. 2020)."""
 
     @model_validator(mode="after")
     def check_objective(self) -> "FinetunedModel":
-        if (self.cca is None) == (self.cross_entropy is None):
-            raise ValueError("finetune goes with either cca or cross_entropy; give one of them")
+        if len(self.objectives) != 1:
+            raise ValueError("finetune goes with either cca, cross_entropy or discriminative; give one of them")
         return self
 
     @property
+    def objectives(self) -> dict[str, Finetuning]:
+        """The ways that are given, by their keys."""
+        given = {"cca": self.cca, "cross_entropy": self.cross_entropy, "discriminative": self.discriminative}
+        return {name: entry for name, entry in given.items() if entry is not None}
+
+    @property
     def objective(self) -> str:
-        return "cca" if self.cca else "cross_entropy"
+        return next(iter(self.objectives))
 
     @property
     def settings(self) -> Finetuning:
-        found = self.cca or self.cross_entropy
-        assert found is not None
-        return found
+        return self.objectives[self.objective]
 
 
 SHA256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]

@@ -1,16 +1,18 @@
 """A whole config, and how its parts must fit together."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from varc.errors import InputError
 from workflow.config.calibration import check_calibration
 from workflow.config.classifiers import AnyClassifier, Baseline, Classifier, Rival
-from workflow.config.data import AnyDataSet, Shift, Shifts
+from workflow.config.data import AnyDataSet, DataSet, Shift, Shifts
 from workflow.config.entry import ConfigError, Entry, Name, Path, Positive, Rate, Some, Spread, either, known, parse
 from workflow.config.families import check_settings, has
-from workflow.config.lineage import finetuning, image_size, origin, patch_nums
+from workflow.config.lineage import finetuning, image_size, origin, patch_nums, validated
 from workflow.config.models import FinetunedModel, Model, TrainedModel, VQVAETraining
 from workflow.config.tables import GRADIENT_METHODS, Evaluation, Explanation, Incremental, Judge, Smoothing
 
@@ -110,7 +112,10 @@ class Config(Entry):
     def check_model(self, key: str, name: str) -> None:
         model = self.models[name]
         if isinstance(model, TrainedModel):
-            kind, settings, data = "train", "train", {"data": model.train.data}
+            kind, settings, data = "train", "train", {"data": model.train.data, **validated(model.train)}
+            for use, dataset in validated(model.train).items():
+                if dataset == model.train.data:
+                    raise ConfigError(f"{key}: train: {use}: {dataset} is trained on; name other images")
             if isinstance(vqvae := model.train.vqvae, str):
                 known(f"{key}: train: vqvae", [vqvae], self.models)
                 shared = self.models[vqvae]
@@ -142,6 +147,8 @@ class Config(Entry):
         self.check_spread(f"{where}: sigma", [model.settings.sigma], name)
         if settings.get("validate") == settings["data"]:
             raise ConfigError(f"{where}: validate: {settings['data']} is trained on; name other images")
+        if settings["data"] in self.datasets:
+            check_negatives(where, settings.get("negatives", 0), self.datasets[settings["data"]])
         return {use: settings[use] for use in ("data", "validate") if use in settings}
 
     def check_baseline(self, key: str, name: str, baseline: Baseline) -> None:
@@ -258,6 +265,17 @@ def in_order(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: in_order(value[key]) for key in sorted(value, key=str)}
     return [in_order(item) for item in value] if isinstance(value, list) else value
+
+
+def check_negatives(key: str, negatives: int, data: DataSet) -> None:
+    """There must be as many other classes as a label is told from, as far as the class list can be read yet."""
+    try:
+        classes = data.class_count() if negatives else math.inf
+    except InputError:
+        return
+    if negatives >= classes:
+        found = f"negatives: {negatives}, but of {classes} classes {classes - 1} are others than the label"
+        raise ConfigError(f"{key}: {found}; give at most so many")
 
 
 def read_config(given: Any) -> Config:

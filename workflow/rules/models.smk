@@ -1,7 +1,6 @@
 rule train_vqvae:
     input:
-        manifest=ask(JOBS.training, get="data", then=RUN.manifest),
-        checked=ask(JOBS.training, get="data", then=RUN.checked),
+        unpack(ask(JOBS.train_vqvae_inputs)),
         code=code("train_vqvae"),
     output:
         weights="results/{run}/models/{model}/vqvae.safetensors",
@@ -18,6 +17,7 @@ rule train_vqvae:
     params:
         train=ask(JOBS.training_settings, part="vqvae"),
         dataset=ask(JOBS.training, get="data", then=RUN.dataset),
+        validation_dataset=ask(JOBS.trained_validation, part="vqvae"),
         seed=SEED,
     script:
         "../../scripts/train_vqvae.py"
@@ -25,10 +25,7 @@ rule train_vqvae:
 
 rule train_var:
     input:
-        manifest=ask(JOBS.training, get="data", then=RUN.manifest),
-        classes=ask(JOBS.training, get="data", then=RUN.class_list),
-        tokens=ask(JOBS.learned_tokens),
-        vqvae=ask(CHECKPOINTS.weights, part="vqvae"),
+        unpack(ask(JOBS.train_var_inputs)),
         code=code("train_var"),
     output:
         weights="results/{run}/models/{model}/var.safetensors",
@@ -45,6 +42,7 @@ rule train_var:
     params:
         train=ask(JOBS.training_settings, part="var"),
         dataset=ask(JOBS.training, get="data", then=RUN.dataset),
+        validation_dataset=ask(JOBS.trained_validation, part="var"),
         seed=SEED,
     script:
         "../../scripts/train_var.py"
