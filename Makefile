@@ -77,6 +77,7 @@ glyphs-data: venv
 	cd build/fonts && apt-get download $$(tr ' ' '=' < ../../data/glyphs/packages.txt)
 	cd build/fonts && for file in *.deb; do dpkg-deb -x $$file $${file%%_*}; done
 	$(BIN)/python -m varc.data.glyphs build/fonts data/glyphs
+	$(BIN)/python -m varc.data.glyphs.pairs data/glyphs/test/glyphs.parquet data/glyphs/pairs.csv
 
 venv: .venv/installed
 
