@@ -9,8 +9,8 @@ from varc.storage import CANDIDATES, write_parquet
 with job(snakemake) as log:
     check_agree(snakemake.input.scores)
     check_expected(snakemake.input.scores, snakemake.params.expected)
-    scores = mean_over_samples([read_scores(path) for path in snakemake.input.scores])
-    keep = snakemake.params.keep
+    keep, scales = snakemake.params.keep, snakemake.params.scales
+    scores = mean_over_samples([read_scores(path, scales) for path in snakemake.input.scores])
     kept = prune(scores, keep)
     record = {"images": len(scores.image_ids), "keep": keep, "samples": len(snakemake.input.scores)}
     models = models_of(snakemake.input.scores[0])

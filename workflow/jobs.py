@@ -3,10 +3,10 @@
 from typing import Any
 
 from varc.planning import images_at_once
-from workflow.config.lineage import ancestry, finetuning, var_training
+from workflow.config.lineage import ancestry, finetuning, patch_nums, var_training
 from workflow.config.models import FinetunedModel, TrainedModel, Training, VQVAETraining
 from workflow.run import Inputs, Run
-from workflow.stages import AdaptiveStage, RivalStage, ScaleStage, spell_noises, spell_sigma
+from workflow.stages import AdaptiveStage, RivalStage, ScaleStage, Stage, spell_noises, spell_sigma
 
 
 class Jobs:
@@ -106,6 +106,10 @@ class Jobs:
         assert isinstance(found, ScaleStage)
         return {"scales": found.scales, "precision": found.precision, "guidance": found.guidance}
 
+    def scales(self, scorer: str, dataset: str, candidates: str) -> int | None:
+        """At how many scales the stage that keeps the candidates scores; None for a rival's."""
+        return scales_of(self.run.pruned[scorer, dataset, candidates])
+
     def score_adaptive_inputs(self, model: str, dataset: str, stage: str, shard: str) -> Inputs:
         """What an adaptive stage reads for a shard: tokens of all samples, the model, and its thresholds."""
         found = self.run.scored[model, dataset, "all", stage]
@@ -175,3 +179,16 @@ class Jobs:
     def samples(self, classifier: str) -> list[int]:
         """Of each stage, how many samples its scores are the mean of."""
         return [len(stage.folders("")) for stage in self.run.funnels[classifier]]
+
+    def stage_scales(self, classifier: str) -> list[int | None]:
+        """Of each stage, at how many scales it scores; None for those of rivals, and for adaptive ones."""
+        return [scales_of(stage) for stage in self.run.funnels[classifier]]
+
+    def patch_nums(self, classifier: str) -> list[int]:
+        """Tokens per side of each scale of a classifier's model; none for a rival."""
+        entry = self.config.own.get(classifier)
+        return patch_nums(self.config.models, entry.model) if entry else []
+
+
+def scales_of(stage: Stage) -> int | None:
+    return stage.scales if isinstance(stage, ScaleStage) else None

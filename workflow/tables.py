@@ -72,17 +72,19 @@ class Tables:
             "pairs": run.pairs,
             "shards": run.shards if self.adaptive_pairs() else 0,
             "datasets": {name: entry.params() for name, entry in run.evaluated().items()},
-            "classifiers": {name: {"model": config.own[name].model, "funnel": self.funnel(name)} for name in own},
+            "models": {name: config.own[name].model for name in own},
+            "funnels": [self.funnel(dataset, name) if name in config.own else None for dataset, name in run.pairs],
             "rivals": rivals,
             "baselines": {e["baseline"]: self.checkpoints.baseline(e["baseline"]) for e in rivals.values()},
             "training": run.rival_training(),
             "shapes": self.checkpoints.shapes(self.run.models),
         }
 
-    def funnel(self, classifier: str) -> list[dict[str, Any]]:
-        """The stages of a classifier as the table of costs takes them."""
+    def funnel(self, dataset: str, classifier: str) -> list[dict[str, Any]]:
+        """The stages of a classifier on a data set as the table of costs takes them."""
         return [
-            {"scales": stage.scales, "samples": stage.samples, "keep": stage.keep, "reused": stage.reused}
+            {"scales": stage.scales, "samples": stage.samples, "keep": stage.keep}
+            | {"reused": self.run.reused(dataset, stage)}
             | ({"guidance": stage.guidance} if stage.guidance else {})
             if isinstance(stage, ScaleStage)
             else {"adaptive": True}

@@ -13,6 +13,7 @@ rule score:
         **WEIGHTS_KNOWN,
         dataset=ask(RUN.dataset),
         stage=ask(JOBS.stage_settings),
+        recipe=ask(RUN.recipe),
     script:
         "../../scripts/score.py"
 
@@ -27,6 +28,7 @@ rule prune:
         "results/{run}/logs/prune/{scorer}/{dataset}/{candidates}/{shard}.log",
     params:
         keep=ask(JOBS.keep),
+        scales=ask(JOBS.scales),
         expected=ask(CHECKPOINTS.expected),
     script:
         "../../scripts/prune.py"
@@ -42,6 +44,8 @@ rule predict:
         "results/{run}/logs/predict/{classifier}/{dataset}.log",
     params:
         samples=ask(JOBS.samples),
+        scales=ask(JOBS.stage_scales),
+        patch_nums=ask(JOBS.patch_nums),
         expected=ask(JOBS.expected),
         adaptive=ask(RUN.is_adaptive),
     script:
