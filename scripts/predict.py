@@ -6,6 +6,7 @@ from job import job
 from varc.freshness import check_agree, check_expected, models_of
 from varc.scoring.adaptive import predict_adaptive, read_adaptive
 from varc.scoring.funnel import mean_over_samples, predict, read_label_of, read_scores
+from varc.scoring.scale_weights import read_scale_weights
 from varc.storage import (
     check_images,
     devices,
@@ -26,10 +27,8 @@ def predict_shard(shard, labels):
     if snakemake.params.adaptive:
         result, class_ids, ids = read_adaptive(*paths[0])
         return predict_adaptive(result, class_ids, ids, labels, label_of), ids
-    stages = [
-        mean_over_samples([read_scores(path, k) for path in stage])
-        for stage, k in zip(paths, snakemake.params.scales, strict=True)
-    ]
+    known = zip(paths, snakemake.params.scales, weights, strict=True)
+    stages = [mean_over_samples([read_scores(path, k, w) for path in stage]) for stage, k, w in known]
     return predict(stages, labels, label_of), stages[-1].image_ids
 
 
@@ -45,6 +44,8 @@ with job(snakemake) as log:
     check_agree(scores)
     check_expected(scores, snakemake.params.expected)
     check_agree([scores[0], *encoder], ["vqvae_sha256"])
+    models = models_of(scores[0])
+    weights = [read_scale_weights(snakemake.input.scale_weights, models, k) for k in snakemake.params.scales]
     schema = predictions_schema(len(samples))
     tables = []
     for shard in range(shards):
@@ -65,7 +66,7 @@ with job(snakemake) as log:
         "seconds": seconds,
         "read_seconds": read_seconds,
         "device": devices(stage_files[-1]),
-        **models_of(scores[0]),
+        **models,
     }
     write_parquet(
         snakemake.output.predictions, dict(zip(schema.names, predictions.columns, strict=True)), schema, record

@@ -117,6 +117,7 @@ class Jobs:
         return {
             "tokens": self.run.tokens(model, dataset, found.noises, shard),
             "thresholds": self.run.path(f"thresholds/{model}/{found.calibrate}/{stage}.json"),
+            "scale_weights": self.run.scale_weights(found),
             "manifest": self.run.manifest(dataset),
             "calibration": self.run.manifest(found.calibrate),
             "classes": self.run.class_list(dataset),
@@ -127,7 +128,12 @@ class Jobs:
         """What thresholds come from: scores of all classes at all scales and samples, on the calibration images."""
         found = self.thresholded(model, dataset, stage)
         scores = self.run.full_scores(model, dataset, found.sigma, found.samples)
-        return {"manifest": self.run.manifest(dataset), "scores": scores}
+        weights = self.run.scale_weights(found)
+        return {"manifest": self.run.manifest(dataset), "scores": scores, "scale_weights": weights}
+
+    def fit_scale_weights_inputs(self, model: str, dataset: str) -> Inputs:
+        """What the weights of the scales are fitted on: labels, and scores of all classes at all scales."""
+        return {"manifest": self.run.manifest(dataset), "scores": self.run.full_scores(model, dataset)}
 
     def thresholded(self, model: str, dataset: str, stage: str) -> AdaptiveStage:
         """The adaptive stage whose thresholds come from a data set."""
@@ -156,8 +162,9 @@ class Jobs:
     # candidates and predictions
 
     def prune_inputs(self, scorer: str, dataset: str, candidates: str, shard: str) -> Inputs:
-        """The scores that a pruning step looks at, one file per sample."""
-        return {"scores": self.run.scores(dataset, self.run.pruned[scorer, dataset, candidates], shard)}
+        """The scores that a pruning step looks at, one file per sample, and the weights of their scales."""
+        stage = self.run.pruned[scorer, dataset, candidates]
+        return {"scores": self.run.scores(dataset, stage, shard), "scale_weights": self.run.scale_weights(stage)}
 
     def keep(self, scorer: str, dataset: str, candidates: str) -> int:
         return self.run.pruned[scorer, dataset, candidates].keep
@@ -171,6 +178,7 @@ class Jobs:
         stages = self.run.funnels[classifier]
         noises = sorted({noise for stage in stages for noise in stage.noises})
         files: Inputs = {"manifest": self.run.manifest(dataset), "features": [], "tokens": []}
+        files["scale_weights"] = [] if self.run.is_adaptive(classifier) else self.run.scale_weights(stages[0])
         if noises:
             files["features"] = self.run.features(stages[0].scorer, dataset)
             files["tokens"] = self.run.tokens(stages[0].scorer, dataset, noises)

@@ -96,6 +96,12 @@ class Run:
                 yield from ((images, stage) for images in [*own, calibrate])
         for dataset, model, sigma, counts in self.smoothing_grid():
             yield dataset, self.full_stage(model, sigma, counts[-1])
+        yield from ((dataset, self.full_stage(model)) for model, dataset in self.fits())
+
+    def fits(self) -> list[tuple[str, str]]:
+        """The models whose scales are weighted, each with the data set that the weights are fitted on."""
+        stages = (stage for _, name in self.own_pairs for stage in self.funnels[name])
+        return sorted({(stage.scorer, stage.weights) for stage in stages if stage.weights})
 
     def looked_up(self, surely: bool = False) -> Iterator[tuple[str, Stage]]:
         """Those that may tell which classes to explain; surely: without those that no entry asks."""
@@ -222,6 +228,10 @@ class Run:
 
     def full_scores(self, model: str, dataset: str, sigma: str = "", samples: int = 1) -> list[str]:
         return self.scores(dataset, self.full_stage(model, sigma, samples))
+
+    def scale_weights(self, stage: Stage) -> str | list[str]:
+        """The weights of a stage's scales; none where all count alike."""
+        return self.path(f"scale_weights/{stage.scorer}/{stage.weights}.json") if stage.weights else []
 
     def candidates(self, scorer: str, dataset: str, candidates: str, shard: str) -> str | list[str]:
         """The candidates that an earlier stage kept; none where a stage takes all classes."""

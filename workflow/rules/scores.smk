@@ -18,6 +18,20 @@ rule score:
         "../../scripts/score.py"
 
 
+rule fit_scale_weights:
+    input:
+        unpack(ask(JOBS.fit_scale_weights_inputs)),
+        code=code("fit_scale_weights"),
+    output:
+        weights="results/{run}/scale_weights/{model}/{dataset}.json",
+    log:
+        "results/{run}/logs/fit_scale_weights/{model}/{dataset}.log",
+    params:
+        expected=lambda wildcards: CHECKPOINTS.expected(wildcards.model),
+    script:
+        "../../scripts/fit_scale_weights.py"
+
+
 rule prune:
     input:
         unpack(ask(JOBS.prune_inputs)),
