@@ -107,7 +107,7 @@ def make_empty(folder: Path, files: Iterable[str]) -> None:
 
 def lay_scores(folder: Path, made: Iterable[Job]) -> None:
     """In the place of the files of scores that jobs make, what a plan looks at: a footer with their recipe."""
-    for job in made:
+    for job in (job for job in made if job.rule == "score"):
         for recipe in (found[1] for text in job.params if (found := re.fullmatch("'([0-9a-f]{64})'", text))):
             footer = f'"recipe": "{recipe}"'.encode()
             content = footer + len(footer).to_bytes(4, "little") + MAGIC
