@@ -7,19 +7,23 @@ from varc.metrics.ablation import ablation_row, with_paper
 from varc.metrics.holm import with_holm
 from varc.metrics.tables import write_table
 from varc.scoring.labelled import is_right, read_labelled_scores
+from varc.scoring.scale_weights import read_labelled_weights
 
 CAPTION = (
-    "Without pruning: all classes at all scales. training: how the model came about; cross_entropy continues the "
-    "base's own training, discriminative adds a softmax over classes. vs_plain: top-1 minus that of the plain "
-    "classifier, on the same images, with its 95 % interval (Fay and Lumbard 2021), McNemar's exact p, the same "
-    "adjusted for the number of rows (Holm), and the images gained and lost. log_likelihood_per_token: under the "
-    "label, clean sample, nats. paper_*: the paper's rows, on ImageNet-100 with d16."
+    "Without pruning: all classes at all scales. scale_weights: the images that the scales' weights are fitted on, if "
+    "any. training: how the model came about; cross_entropy continues the base's own training, discriminative adds a "
+    "softmax over classes. vs_plain: top-1 minus that of the plain classifier, on the same images, with its 95 % "
+    "interval (Fay and Lumbard 2021), McNemar's exact p, the same adjusted for the number of rows (Holm), and the "
+    "images gained and lost. log_likelihood_per_token: under the label, clean sample, nats. paper_*: the paper's rows, "
+    "on ImageNet-100 with d16."
 )
 
 
 def read(i):
     """Log-likelihoods of all samples and classes, and which classes stand for each image's label."""
-    scores = read_labelled_scores(snakemake.input[f"manifest{i}"], snakemake.input[f"scores{i}"])
+    files = snakemake.input
+    weights = read_labelled_weights(files[f"scale_weights{i}"], files[f"scores{i}"])
+    scores = read_labelled_scores(files[f"manifest{i}"], files[f"scores{i}"], weights)
     return scores.samples, scores.own
 
 

@@ -12,6 +12,7 @@ from varc.metrics.plots import plot_frontier
 from varc.metrics.tables import write_table
 from varc.scoring.adaptive import calibrate, simulate
 from varc.scoring.labelled import is_right, read_labelled_scores
+from varc.scoring.scale_weights import read_labelled_weights
 from varc.storage import check_images, image_ids, read_parquet
 
 ALPHAS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
@@ -33,8 +34,9 @@ with job(snakemake) as log:
     for i, row in enumerate(snakemake.params.rows):
         costs = model_costs(*model_configs(snakemake.params.shapes[row["model"]]))
         files = snakemake.input
-        test = read_labelled_scores(files[f"test_manifest{i}"], files[f"test_scores{i}"])
-        known = read_labelled_scores(files[f"calibration_manifest{i}"], files[f"calibration_scores{i}"])
+        weights = read_labelled_weights(files[f"scale_weights{i}"], files[f"test_scores{i}"])
+        test = read_labelled_scores(files[f"test_manifest{i}"], files[f"test_scores{i}"], weights)
+        known = read_labelled_scores(files[f"calibration_manifest{i}"], files[f"calibration_scores{i}"], weights)
         full_best, known_best = (scores.samples.mean(0).argmax(1) for scores in (test, known))
         fixed_right = is_right(test.per_scale.sum(-1).argmax(1), test.own)
         if row["reference"]:

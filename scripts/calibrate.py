@@ -6,11 +6,13 @@ from job import job
 from varc.freshness import check_expected, models_of
 from varc.scoring.adaptive import calibrate
 from varc.scoring.labelled import is_right, read_labelled_scores
+from varc.scoring.scale_weights import read_labelled_weights
 from varc.seal import write_json
 
 with job(snakemake) as log:
     check_expected(snakemake.input.scores, snakemake.params.expected)
-    scores = read_labelled_scores(snakemake.input.manifest, snakemake.input.scores)
+    weights = read_labelled_weights(snakemake.input.scale_weights, snakemake.input.scores)
+    scores = read_labelled_scores(snakemake.input.manifest, snakemake.input.scores, weights)
     best = scores.samples.mean(0).argmax(1)
     right = is_right(best, scores.own)
     params = snakemake.params

@@ -12,8 +12,9 @@ from varc.scoring.adaptive import read_adaptive
 
 CAPTION = (
     "GFLOPs per image in fvcore's convention (one multiply-add is 1; attention products do not count and stand in "
-    "their own column). gflops: nominal, every pass of every sample. gflops_computed: without the clean scores that "
-    "a smoothed stage reads from an earlier one. passes: forward passes, one class and sample each."
+    "their own column). gflops: nominal, every pass of every sample. gflops_computed: without the scores that are read "
+    "from others: clean ones of a smoothed stage from an earlier one, and those of all classes from those at more "
+    "scales. passes: forward passes, one class and sample each."
 )
 
 
@@ -22,7 +23,7 @@ with job(snakemake) as log:
     configs = {name: model_configs(shape) for name, shape in params.shapes.items()}
     costs = {name: model_costs(*pair) for name, pair in configs.items()}
     rows, counted, adaptive_files = [], {}, list(snakemake.input.get("adaptive") or [])
-    for dataset, classifier in params.pairs:
+    for (dataset, classifier), funnel in zip(params.pairs, params.funnels, strict=True):
         classes = len(data_set_classes(params.datasets[dataset]))
         if entry := params.rivals.get(classifier):
             if (classifier, classes) not in counted:  # counting takes seconds, and a run may have a hundred data sets
@@ -32,14 +33,14 @@ with job(snakemake) as log:
                 counted[classifier, classes] = stage_costs(kind, shape, known, entry["stages"], classes)
             rows += baseline_gflops_rows(dataset, classes, classifier, counted[classifier, classes])
             continue
-        entry = params.classifiers[classifier]
-        patch_nums = configs[entry["model"]][0].patch_nums
-        if "adaptive" in entry["funnel"][0]:
+        model = params.models[classifier]
+        if "adaptive" in funnel[0]:
             files, adaptive_files = adaptive_files[: params.shards], adaptive_files[params.shards :]
             result, _, _ = read_adaptive(*files)
-            rows += adaptive_gflops_rows(dataset, classifier, result, costs[entry["model"]])
+            rows += adaptive_gflops_rows(dataset, classifier, result, costs[model])
         else:
-            rows += gflops_rows(dataset, classes, classifier, entry["funnel"], patch_nums, costs[entry["model"]])
+            patch_nums = configs[model][0].patch_nums
+            rows += gflops_rows(dataset, classes, classifier, funnel, patch_nums, costs[model])
     table = pd.DataFrame(rows).astype({"tokens": "Int64", "samples": "Int64", "passes": "float64"})
     published = snakemake.input.get("published") or None
     table = with_published(table, published, {"gflops": "paper_gflops"})

@@ -6,12 +6,15 @@ from job import job
 from varc.freshness import check_agree, check_expected, models_of
 from varc.scoring.adaptive import predict_adaptive, read_adaptive
 from varc.scoring.funnel import mean_over_samples, predict, read_label_of, read_scores
+from varc.scoring.scale_weights import read_scale_weights
 from varc.storage import (
     check_images,
     devices,
     image_ids,
     predictions_schema,
+    prefix_seconds,
     read_parquet,
+    scales_in,
     shard_bounds,
     total_seconds,
     write_parquet,
@@ -24,7 +27,8 @@ def predict_shard(shard, labels):
     if snakemake.params.adaptive:
         result, class_ids, ids = read_adaptive(*paths[0])
         return predict_adaptive(result, class_ids, ids, labels, label_of), ids
-    stages = [mean_over_samples([read_scores(path) for path in stage]) for stage in paths]
+    known = zip(paths, snakemake.params.scales, weights, strict=True)
+    stages = [mean_over_samples([read_scores(path, k, w) for path in stage]) for stage, k, w in known]
     return predict(stages, labels, label_of), stages[-1].image_ids
 
 
@@ -40,6 +44,8 @@ with job(snakemake) as log:
     check_agree(scores)
     check_expected(scores, snakemake.params.expected)
     check_agree([scores[0], *encoder], ["vqvae_sha256"])
+    models = models_of(scores[0])
+    weights = [read_scale_weights(snakemake.input.scale_weights, models, k) for k in snakemake.params.scales]
     schema = predictions_schema(len(samples))
     tables = []
     for shard in range(shards):
@@ -48,15 +54,19 @@ with job(snakemake) as log:
         check_images(stage_files[-1][shard], ids, snakemake.input.manifest, listed_ids[first:end])
         tables.append(pa.table(found, schema=schema))
     predictions = pa.concat_tables(tables)
-    seconds = {"encoder": total_seconds(encoder)} if encoder else {}
-    for i, files in enumerate(stage_files):
+    seconds, read_seconds = ({"encoder": total_seconds(encoder)} if encoder else {}), 0.0
+    for i, (files, scales) in enumerate(zip(stage_files, snakemake.params.scales, strict=True)):
         before = {path for earlier in stage_files[:i] for path in earlier}  # clean scores that this stage reads again
-        seconds[f"stage{i + 1}"] = total_seconds([path for path in files if path not in before])
+        own = [path for path in files if path not in before]
+        longer = [path for path in own if scales not in (None, scales_in(path))]
+        seconds[f"stage{i + 1}"] = total_seconds([path for path in own if path not in longer])
+        read_seconds += prefix_seconds(longer, scales, snakemake.params.patch_nums)
     record = {
         "images": len(predictions),
         "seconds": seconds,
+        "read_seconds": read_seconds,
         "device": devices(stage_files[-1]),
-        **models_of(scores[0]),
+        **models,
     }
     write_parquet(
         snakemake.output.predictions, dict(zip(schema.names, predictions.columns, strict=True)), schema, record

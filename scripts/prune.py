@@ -4,13 +4,15 @@ from job import job
 
 from varc.freshness import check_agree, check_expected, models_of
 from varc.scoring.funnel import mean_over_samples, prune, read_scores
+from varc.scoring.scale_weights import read_scale_weights
 from varc.storage import CANDIDATES, write_parquet
 
 with job(snakemake) as log:
     check_agree(snakemake.input.scores)
     check_expected(snakemake.input.scores, snakemake.params.expected)
-    scores = mean_over_samples([read_scores(path) for path in snakemake.input.scores])
-    keep = snakemake.params.keep
+    keep, scales = snakemake.params.keep, snakemake.params.scales
+    weights = read_scale_weights(snakemake.input.scale_weights, models_of(snakemake.input.scores[0]), scales)
+    scores = mean_over_samples([read_scores(path, scales, weights) for path in snakemake.input.scores])
     kept = prune(scores, keep)
     record = {"images": len(scores.image_ids), "keep": keep, "samples": len(snakemake.input.scores)}
     models = models_of(snakemake.input.scores[0])

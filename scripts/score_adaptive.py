@@ -10,6 +10,7 @@ from varc.errors import InputError
 from varc.freshness import check_value
 from varc.scoring.funnel import all_classes
 from varc.scoring.progressive import adaptive_scores
+from varc.scoring.scale_weights import read_scale_weights
 from varc.seal import read_json
 from varc.storage import (
     adaptive_schema,
@@ -33,6 +34,7 @@ with job(snakemake) as log:
     vqvae, var, card, made_with = read_models(snakemake, snakemake.input.tokens)
     calibrated = read_json(snakemake.input.thresholds)
     check_value(snakemake.input.thresholds, "var_sha256", calibrated, card["sha256"], snakemake.input.var)
+    weights = read_scale_weights(snakemake.input.scale_weights, made_with, len(var.config.patch_nums))
     found = calibrated["thresholds"]
     thresholds = np.array([np.inf if t is None else t for t in found])
     candidates = all_classes(class_ids(data_set_classes(snakemake.params.dataset)), len(ids), card)
@@ -45,6 +47,7 @@ with job(snakemake) as log:
             candidates,
             thresholds,
             device=device,
+            weights=weights,
             keep=parts,
         )
     write_parquet(

@@ -207,6 +207,12 @@ def provenance(path: str | Path) -> dict[str, Any]:
     return found
 
 
+def scales_in(path: str | Path) -> int:
+    """How many scales a file of scores has. Raises InputError as read_parquet does."""
+    with sound(path):
+        return pq.read_schema(path).field("per_scale").type.list_size
+
+
 @contextmanager
 def sound(path: str | Path) -> Iterator[None]:
     """For a block that reads a file: raises InputError where it is absent, damaged, or not of varc."""
@@ -273,6 +279,12 @@ def read_labels(manifest: str | Path) -> NDArray[np.int64]:
 def total_seconds(paths: Sequence[str | Path]) -> float:
     """Seconds of computation that made the files, summed."""
     return sum(provenance(path)["seconds"] for path in paths)
+
+
+def prefix_seconds(paths: Sequence[str | Path], scales: int, patch_nums: Sequence[int]) -> float:
+    """Seconds of files of scores that count for their first scales: the share of those scales' tokens."""
+    tokens = [p * p for p in patch_nums]
+    return sum(provenance(path)["seconds"] * sum(tokens[:scales]) / sum(tokens[: scales_in(path)]) for path in paths)
 
 
 def seconds_per_image(paths: Sequence[str | Path]) -> float:

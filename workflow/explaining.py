@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from workflow.config.entry import ConfigError
-from workflow.config.tables import TMI_METHODS, Explanation, Faithfulness
+from workflow.config.tables import TMI_METHODS, Explanation, Faithfulness, tells_by_scores
 from workflow.run import Inputs, Run
 from workflow.stages import spell_noises, spell_sigma
 
@@ -64,7 +64,7 @@ class Explaining:
 
     def class_scores(self, dataset: str, model: str, shard: str, roles: Iterable[str]) -> str | list[str]:
         """The shard's clean scores of all classes, where they tell which classes the roles stand for; else nothing."""
-        if not any(role == "prediction" or role.startswith("runner_up") for role in roles):
+        if not any(map(tells_by_scores, roles)):
             return []
         return self.run.path(f"{self.run.full_stage(model).folders(dataset)[0]}/{shard}.parquet")
 

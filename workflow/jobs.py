@@ -3,10 +3,10 @@
 from typing import Any
 
 from varc.planning import images_at_once
-from workflow.config.lineage import ancestry, finetuning, var_training
+from workflow.config.lineage import ancestry, finetuning, patch_nums, var_training
 from workflow.config.models import FinetunedModel, TrainedModel, Training, VQVAETraining
 from workflow.run import Inputs, Run
-from workflow.stages import AdaptiveStage, RivalStage, ScaleStage, spell_noises, spell_sigma
+from workflow.stages import AdaptiveStage, RivalStage, ScaleStage, Stage, spell_noises, spell_sigma
 
 
 class Jobs:
@@ -139,6 +139,10 @@ class Jobs:
         assert isinstance(found, ScaleStage)
         return {"scales": found.scales, "precision": found.precision, "guidance": found.guidance}
 
+    def scales(self, scorer: str, dataset: str, candidates: str) -> int | None:
+        """At how many scales the stage that keeps the candidates scores; None for a rival's."""
+        return scales_of(self.run.pruned[scorer, dataset, candidates])
+
     def score_adaptive_inputs(self, model: str, dataset: str, stage: str, shard: str) -> Inputs:
         """What an adaptive stage reads for a shard: tokens of all samples, the model, and its thresholds."""
         found = self.run.scored[model, dataset, "all", stage]
@@ -146,6 +150,7 @@ class Jobs:
         return {
             "tokens": self.run.tokens(model, dataset, found.noises, shard),
             "thresholds": self.run.path(f"thresholds/{model}/{found.calibrate}/{stage}.json"),
+            "scale_weights": self.run.scale_weights(found),
             "manifest": self.run.manifest(dataset),
             "calibration": self.run.manifest(found.calibrate),
             "classes": self.run.class_list(dataset),
@@ -156,7 +161,12 @@ class Jobs:
         """What thresholds come from: scores of all classes at all scales and samples, on the calibration images."""
         found = self.thresholded(model, dataset, stage)
         scores = self.run.full_scores(model, dataset, found.sigma, found.samples)
-        return {"manifest": self.run.manifest(dataset), "scores": scores}
+        weights = self.run.scale_weights(found)
+        return {"manifest": self.run.manifest(dataset), "scores": scores, "scale_weights": weights}
+
+    def fit_scale_weights_inputs(self, model: str, dataset: str) -> Inputs:
+        """What the weights of the scales are fitted on: labels, and scores of all classes at all scales."""
+        return {"manifest": self.run.manifest(dataset), "scores": self.run.full_scores(model, dataset)}
 
     def thresholded(self, model: str, dataset: str, stage: str) -> AdaptiveStage:
         """The adaptive stage whose thresholds come from a data set."""
@@ -185,8 +195,9 @@ class Jobs:
     # candidates and predictions
 
     def prune_inputs(self, scorer: str, dataset: str, candidates: str, shard: str) -> Inputs:
-        """The scores that a pruning step looks at, one file per sample."""
-        return {"scores": self.run.scores(dataset, self.run.pruned[scorer, dataset, candidates], shard)}
+        """The scores that a pruning step looks at, one file per sample, and the weights of their scales."""
+        stage = self.run.pruned[scorer, dataset, candidates]
+        return {"scores": self.run.scores(dataset, stage, shard), "scale_weights": self.run.scale_weights(stage)}
 
     def keep(self, scorer: str, dataset: str, candidates: str) -> int:
         return self.run.pruned[scorer, dataset, candidates].keep
@@ -200,6 +211,7 @@ class Jobs:
         stages = self.run.funnels[classifier]
         noises = sorted({noise for stage in stages for noise in stage.noises})
         files: Inputs = {"manifest": self.run.manifest(dataset), "features": [], "tokens": []}
+        files["scale_weights"] = [] if self.run.is_adaptive(classifier) else self.run.scale_weights(stages[0])
         if noises:
             files["features"] = self.run.features(stages[0].scorer, dataset)
             files["tokens"] = self.run.tokens(stages[0].scorer, dataset, noises)
@@ -208,3 +220,16 @@ class Jobs:
     def samples(self, classifier: str) -> list[int]:
         """Of each stage, how many samples its scores are the mean of."""
         return [len(stage.folders("")) for stage in self.run.funnels[classifier]]
+
+    def stage_scales(self, classifier: str) -> list[int | None]:
+        """Of each stage, at how many scales it scores; None for those of rivals, and for adaptive ones."""
+        return [scales_of(stage) for stage in self.run.funnels[classifier]]
+
+    def patch_nums(self, classifier: str) -> list[int]:
+        """Tokens per side of each scale of a classifier's model; none for a rival."""
+        entry = self.config.own.get(classifier)
+        return patch_nums(self.config.models, entry.model) if entry else []
+
+
+def scales_of(stage: Stage) -> int | None:
+    return stage.scales if isinstance(stage, ScaleStage) else None

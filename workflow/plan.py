@@ -35,6 +35,8 @@ class Plan:
             found += self.funnel_works(dataset, name, run.funnels[name])
         for dataset, stage in run.table_stages():
             found += self.funnel_works(dataset, "(tables)", (stage,))
+        for dataset, stage in run.looked_up(surely=True):
+            found += self.funnel_works(dataset, "(explanations)", (stage,))
         for name in self.used_models():
             found += self.training_works(name)
         return list(dict.fromkeys(found))
@@ -45,7 +47,7 @@ class Plan:
         return sorted({made for name in scorers for made in ancestry(self.config.models, name)})
 
     def funnel_works(self, dataset: str, classifier: str, stages: tuple[Stage, ...]) -> Iterator[Work]:
-        """The works of a classifier on a data set, stage by stage; a sample that is scored already is none."""
+        """The works of a classifier on a data set, stage by stage; a sample that another stage scores is none."""
         who: dict[str, Any] = {"dataset": dataset, "classifier": classifier}
         samples = max(stages, key=lambda stage: len(stage.noises))
         if samples.noises:
@@ -61,7 +63,7 @@ class Plan:
             else:
                 own |= {"scales": self.config.num_scales(stage.scorer), "candidates": candidates}
                 own |= {"samples": len(stage.noises)}
-            yield from (Work(folder=folder, **own) for folder in stage.folders(dataset)[stage.reused :])
+            yield from (Work(folder=folder, **own) for folder in self.run.computed(dataset, stage))
             candidates = min(candidates, stage.keep)
 
     def token_works(self, dataset: str, classifier: str, model: str, noises: list[str]) -> Iterator[Work]:

@@ -14,7 +14,7 @@ from varc.errors import InputError
 from varc.files import write_text
 from varc.seal import write_json
 from workflow.config.models import PublicModel
-from workflow.sources import begun, file_sha256, stamp
+from workflow.sources import begun, begun_with_scores, file_sha256, stamp
 
 MADE_WITH = "made_with"  # the key of config.yaml that is none of a config
 FILE = "config.yaml"
@@ -79,14 +79,15 @@ def asked_tables(run: Any, targets: Iterable[str]) -> set[str]:
 def keep(
     run: Any, config: Mapping[str, Any], code: str | Path, outputs: Iterable[str], targets: Iterable[str]
 ) -> list[str]:
-    """Writes config.yaml and the digests that the run begins with; moves what the config does not ask for out of
-    tables/, and returns its names.
+    """Writes config.yaml, and the digests and scores that the run begins with; moves what the config does not ask for
+    out of tables/, and returns its names.
 
     code: the folder of the code. outputs: of all rules. targets: of the whole config. Raises InputError where the run's
     folder cannot be written to.
     """
     found = sources(run)
     write_json(begun(run.config.run), found)
+    write_json(begun_with_scores(run.config.run), run.prefixes.exceptions(run.shards))
     write_record(run.path(FILE), record(run, config, git_commit(code), found))
     parts = [os.path.split(file) for file in outputs]
     return set_aside(run, [name for folder, name in parts if os.path.basename(folder) == "tables"], targets)

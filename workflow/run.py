@@ -3,16 +3,20 @@
 Rules, plans and tables ask it; nothing else spells a path below results/<run>/, and nothing reads one back.
 """
 
+import hashlib
+import json
 import os
-from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache, cached_property
 from typing import Any
 
 from workflow.checkpoints import Checkpoints
 from workflow.config.data import DataSet
 from workflow.config.entry import ConfigError, plain_sigma
-from workflow.config.lineage import var_training
+from workflow.config.lineage import ancestry, var_training
+from workflow.config.models import PublicModel
 from workflow.config.study import Config
+from workflow.prefixes import Prefixes
 from workflow.sources import file_sha256
 from workflow.stages import AdaptiveStage, ScaleStage, Stage, funnel, spell_noises, spell_sigma
 
@@ -21,12 +25,19 @@ Inputs = dict[str, Any]  # of a job: name -> file or files
 
 
 class Run:
-    """The files of a config with so many shards. digest: the SHA-256 of a file, None where there is none.
+    """The files of a config with so many shards. digest: the SHA-256 of a file, None where there is none. known: see
+    workflow.prefixes.
 
     Raises ConfigError where two different computations would have one folder.
     """
 
-    def __init__(self, config: Config, shards: int = 1, digest: Callable[[str], str | None] = file_sha256):
+    def __init__(
+        self,
+        config: Config,
+        shards: int = 1,
+        digest: Callable[[str], str | None] = file_sha256,
+        known: Mapping[str, int] | None = None,
+    ):
         self.config, self.shards = config, shards
         self.folder = f"results/{config.run}"
         self.checkpoints = Checkpoints(config, self.folder, digest)
@@ -41,6 +52,13 @@ class Run:
             if before.computes != stage.computes:
                 found = f"{before.folder(dataset)}, made by {before.computes} and by {stage.computes}"
                 raise ConfigError(f"classifiers: two stages have one folder, {found}; evaluate them in two runs")
+        self.recipe = cache(self.recipe_of)
+        needed = [*self.wanted(), *self.looked_up(surely=True)]
+        self.prefixes = Prefixes(needed, config.num_scales, self.path, self.recipe, known)
+        for sample, scales in self.prefixes.shorter.values():  # files that lie there may have more scales than any now
+            for k in range(scales + 1, config.num_scales(sample.scorer) + 1):
+                stage = ScaleStage(sample.scorer, (), 1, k)
+                self.scored.setdefault((stage.scorer, sample.dataset, stage.candidates, stage.name), stage)
 
     # stages
 
@@ -78,11 +96,33 @@ class Run:
                 yield from ((images, stage) for images in [*own, calibrate])
         for dataset, model, sigma, counts in self.smoothing_grid():
             yield dataset, self.full_stage(model, sigma, counts[-1])
+        yield from ((dataset, self.full_stage(model)) for model, dataset in self.fits())
 
-    def looked_up(self) -> Iterator[tuple[str, Stage]]:
-        """Those that may tell which classes to explain."""
+    def fits(self) -> list[tuple[str, str]]:
+        """The models whose scales are weighted, each with the data set that the weights are fitted on."""
+        stages = (stage for _, name in self.own_pairs for stage in self.funnels[name])
+        return sorted({(stage.scorer, stage.weights) for stage in stages if stage.weights})
+
+    def looked_up(self, surely: bool = False) -> Iterator[tuple[str, Stage]]:
+        """Those that may tell which classes to explain; surely: without those that no entry asks."""
         for entry in self.config.explain:
-            yield from ((dataset, self.full_stage(model)) for dataset in entry.datasets for model in entry.models)
+            if entry.looks_up or not surely:
+                yield from ((dataset, self.full_stage(model)) for dataset in entry.datasets for model in entry.models)
+
+    def recipe_of(self, model: str, dataset: str) -> str:
+        """A digest of all that the config says of what a model's scores on a data set are made from."""
+        models, learned = self.config.models, {dataset}
+        for name in (made := ancestry(models, model)):
+            settings = var_training(models, name)
+            learned |= {settings[key] for key in ("data", "validate") if key in settings}
+        said = [
+            [self.checkpoints.checkpoint(name, part) for part in ("vqvae", "var")]
+            if isinstance(models[name], PublicModel)
+            else models[name].given()
+            for name in made
+        ]
+        known = [self.config.seed, said, [[name, self.dataset(name)] for name in sorted(learned)]]
+        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
     def smoothing_grid(self) -> list[tuple[str, str, str, list[int]]]:
         """What tables/smoothing.csv has: data set, model, sigma as in paths, numbers of samples; each once."""
@@ -170,11 +210,28 @@ class Run:
         return [file for folder in folders for file in self.shards_in(folder, shard)]
 
     def scores(self, dataset: str, stage: Stage, shard: str | None = None) -> list[str]:
-        """The score files of a stage: one sample after the other, of each all shards, or one."""
-        return [file for folder in stage.folders(dataset) for file in self.shards_in(folder, shard)]
+        """The score files that a stage reads: one sample after the other, of each all shards, or one."""
+        shards = range(self.shards) if shard is None else [int(shard)]
+        holder = self.prefixes.holder
+        return [self.path(f"{holder(folder, i)}/{i}.parquet") for folder in stage.folders(dataset) for i in shards]
+
+    def computed(self, dataset: str, stage: Stage) -> list[str]:
+        """The folders of scores that a stage has made: a sample each; not those that another has, all of them."""
+        own = stage.folders(dataset)[stage.reused :]
+        return [f for f in own if any(self.prefixes.holder(f, shard) == f for shard in range(self.shards))]
+
+    def reused(self, dataset: str, stage: Stage) -> float:
+        """How many samples of a stage others have scored: an earlier stage, or one of all classes at more scales; of
+        one that has been made in part, the share of its shards."""
+        own = [(f, shard) for f in stage.folders(dataset)[stage.reused :] for shard in range(self.shards)]
+        return stage.reused + sum(self.prefixes.holder(f, shard) != f for f, shard in own) / self.shards
 
     def full_scores(self, model: str, dataset: str, sigma: str = "", samples: int = 1) -> list[str]:
         return self.scores(dataset, self.full_stage(model, sigma, samples))
+
+    def scale_weights(self, stage: Stage) -> str | list[str]:
+        """The weights of a stage's scales; none where all count alike."""
+        return self.path(f"scale_weights/{stage.scorer}/{stage.weights}.json") if stage.weights else []
 
     def candidates(self, scorer: str, dataset: str, candidates: str, shard: str) -> str | list[str]:
         """The candidates that an earlier stage kept; none where a stage takes all classes."""

@@ -142,6 +142,17 @@ def digest_as_begun(run: str, path: str) -> str | None:
     return digests_as_begun(run).get(path) or file_sha256(path)
 
 
+def begun_with_scores(run: str) -> Path:
+    """Where it stands which scores a run reads from files that were there when it began: see workflow.prefixes."""
+    return Path(f".snakemake/varc_begun/{run}.scores.json")
+
+
+def read_as_begun(run: str) -> dict[str, int] | None:
+    """What begun_with_scores says, in a job; None where it was not written. Raises InputError where it cannot be
+    read."""
+    return read_json(begun_with_scores(run)) if begun_with_scores(run).is_file() else None
+
+
 @functools.cache
 def digests_as_begun(run: str) -> dict[str, Any]:
     return read_json(begun(run)) if begun(run).is_file() else {}

@@ -4,7 +4,7 @@ A stage's candidates are spelled by what chose them, so classifiers that agree o
 changed stage has other paths than before. Folders are below results/<run>/.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -14,12 +14,15 @@ from workflow.config.entry import Spread
 
 @dataclass(frozen=True)
 class Stage:
-    """A step of a classifier. scorer: its model, or its baseline. before: the stages before it, the first one first."""
+    """A step of a classifier. scorer: its model, or its baseline. before: the stages before it, the first one first.
+    weights: the data set that the weights of its scales are fitted on; "" where all count alike. They are applied where
+    scores are read, so that they are in no score, and in the names of all that they choose."""
 
     rule: ClassVar[str]
     scorer: str
     before: tuple["Stage", ...]
     keep: int
+    weights: str = field(default="", kw_only=True)
 
     @property
     def name(self) -> str:
@@ -35,6 +38,10 @@ class Stage:
     def noises(self) -> list[str]:
         """The <noise> of each of its token samples; none for a rival."""
         return []
+
+    @property
+    def spelled_weights(self) -> str:
+        return f"w-{self.weights}" if self.weights else ""
 
     @property
     def candidates(self) -> str:
@@ -92,7 +99,7 @@ class ScaleStage(Stage):
     @property
     def spelled(self) -> str:
         sigma = f"s{self.sigma}" if self.sigma else ""
-        return f"{self.scales}x{self.samples}{sigma}{self.spelled_precision}"
+        return f"{self.scales}x{self.samples}{sigma}{self.spelled_precision}{self.spelled_weights}"
 
     @property
     def noises(self) -> list[str]:
@@ -139,7 +146,7 @@ class AdaptiveStage(Stage):
     @property
     def name(self) -> str:
         smoothing = f"x{self.samples}s{self.sigma}" if self.samples > 1 else ""
-        return f"adaptive{spell_number(self.alpha)}{smoothing}-{self.calibrate}"
+        return f"adaptive{spell_number(self.alpha)}{smoothing}{self.spelled_weights}-{self.calibrate}"
 
     @property
     def noises(self) -> list[str]:
@@ -150,7 +157,7 @@ class AdaptiveStage(Stage):
 
     @property
     def computes(self) -> Any:
-        return self.alpha, self.noises, self.calibrate
+        return self.alpha, self.noises, self.calibrate, self.weights
 
 
 @dataclass(frozen=True)
@@ -182,14 +189,14 @@ def funnel(entry: Classifier | Rival, num_scales: int) -> tuple[Stage, ...]:
         for stage in entry.stages:
             stages.append(RivalStage(entry.baseline, tuple(stages), stage.keep, stage.scoring))
         return tuple(stages)
-    sigma = spell_sigma(entry.sigma)
+    sigma, weights = spell_sigma(entry.sigma), entry.scale_weights.fit if entry.scale_weights else ""
     if adaptive := entry.adaptive:
         assert entry.calibrate is not None
         settings = (adaptive.alpha, adaptive.samples, sigma, entry.calibrate)
-        return (AdaptiveStage(entry.model, (), 1, num_scales, *settings),)
+        return (AdaptiveStage(entry.model, (), 1, num_scales, *settings, weights=weights),)
     for fixed in entry.stages:
         own = (fixed.scales, fixed.samples, sigma if fixed.samples > 1 else "", fixed.precision, fixed.guidance)
-        stages.append(ScaleStage(entry.model, tuple(stages), fixed.keep, *own))
+        stages.append(ScaleStage(entry.model, tuple(stages), fixed.keep, *own, weights=weights))
     return tuple(stages)
 
 

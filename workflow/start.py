@@ -19,7 +19,7 @@ from workflow.learning import Learning
 from workflow.plan import Plan
 from workflow.record import without_record
 from workflow.run import Run
-from workflow.sources import check_kinds, digest_as_begun, file_sha256
+from workflow.sources import check_kinds, digest_as_begun, read_as_begun
 from workflow.tables import Tables
 
 
@@ -37,8 +37,8 @@ class Study(NamedTuple):
 
 def start(files: Iterable[str], given: Any, job: bool = False) -> Study:
     """The run of a config. Its number of shards is the config's; for auto the one that the run began with, else what a
-    plan's rates give; where nothing tells, 1, with which a plan can be made. job: in the process of a job: weights
-    are expected as the run began. Raises ConfigError and InputError."""
+    plan's rates give; where nothing tells, 1, with which a plan can be made. job: in the process of a job: weights,
+    and the scores that others read, are expected as the run began. Raises ConfigError and InputError."""
     given = without_record(given)
     if mistake := file_mistake(files, given):
         raise ConfigError(mistake)
@@ -47,7 +47,7 @@ def start(files: Iterable[str], given: Any, job: bool = False) -> Study:
         raise ConfigError(mistake)
     check_kinds(config, Checkpoints(config, "", lambda file: None).public_files)
     config = with_schedules(config)
-    run = Run(config, digest=partial(digest_as_begun, config.run) if job else file_sha256)
+    run = Run(config, 1, partial(digest_as_begun, config.run), read_as_begun(config.run)) if job else Run(config)
     plan, wanted = Plan(run), run.config.shards
     shards = (noted_shards(run.path("shards.json")) or plan.auto_shards()) if wanted == "auto" else wanted
     run.shards = shards or 1

@@ -24,6 +24,7 @@ class Tables:
             ("robustness_paired.csv", "robustness.svg"): config.shifts,
             ("adaptive.csv", "adaptive.svg"): self.adaptive_rows(),
             ("calibration.csv", "calibration.svg"): self.calibrated(),
+            ("scale_weights.csv",): run.fits(),
             ("ablation.csv",): config.ablation,
             ("smoothing.csv", "smoothing.svg"): config.smoothing,
             ("incremental.csv", "incremental.svg"): config.incremental,
@@ -72,17 +73,19 @@ class Tables:
             "pairs": run.pairs,
             "shards": run.shards if self.adaptive_pairs() else 0,
             "datasets": {name: entry.params() for name, entry in run.evaluated().items()},
-            "classifiers": {name: {"model": config.own[name].model, "funnel": self.funnel(name)} for name in own},
+            "models": {name: config.own[name].model for name in own},
+            "funnels": [self.funnel(dataset, name) if name in config.own else None for dataset, name in run.pairs],
             "rivals": rivals,
             "baselines": {e["baseline"]: self.checkpoints.baseline(e["baseline"]) for e in rivals.values()},
             "training": run.rival_training(),
             "shapes": self.checkpoints.shapes(self.run.models),
         }
 
-    def funnel(self, classifier: str) -> list[dict[str, Any]]:
-        """The stages of a classifier as the table of costs takes them."""
+    def funnel(self, dataset: str, classifier: str) -> list[dict[str, Any]]:
+        """The stages of a classifier on a data set as the table of costs takes them."""
         return [
-            {"scales": stage.scales, "samples": stage.samples, "keep": stage.keep, "reused": stage.reused}
+            {"scales": stage.scales, "samples": stage.samples, "keep": stage.keep}
+            | {"reused": self.run.reused(dataset, stage)}
             | ({"guidance": stage.guidance} if stage.guidance else {})
             if isinstance(stage, ScaleStage)
             else {"adaptive": True}
@@ -129,11 +132,15 @@ class Tables:
     # adaptive, calibration
 
     def reference(self, dataset: str, classifier: str) -> str | None:
-        """The fixed funnel that an adaptive one is compared with: the longest of its model on the data set."""
+        """The fixed funnel that an adaptive one is compared with: the longest of its model on the data set, if any with
+        the same weights of the scales."""
         model = self.config.own[classifier].model
         same = [c for d, c in self.run.own_pairs if d == dataset and self.config.own[c].model == model]
         fixed = [name for name in same if not self.run.is_adaptive(name)]
-        return max(fixed, key=lambda name: len(self.run.funnels[name]), default=None)
+        weights = self.run.funnels[classifier][0].weights
+        likest = (self.run.funnels[name] for name in fixed)
+        order = {name: (stages[0].weights == weights, len(stages)) for name, stages in zip(fixed, likest)}
+        return max(fixed, key=order.__getitem__, default=None)
 
     def adaptive_rows(self) -> list[dict[str, Any]]:
         """What tables/adaptive.csv compares: data set, classifier and its settings, the fixed funnel beside it."""
@@ -144,7 +151,7 @@ class Tables:
         return rows
 
     def adaptive_inputs(self) -> Inputs:
-        """Per row of the table: manifests and full scores of the evaluated and the calibration images, a prediction."""
+        """Per row of the table: what calibration_files says, and a prediction."""
         files: Inputs = {}
         for i, row in enumerate(self.adaptive_rows()):
             files |= self.calibration_files(i, row["dataset"], row["classifier"])
@@ -153,8 +160,9 @@ class Tables:
         return files
 
     def calibration_files(self, i: int, dataset: str, classifier: str) -> Inputs:
-        """Manifests and scores of all classes of a row's evaluated and calibration images."""
+        """Manifests and scores of all classes of a row's evaluated and calibration images; weights of the scales."""
         stage, files = self.run.calibrating_stage(classifier), Inputs()
+        files[f"scale_weights{i}"] = self.run.scale_weights(self.run.funnels[classifier][0])
         for kind, images in (("test", dataset), ("calibration", self.config.classifiers[classifier].calibrate)):
             assert images is not None
             files[f"{kind}_manifest{i}"] = self.run.manifest(images)
@@ -168,7 +176,7 @@ class Tables:
         return [(dataset, name) for dataset, name in fixed if self.config.classifiers[name].calibrate]
 
     def calibration_inputs(self) -> Inputs:
-        """Per calibrated pair: manifests and full scores of the evaluated and of the calibration images."""
+        """Per calibrated pair: what calibration_files says."""
         files: Inputs = {}
         for i, (dataset, name) in enumerate(self.calibrated()):
             files |= self.calibration_files(i, dataset, name)
@@ -194,14 +202,15 @@ class Tables:
             assert isinstance(stage, ScaleStage)
             base = origin(self.config.models, stage.scorer)
             names = {"dataset": dataset, "classifier": name, "model": stage.scorer, "base": base}
-            settings = {"samples": stage.samples, "sigma": stage.sigma}
+            settings = {"samples": stage.samples, "sigma": stage.sigma, "scale_weights": stage.weights}
             rows.append({**names, "training": self.training_of(stage.scorer), **settings})
         return rows
 
     def ablation_inputs(self) -> Inputs:
-        """Per row of the table: the manifest, and the scores of all samples."""
+        """Per row of the table: the manifest, the scores of all samples, and the weights of their scales."""
         files: Inputs = {}
         for i, row in enumerate(self.ablation_rows()):
+            files[f"scale_weights{i}"] = self.run.scale_weights(self.run.funnels[row["classifier"]][0])
             files[f"manifest{i}"] = self.run.manifest(row["dataset"])
             files[f"scores{i}"] = self.run.full_scores(row["model"], row["dataset"], row["sigma"], row["samples"])
         return files

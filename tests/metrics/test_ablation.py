@@ -56,9 +56,10 @@ def test_the_papers_rows_stand_beside_ours(tmp_path):
     )
     table = pd.DataFrame(
         {
-            "training": ["train", "cca", "cross_entropy", "cca", "train"],
-            "samples": [1, 10, 10, 1, 1],
-            "base": ["base", "base", "base", "base", "clean"],
+            "training": ["train", "cca", "cross_entropy", "cca", "train", "train"],
+            "samples": [1, 10, 10, 1, 1, 1],
+            "base": ["base", "base", "base", "base", "clean", "base"],
+            "scale_weights": ["", "", "", "", "", "validation"],
         }
     )
     found = with_paper(table, tmp_path / "p.csv", "base")

@@ -70,7 +70,7 @@ def test_costs_count_what_is_run():
     run = run_of({n: {"model": "base", "sigma": 0.1, "funnel": f} for n, f in (("bf16", funnel), ("plain", plain))})
     one_pass = ModelCosts(Cost(0.0, 0.0), {4: Cost(1.0, 0.0)})
     for name, computed in (("bf16", [10, 6]), ("plain", [10, 3])):
-        rows = gflops_rows("digits", 10, name, Tables(run).funnel(name), (1, 2, 3, 4), one_pass)
+        rows = gflops_rows("digits", 10, name, Tables(run).funnel("digits", name), (1, 2, 3, 4), one_pass)
         assert [row["gflops_computed"] for row in rows[1:-1]] == computed
         stages = run.funnels[name]
         made = [10 * len(stages[0].folders("d")), 3 * len(set(stages[1].folders("d")) - set(stages[0].folders("d")))]

@@ -43,7 +43,8 @@ def ablation_row(samples: Floats, own: Bools, reference_right: Bools | None, tok
 def with_paper(table: pd.DataFrame, published: str | None, base: str) -> pd.DataFrame:
     """The table with the paper's ablation (ImageNet-100, d16, another task) in columns of their own.
 
-    base: the model that the plain classifier has; models that come from another one are controls of ours.
+    base: the model that the plain classifier has; models that come from another one are controls of ours, and so are
+    rows with scale_weights.
     published: a CSV whose rows of the dataset "ablation" name in `classifier` which of smoothing and CCA was on.
     """
     if published is None:
@@ -51,8 +52,10 @@ def with_paper(table: pd.DataFrame, published: str | None, base: str) -> pd.Data
     figures = read_published(published, ["top1", "gflops"])
     figures = figures[figures["dataset"] == "ablation"].set_index("classifier")
     kinds = [
-        paper_kind(str(training), samples) if own == base else None
-        for training, samples, own in zip(table["training"], table["samples"], table["base"], strict=True)
+        paper_kind(str(training), samples) if own == base and not weights else None
+        for training, samples, own, weights in zip(
+            *(table[name] for name in ("training", "samples", "base", "scale_weights")), strict=True
+        )
     ]
     columns = {
         f"paper_{name}": [figures[name].get(kind, np.nan) if kind else np.nan for kind in kinds]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from varc.costs.models import ModelCosts
     from varc.scoring.adaptive import AdaptiveScores
 
-Funnel = list[dict[str, Any]]  # stages with scales, samples, keep, and reused: samples that are scored already
+Funnel = list[dict[str, Any]]  # stages with scales, samples, keep, and reused: samples that another stage has scored
 
 
 def write_table(table: pd.DataFrame, csv: str | Path, markdown: str | Path, caption: str) -> None:
@@ -48,7 +48,7 @@ def gflops_rows(
     """Costs per image of a classifier's stages, rows of tables/gflops.csv.
 
     gflops is nominal: every pass of every sample, on the plain forward. gflops_computed leaves out the passes of
-    samples that an earlier stage has scored (`reused`): these scores are read, not computed. attention_gflops are the
+    samples that another stage has scored (`reused`): these scores are read, not computed. attention_gflops are the
     nominal attention products, which are part of neither.
     """
     encoder, passes = costs

@@ -28,7 +28,7 @@ class AdaptiveScores(NamedTuple):
     scales: NDArray[np.int32]  # (N, M): how many scales each candidate was scored at
     samples: NDArray[np.int32]  # (N, M): how many samples at all scales; 0 for a dropped candidate
     per_scale: NDArray[np.float64]  # (N, M, K): of the clean sample; NaN beyond `scales`
-    log_likelihood: NDArray[np.float64]  # (N, M): survivors: mean over samples; others: the sum of per_scale
+    log_likelihood: NDArray[np.float64]  # (N, M): survivors: mean over samples; others: the (weighted) sum of per_scale
 
 
 def calibrate(
@@ -121,12 +121,17 @@ def simulate(
 
 
 def finished(
-    per_scale: NDArray[np.float64], scales: NDArray[np.int32], used: NDArray[np.int32], total: NDArray[np.float64]
+    per_scale: NDArray[np.float64],
+    scales: NDArray[np.int32],
+    used: NDArray[np.int32],
+    total: NDArray[np.float64],
+    weights: NDArray[np.float64] | float = 1.0,
 ) -> AdaptiveScores:
-    """The result, with what was not reached taken out. total (N, M): sums over the samples of the survivors."""
+    """The result, with what was not reached taken out. total (N, M): sums over the samples of the survivors; weights
+    (K,): of the scales in them."""
     reached = np.arange(per_scale.shape[2]) < scales[..., None]
     per_scale = np.where(reached, per_scale, np.nan)
-    mean = np.where(used > 0, total / np.maximum(used, 1), np.nansum(per_scale, axis=2))
+    mean = np.where(used > 0, total / np.maximum(used, 1), np.nansum(per_scale * weights, axis=2))
     return AdaptiveScores(scales, used, per_scale, mean)
 
 
@@ -136,21 +141,26 @@ def final_order(result: AdaptiveScores) -> NDArray[np.intp]:
 
 
 def stacked(
-    samples: list[list[Scores]], paths: Sequence[str | Path]
+    samples: list[list[Scores]], paths: Sequence[str | Path], weights: NDArray[np.float64] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.integer]]:
     """per_scale of the clean sample (N, M, K), log-likelihoods of all samples (S, N, M), and the class_ids (M,); from
-    what scores_of_samples has read of `paths`."""
+    what scores_of_samples has read of `paths` with the same weights."""
     log_likelihood = [np.concatenate([shard.log_likelihood for shard in sample]) for sample in samples]
     per_scale = np.concatenate([read_per_scale(path) for path in paths[: len(samples[0])]])
+    if weights is not None:
+        per_scale = per_scale * weights
     return per_scale, np.stack(log_likelihood), samples[0][0].class_ids[0]
 
 
-def scores_of_samples(paths: Sequence[str | Path], images: int) -> list[list[Scores]]:
-    """Of each sample the scores of its shards. paths: of each sample, the clean one first, all shards; images: N.
+def scores_of_samples(
+    paths: Sequence[str | Path], images: int, weights: NDArray[np.float64] | None = None
+) -> list[list[Scores]]:
+    """Of each sample the scores of its shards. paths: of each sample, the clean one first, all shards; images: N;
+    weights (K,): of the scales.
 
     Raises InputError for another number of images.
     """
-    scores = [read_scores(path) for path in paths]
+    scores = [read_scores(path, weights=weights) for path in paths]
     so_far = list(accumulate(len(part.image_ids) for part in scores))
     if images not in so_far or len(paths) % (shards := so_far.index(images) + 1):
         raise InputError(f"{paths[0]} and its shards hold other than {images} images; delete them and run again")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varc.errors import InputError
-from varc.storage import column_matrix, image_ids, provenance, read_parquet
+from varc.storage import column_matrix, image_ids, provenance, read_parquet, scales_in
 
 Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.float64]
@@ -22,11 +22,23 @@ class Scores(NamedTuple):
     log_likelihood: Floats  # (N, M)
 
 
-def read_scores(path: str | Path) -> Scores:
-    """A scores file. Raises InputError for a damaged one, and for one whose log-likelihoods are not finite."""
-    table = read_parquet(path, ["image_id", "class_id", "log_likelihood"])
+def read_scores(path: str | Path, scales: int | None = None, weights: Floats | None = None) -> Scores:
+    """A scores file: log-likelihoods at its first scales, of which it may have more; None: at all that it has. weights:
+    what each of them is multiplied by (see varc.scoring.scale_weights).
+
+    Raises InputError for a damaged file, for one of fewer scales, and for log-likelihoods that are not finite.
+    """
+    held = scales_in(path)
+    if scales is not None and scales > held:
+        raise InputError(f"{path}: has scores at {held} scales, and {scales} are asked for; delete it and run again")
+    whole = scales in (None, held) and weights is None
+    table = read_parquet(path, ["image_id", "class_id", "log_likelihood" if whole else "per_scale"])
     shape = (provenance(path)["images"], -1)
-    log_likelihood = table["log_likelihood"].to_numpy().reshape(shape)
+    if whole:
+        log_likelihood = table["log_likelihood"].to_numpy().reshape(shape)
+    else:
+        per_scale = column_matrix(table, "per_scale")[:, :scales]
+        log_likelihood = (per_scale if weights is None else per_scale * weights).sum(-1).reshape(shape)
     if not np.isfinite(log_likelihood).all():
         raise InputError(f"{path}: holds log-likelihoods that are not finite; check the model, and delete the file")
     ids = image_ids(table).reshape(shape)[:, 0]

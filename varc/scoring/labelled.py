@@ -15,7 +15,8 @@ from varc.storage import check_images, image_ids, read_parquet
 
 
 class LabelledScores(NamedTuple):
-    """Log-likelihoods of N images under all M classes at K scales, in S samples, and the images' labels."""
+    """Log-likelihoods of N images under all M classes at K scales, in S samples, and the images' labels; times the
+    weights of the scales, where they were read with some."""
 
     per_scale: NDArray[np.float64]  # (N, M, K): of the clean sample
     samples: NDArray[np.float64]  # (S, N, M): the clean one first
@@ -35,8 +36,11 @@ def is_right(best: NDArray[np.integer], own: NDArray[np.bool_]) -> NDArray[np.bo
     return np.take_along_axis(own, best[:, None], 1)[:, 0]
 
 
-def read_labelled_scores(manifest: str | Path, paths: Sequence[str | Path]) -> LabelledScores:
+def read_labelled_scores(
+    manifest: str | Path, paths: Sequence[str | Path], weights: NDArray[np.float64] | None = None
+) -> LabelledScores:
     """The scores of all classes, with the labels of a manifest. paths: of each sample, the clean one first, all shards.
+    weights (K,): of the scales.
 
     Raises InputError for scores of other images than the manifest's, of other classes than its labels, or of several
     models.
@@ -44,10 +48,10 @@ def read_labelled_scores(manifest: str | Path, paths: Sequence[str | Path]) -> L
     listed = read_parquet(manifest, ["image_id", "label"])
     labels, ids = listed["label"].to_numpy(), image_ids(listed)
     check_agree(paths)
-    samples = scores_of_samples(paths, len(ids))
+    samples = scores_of_samples(paths, len(ids), weights)
     for sample in samples:
         check_images(paths[0], np.concatenate([shard.image_ids for shard in sample]), manifest, ids)
-    per_scale, log_likelihood, class_ids = stacked(samples, paths)
+    per_scale, log_likelihood, class_ids = stacked(samples, paths, weights)
     class_labels = as_labels(class_ids, read_label_of(manifest))
     if len(absent := np.setdiff1d(labels, class_labels)):
         raise InputError(

@@ -50,6 +50,13 @@ logger = logging.getLogger(__name__)
 Scored = tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.bool_]]  # per_scale, scales, who is alive at the end
 
 
+class Limits(NamedTuple):
+    """How far a candidate's weighted sum may be behind the best after each scale, in nats, and the weights: (K,)."""
+
+    thresholds: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+
 @torch.inference_mode()
 def adaptive_scores(
     var: VAR,
@@ -59,20 +66,26 @@ def adaptive_scores(
     thresholds: NDArray[np.float64],
     *,
     device: torch.device,
+    weights: NDArray[np.float64] | None = None,
     images_per_batch: int | None = None,
     keep: Keep = at_once,
 ) -> AdaptiveScores:
     """Scores images with as much work as each needs. tokens: (N, L) per sample, the clean one first.
 
+    weights (K,): of the scales, in all decisions and in log_likelihood; per_scale is without them. None: all 1.
+
     Results do not depend on images_per_batch (None: chosen by the memory that keys and values take), but for float
     rounding. Pieces for `keep` are the memory that is free, and the batches.
     """
     tables = class_tables(var, on_device(np.unique(candidates), device))
+    if weights is None:
+        weights = np.ones(len(var.config.patch_nums))
     free = int(keep(lambda: np.array(free_memory(device) if device.type == "cuda" else 0)))
-    clean = clean_parts(var, quantizer, tables, tokens[0], candidates, thresholds, images_per_batch, free, keep)
+    limits = Limits(thresholds, weights)
+    clean = clean_parts(var, quantizer, tables, tokens[0], candidates, limits, images_per_batch, free, keep)
     parts = list(clean)
     per_scale, scales, alive = (np.concatenate([part[j] for part in parts]) for j in range(3))
-    samples = per_scale.sum(axis=2)[None]
+    samples = (per_scale * weights).sum(axis=2)[None]
     used = alive.astype(np.int32)
     total = np.where(alive, samples[0], 0.0)
     size = pairs_per_batch(var, tokens[0].shape[1], device, free)
@@ -80,13 +93,15 @@ def adaptive_scores(
         more = (unsettled(samples, alive) & (used.max(1) == len(samples))).nonzero()[0]
         if len(more) == 0:
             break
-        scored = score_survivors(var, quantizer, extra[more], candidates[more], alive[more], device, size, keep)
+        scored = score_survivors(
+            var, quantizer, extra[more], candidates[more], alive[more], device, size, keep, weights
+        )
         full = np.zeros_like(total)
         full[more] = scored
         samples = np.concatenate([samples, full[None]])
         total[more] += scored
         used[more] += alive[more]
-    return finished(per_scale, scales, used, total)
+    return finished(per_scale, scales, used, total, weights)
 
 
 def score_survivors(
@@ -98,17 +113,18 @@ def score_survivors(
     device: torch.device,
     batch_size: int | None = None,
     keep: Keep = at_once,
+    weights: NDArray[np.float64] | float = 1.0,
 ) -> NDArray[np.float64]:
     """Log-likelihoods (N, M) of one sample under the candidates that are alive; 0 for the others.
 
-    batch_size and keep: see varc.scoring.likelihood.score.
+    batch_size and keep: see varc.scoring.likelihood.score. weights (K,): of the scales.
     """
     result = np.zeros(candidates.shape)
     full = functools.partial(score, var, quantizer, device=device, batch_size=batch_size, keep=keep)
     for count in np.unique(alive.sum(1)[alive.any(1)]):  # images with as many survivors each make one dense call
         which = (alive.sum(1) == count).nonzero()[0]
         chosen = candidates[which][alive[which]].reshape(len(which), count)
-        found = full(tokens[which], chosen).sum(-1)
+        found = (full(tokens[which], chosen) * weights).sum(-1)
         part = np.zeros((len(which), candidates.shape[1]))
         part[alive[which]] = found.ravel()
         result[which] = part
@@ -121,7 +137,7 @@ def clean_parts(
     tables: ClassTables,
     tokens: NDArray[np.uint16],
     candidates: NDArray[np.int32],
-    thresholds: NDArray[np.float64],
+    limits: Limits,
     size: int | None,
     free: int,
     keep: Keep,
@@ -132,7 +148,7 @@ def clean_parts(
     done = 0
     while done < len(tokens):
         batch = tokens[done : done + size], candidates[done : done + size]
-        run = functools.partial(scale_by_scale, var, quantizer, tables, *batch, thresholds)
+        run = functools.partial(scale_by_scale, var, quantizer, tables, *batch, limits)
         per_scale, scales, alive, left = keep(functools.partial(within_memory, run, var.config, memory))
         yield per_scale, scales, alive
         memory, size = int(left), len(alive)
@@ -193,7 +209,7 @@ def scale_by_scale(
     tables: ClassTables,
     tokens: NDArray[np.uint16],
     candidates: NDArray[np.int32],
-    thresholds: NDArray[np.float64],
+    limits: Limits,
     memory: int,
 ) -> Scored:
     """One batch: tokens (N, L), candidates (N, M). Returns per_scale, scales and who is alive at the end.
@@ -216,7 +232,7 @@ def scale_by_scale(
         alive, per_scale, scales = left[:done], per_scale[:done], scales[:done]
         per_scale[..., k][alive] = scale_sums(var, tables, images, alive, k, past, memory)
         scales[alive] = k + 1
-        left = survivors(per_scale.sum(axis=2), alive, thresholds[k])
+        left = survivors((per_scale * limits.weights).sum(axis=2), alive, limits.thresholds[k])
     return per_scale, scales, left
 
 

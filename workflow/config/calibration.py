@@ -1,4 +1,5 @@
-"""Thresholds and temperatures come from images that nothing else has seen: no training, no choice, no evaluation."""
+"""Thresholds and temperatures come from images that nothing else has seen: no training, no choice, no evaluation. The
+weights of the scales are a choice, made on images that nothing is trained or evaluated on."""
 
 import os
 from collections.abc import Iterator
@@ -30,6 +31,20 @@ def check_calibration(config: "Config") -> None:
                 raise ConfigError(f"{key}: {found}; calibrate on images that nothing else takes")
 
 
+def check_fitted(config: "Config") -> None:
+    """Raises ConfigError where images that the weights of a classifier's scales are fitted on train its own model, or
+    serve to evaluate."""
+    for name, classifier in config.own.items():
+        if classifier.scale_weights is None:
+            continue
+        fit = classifier.scale_weights.fit
+        for key, dataset in [*trained_on(config, name), *evaluated_on(config)]:
+            if share_images(config.datasets[dataset], config.datasets[fit]):
+                own = "" if dataset == fit else f", which shares images with {dataset}"
+                found = f"{dataset}, but classifiers: {name}: scale_weights: fit is {fit}{own}"
+                raise ConfigError(f"{key}: {found}; fit on images that are neither trained nor evaluated on")
+
+
 def trained_on(config: "Config", classifier: str) -> Iterator[tuple[str, str]]:
     """The keys and data sets that the models of a classifier are trained on."""
     entry = config.classifiers[classifier]
@@ -53,13 +68,23 @@ def chosen_on(config: "Config") -> Iterator[tuple[str, str]]:
             yield f"models: {name}: {model.objective}: validate", validate
         elif isinstance(model, TrainedModel):
             yield from ((f"models: {name}: train: {key}", dataset) for key, dataset in validated(model.train).items())
-    for kind in ("evaluate", "smoothing", "explain"):
+    for name, classifier in config.own.items():
+        if classifier.scale_weights:
+            yield f"classifiers: {name}: scale_weights: fit", classifier.scale_weights.fit
+    yield from evaluated_on(config)
+    for kind in ("smoothing", "explain"):
         for i, entry in enumerate(getattr(config, kind)):
             yield from ((f"{kind}: {i}: datasets", dataset) for dataset in entry.datasets)
+    yield from ((f"incremental: {i}: test", entry.test) for i, entry in enumerate(config.incremental))
+
+
+def evaluated_on(config: "Config") -> Iterator[tuple[str, str]]:
+    """The keys and data sets on which classifiers are evaluated."""
+    for i, entry in enumerate(config.evaluate):
+        yield from ((f"evaluate: {i}: datasets", dataset) for dataset in entry.datasets)
     for i, shifted in enumerate(config.shifts):
         if shifted.dataset in config.datasets:  # else it is refused when its data sets are made
             yield f"shifts: {i}: dataset", shifted.dataset
-    yield from ((f"incremental: {i}: test", entry.test) for i, entry in enumerate(config.incremental))
 
 
 def share_images(one: DataSet, other: DataSet) -> bool:

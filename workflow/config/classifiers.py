@@ -52,6 +52,14 @@ AnyStage = Annotated[
 ]
 
 
+class ScaleWeights(Entry):
+    called = "scale_weights"
+    fit: str
+    """A data set of images that nothing is evaluated or calibrated on, nor its model trained: each scale's
+    log-likelihood gets a weight such that their labels are most likely. Every stage ranks by the weighted sum; not with
+    guidance."""
+
+
 class Classifier(Entry):
     called = "a classifier with a model (a rival has baseline)"
     model: str
@@ -64,6 +72,8 @@ class Classifier(Entry):
     adaptive funnel takes its thresholds from it, and needs at least 2 / alpha images that the full funnel predicts
     rightly (with fewer it drops nothing, and the log warns); for one stage at all scales, `calibration.csv` fits a
     temperature on it. Required for `adaptive`."""
+    scale_weights: ScaleWeights | None = None
+    """How much each scale counts; default: all the same."""
     funnel: Some[AnyStage]
     """Stages: each scores what the one before kept."""
 
@@ -101,6 +111,9 @@ class Classifier(Entry):
         guided = [i for i, stage in enumerate(self.stages) if stage.guidance]
         if guided and (len(self.funnel) > 1 or self.samples > 1 or self.calibrate):
             raise ValueError(f"funnel: {guided[0]}: guidance goes with one stage of one sample, without calibrate")
+        if guided and self.scale_weights:
+            found = "weights are fitted on scores without guidance"
+            raise ValueError(f"scale_weights does not go with funnel: {guided[0]}: guidance; {found}: take one away")
         return self
 
 

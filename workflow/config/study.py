@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from varc.errors import InputError
-from workflow.config.calibration import check_calibration
+from workflow.config.calibration import check_calibration, check_fitted
 from workflow.config.classifiers import AnyClassifier, Baseline, Classifier, Rival
 from workflow.config.data import AnyDataSet, DataSet, Shift, Shifts
 from workflow.config.entry import ConfigError, Entry, Name, Path, Positive, Rate, Some, Spread, either, known, parse
@@ -75,6 +75,7 @@ class Config(Entry):
         for i, explained in enumerate(self.explain):
             self.check_explanation(f"explain: {i}", explained)
         check_calibration(self)
+        check_fitted(self)
         return self
 
     @property
@@ -169,6 +170,10 @@ class Config(Entry):
             return
         known(f"{key}: model", [entry.model], self.models)
         self.check_spread(f"{key}: sigma", [entry.sigma], entry.model)
+        if entry.scale_weights:
+            known(f"{key}: scale_weights: fit", [fit := entry.scale_weights.fit], self.datasets)
+            size = image_size(self.models, entry.model)
+            self.check_size(f"{key}: scale_weights: fit", fit, f"model {entry.model}", size)
         scales = self.num_scales(entry.model)
         for i, own in enumerate(entry.stages):
             if own.scales > scales:
@@ -194,6 +199,8 @@ class Config(Entry):
         scales = self.num_scales(entry.model)
         if len(entry.funnel) > 1 or entry.samples > 1 or not entry.stages or entry.stages[0].scales != scales:
             raise ConfigError(f"ablation: {name} must be one stage at all {scales} scales with one sample")
+        if entry.scale_weights:
+            raise ConfigError(f"ablation: {name} has scale_weights; name a classifier that weights all scales alike")
         if not any(name in entry.classifiers for entry in self.evaluate):
             raise ConfigError(f"ablation: {name} is not evaluated; add it to evaluate")
 
@@ -218,6 +225,9 @@ class Config(Entry):
         if classifier.adaptive:
             found = f"{entry.classifier} has an adaptive funnel"
             raise ConfigError(f"{key}: classifier: {found}; name one of fixed stages")
+        if classifier.scale_weights:
+            found = f"{entry.classifier} has scale_weights"
+            raise ConfigError(f"{key}: classifier: {found}, of a model that has learned all; name one without them")
         for i, stage in enumerate(classifier.stages):  # learning scores in float32, without guidance
             if stage.guidance or stage.precision != "float32":
                 found = f"guidance {stage.guidance}" if stage.guidance else f"precision {stage.precision}"

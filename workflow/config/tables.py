@@ -160,7 +160,17 @@ class Explanation(Entry):
         return self.faithfulness.judges if self.faithfulness else []
 
     @property
+    def looks_up(self) -> bool:
+        """Whether scores of all classes tell which classes it explains."""
+        return self.gallery is not None or any(tells_by_scores(role) for role in self.roles)
+
+    @property
     def roles(self) -> list[str]:
         """The roles of the two classes that are told apart, e.g. "label" and "runner_up-of-label"."""
         target, against = str(self.target), str(self.against)
         return [target, f"runner_up-of-{target}" if against == "runner_up" else against]
+
+
+def tells_by_scores(role: str) -> bool:
+    """Whether scores of all classes tell which class a role stands for."""
+    return role == "prediction" or role.startswith("runner_up")

@@ -13,8 +13,23 @@ rule score:
         **WEIGHTS_KNOWN,
         dataset=ask(RUN.dataset),
         stage=ask(JOBS.stage_settings),
+        recipe=ask(RUN.recipe),
     script:
         "../../scripts/score.py"
+
+
+rule fit_scale_weights:
+    input:
+        unpack(ask(JOBS.fit_scale_weights_inputs)),
+        code=code("fit_scale_weights"),
+    output:
+        weights="results/{run}/scale_weights/{model}/{dataset}.json",
+    log:
+        "results/{run}/logs/fit_scale_weights/{model}/{dataset}.log",
+    params:
+        expected=lambda wildcards: CHECKPOINTS.expected(wildcards.model),
+    script:
+        "../../scripts/fit_scale_weights.py"
 
 
 rule prune:
@@ -27,6 +42,7 @@ rule prune:
         "results/{run}/logs/prune/{scorer}/{dataset}/{candidates}/{shard}.log",
     params:
         keep=ask(JOBS.keep),
+        scales=ask(JOBS.scales),
         expected=ask(CHECKPOINTS.expected),
     script:
         "../../scripts/prune.py"
@@ -42,6 +58,8 @@ rule predict:
         "results/{run}/logs/predict/{classifier}/{dataset}.log",
     params:
         samples=ask(JOBS.samples),
+        scales=ask(JOBS.stage_scales),
+        patch_nums=ask(JOBS.patch_nums),
         expected=ask(JOBS.expected),
         adaptive=ask(RUN.is_adaptive),
     script:

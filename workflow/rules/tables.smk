@@ -84,6 +84,20 @@ rule robustness_paired:
         "../../scripts/robustness_paired.py"
 
 
+rule scale_weights:
+    input:
+        weights=[RUN.path(f"scale_weights/{model}/{dataset}.json") for model, dataset in RUN.fits()],
+        code=code("scale_weights"),
+    output:
+        **table("scale_weights"),
+    log:
+        "results/{run}/logs/scale_weights.log",
+    params:
+        fits=RUN.fits(),
+    script:
+        "../../scripts/scale_weights.py"
+
+
 rule pruning:
     input:
         unpack(ask(TABLES.pruning_inputs)),
