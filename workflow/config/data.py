@@ -101,7 +101,8 @@ class Digits(DataSet):
     COUNTS: ClassVar = {"train": 973, "validation": 185, "calibration": 185, "test": 454}
     reader: Literal["digits"]
     split: Split
-    """`train`, `validation`, `calibration` or `test`: fixed, stratified, disjoint; readers `digits` and `idx`."""
+    """`train`, `validation`, `calibration` or `test`: fixed, stratified, disjoint; with `group_column` whole groups;
+    readers `digits` and `idx`, and `parquet`, where no `split` means all images; default: required."""
 
     @property
     def fixed_count(self) -> float:
@@ -179,6 +180,10 @@ class Parquet(ShardFiles):
     """Column of the images; reader `parquet`; default: image."""
     label_column: Text | None = None
     """Column of the labels; reader `parquet`; default: label."""
+    group_column: Text | None = None
+    """Column of the groups, text or whole numbers: images of one font, patient or video. Splits, thresholds and
+    intervals then take whole groups; reader `parquet`; default: none."""
+    split: Split | None = None
 
 
 AnyDataSet = Annotated[
