@@ -51,8 +51,8 @@ def calibrate(
 
     The shape decides what is gained, not what holds. Of single images it takes half; of groups every tenth: a few have
     images enough, and the factor needs 1 / alpha - 1 groups. In a simulation of 40 to 230 groups of 80 images
-    (`benchmarks/coverage.py`) a tenth scores fewer candidates than a fifth, a third or half, at a risk closer to alpha,
-    and needs the fewest groups.
+    (`benchmarks/adaptive_groups.py`) with a tenth fewer candidates are scored than with a fifth, a third or half, the
+    risk is closer to alpha, and the fewest groups are needed.
     """
     groups = numbered(groups)
     unit = unit_of(groups)
