@@ -18,10 +18,10 @@ from varc.metrics.robustness import is_right
 from varc.seal import read_json
 from varc.storage import read_groups, read_parquet
 
-WRITERS, IMAGES = 40, 6  # of each
+WRITERS, IMAGES = 40, 8  # of each
 DATA_SETS = ("train", "calibration", "test")
 VQVAE = {"patch_nums": [1, 2, 3, 4], "ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "z_channels": 8, "vocab_size": 32}
-STEPS = {"steps": 30, "batch_size": 16, "lr": 0.003}
+STEPS = {"steps": 60, "batch_size": 16, "lr": 0.003}
 DATA = {"reader": "parquet", "root": "data", "classes": "classes.csv", "size": 8, "resize": 8}
 CONFIG = {
     "run": "r",
@@ -33,9 +33,10 @@ CONFIG = {
     "classifiers": {
         "varc": {"model": "base", "funnel": [{"scales": 4, "keep": 1}]},
         "adaptive": {"model": "base", "calibrate": "calibration", "funnel": [{"adaptive": {"alpha": 0.5}}]},
+        "careful": {"model": "base", "calibrate": "calibration", "funnel": [{"adaptive": {"alpha": 0.05}}]},
         "vit": {"baseline": "vit"},
     },
-    "evaluate": [{"datasets": ["test"], "classifiers": ["varc", "adaptive", "vit"]}],
+    "evaluate": [{"datasets": ["test"], "classifiers": ["varc", "adaptive", "careful", "vit"]}],
     "shifts": [{"dataset": "test", "classifiers": ["varc", "vit"], "names": ["inverted"], "severities": [1, 5]}],
     "ablation": "varc",
     "explain": [{"datasets": ["test"], "models": ["base"], "methods": ["tmi", "random"], "target": "label"}
@@ -97,21 +98,24 @@ def test_every_table_has_intervals_over_groups_and_says_so(results):
 
 
 def test_the_adaptive_table_says_what_is_promised_of_groups_and_what_they_need(results):
-    known = read_json(next(results.glob("thresholds/base/*/*.json")))
-    rows = table(results, "adaptive").set_index("alpha")
+    known = read_json(results / "thresholds/base/calibration/adaptive0.5-calibration.json")
+    rows = table(results, "adaptive").query("classifier == 'adaptive'").set_index("alpha")
     assert (known["unit"], known["units_needed"]) == ("group", 2) and 2 <= known["units"] <= 4
     assert (rows["calibration_unit"] == "group").all() and (rows["calibration_units"] == known["units"]).all()
-    assert rows["calibration_units_needed"].to_dict() == {
-        0.001: 1110,
-        0.002: 555,
-        0.005: 222,
-        0.01: 110,
-        0.02: 55,
-        0.05: 22,
-        0.1: 10,
-        0.5: 2,
-    }
+    needed = {0.001: 1110, 0.002: 555, 0.005: 222, 0.01: 110, 0.02: 55, 0.05: 22, 0.1: 10, 0.5: 2}
+    assert rows["calibration_units_needed"].to_dict() == needed
     too_few = rows[rows["calibration_units"] < rows["calibration_units_needed"]]
     assert len(too_few) == 7 and (too_few["of_varc"] == 1).all() and (too_few["group_risk"] == 0).all()
     assert 0 < rows["groups"].iloc[0] <= 10 and (rows["group_risk_low"] <= rows["group_risk_high"]).all()
     assert rows.loc[0.5, "of_varc"] < 1
+
+
+def test_a_promise_that_so_few_groups_cannot_give_is_told(results):
+    """Nothing is dropped, and the log says how many groups there are, and how many it takes."""
+    name = "adaptive0.05-calibration"
+    known = read_json(results / f"thresholds/base/calibration/{name}.json")
+    assert known["thresholds"] == [None] * 4 and known["units_needed"] == 22
+    log = (results / f"logs/calibrate/base/calibration/{name}.log").read_text()
+    assert (
+        f"alpha 0.05: {known['units']} groups with a right prediction, and it takes 22: no class is ever dropped" in log
+    )
