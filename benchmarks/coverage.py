@@ -1,8 +1,9 @@
-"""How often intervals of differences hold the truth: python benchmarks/coverage.py, a few minutes.
+"""How often intervals hold the truth: python benchmarks/coverage.py, ten minutes.
 
 The cases are the paired differences that README and docs quote: the counts of docs/*.csv stand for the truth, and each
 is drawn 1,000 times; before them cases where under 1 % of the images differ. Beside it stands the percentile bootstrap
-of earlier versions. Then differences under shifts, of 200 images and 1,000 resamples each.
+of earlier versions. Then differences under shifts, of 200 images and 1,000 resamples each; and shares and differences
+of images in groups that differ, beside the intervals over images and the percentile bootstrap over groups.
 """
 
 from collections.abc import Iterator
@@ -10,15 +11,21 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit
 
 from varc.metrics import robustness
-from varc.metrics.paired import difference_of_counts
+from varc.metrics.intervals import share_interval
+from varc.metrics.paired import difference_of_counts, paired_difference
 from varc.metrics.robustness import Resampled, paired_rows, right_answers
 
 REPETITIONS = 1000
 DOCS = Path(__file__).parents[1] / "docs"
 FEW = [(454, more, less) for more, less in ((0, 0), (1, 0), (2, 0), (1, 1), (3, 0), (2, 1), (4, 0))]  # below 1 %
 SHIFTED = [(0.0, 0.0), (0.005, 0.0), (0.01, 0.005), (0.05, 0.02), (0.2, 0.1)]  # shares that one and the other loses
+CLUSTERED = [(groups, unequal) for groups in (8, 24, 40, 100) for unequal in (False, True)]  # of about 90 images
+LOGITS = [(1.7, 0.8), (4.5, 1.0), (-5.5, 1.5)]  # mean and standard deviation over groups of the logit of a share
+DIFFERENCES = [(-3.0, -3.0, 0.8), (-2.5, -3.2, 0.8), (-6.0, -5.5, 1.0), (-3.0, -9.0, 1.2)]  # of gained, of lost
 
 
 def quoted() -> Iterator[tuple[str, int, float, float]]:
@@ -72,6 +79,50 @@ def shifted_coverage(worse: float, better: float, n: int = 200) -> tuple[float, 
     return drop, relative
 
 
+def mean_chance(mean: float, deviation: float) -> float:
+    """The mean of a chance whose logit is drawn from a normal distribution."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    return float(weights @ expit(mean + deviation * nodes) / weights.sum())
+
+
+def drawn_groups(rng: np.random.Generator, groups: int, unequal: bool) -> NDArray[np.integer]:
+    """The groups (N,) of images, 90 in each, or with a standard deviation of 0.8 of the logarithm of their number."""
+    sizes = 90 * np.exp(rng.normal(0, 0.8, groups)) if unequal else np.full(groups, 90)
+    return np.repeat(np.arange(groups), np.maximum(1, np.round(sizes)).astype(int))
+
+
+def group_bootstrap(values: NDArray[np.float64], of: NDArray[np.integer], rng: np.random.Generator) -> list[float]:
+    """The percentile interval of the mean of values (N,), of 2,000 resamples of groups."""
+    sums, sizes = np.bincount(of, values), np.bincount(of)
+    counts = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=2000)
+    return np.quantile((counts @ sums) / (counts @ sizes), [0.025, 0.975]).tolist()
+
+
+def clustered_shares(groups: int, unequal: bool, mean: float, deviation: float) -> NDArray[np.float64]:
+    """How often the interval over groups, the one over images, and the bootstrap of groups hold a share."""
+    rng, truth, held = np.random.default_rng(0), mean_chance(mean, deviation), []
+    for _ in range(REPETITIONS):
+        of = drawn_groups(rng, groups, unequal)
+        right = rng.random(len(of)) < expit(mean + deviation * rng.normal(size=groups))[of]
+        ends = share_interval(right, of), share_interval(right), group_bootstrap(right.astype(float), of, rng)
+        held.append([low <= truth <= high for low, high in ends])
+    return np.mean(held, axis=0)
+
+
+def clustered_differences(groups: int, unequal: bool, gains: float, losses: float, deviation: float) -> list[float]:
+    """As clustered_shares, of a difference; and the share of p up to 0.05."""
+    rng, held, small = np.random.default_rng(0), [], []
+    truth = mean_chance(gains, deviation) - mean_chance(losses, deviation)
+    for _ in range(REPETITIONS // 4):
+        of = drawn_groups(rng, groups, unequal)
+        gain, loss = (rng.random(len(of)) < expit(m + deviation * rng.normal(size=groups))[of] for m in (gains, losses))
+        found, over_images = paired_difference(gain, loss, of), paired_difference(gain, loss)
+        ends = found[1:3], over_images[1:3], group_bootstrap(gain.astype(float) - loss, of, rng)
+        held.append([low - 1e-12 <= truth <= high + 1e-12 for low, high in ends])
+        small.append(found.p <= 0.05)
+    return [*np.mean(held, axis=0), float(np.mean(small))]
+
+
 def main() -> None:
     print("| case | images | gained / lost | interval | percentile bootstrap |")
     print("| --- | --- | --- | --- | --- |")
@@ -84,6 +135,21 @@ def main() -> None:
     for worse, better in SHIFTED:
         drop, relative = shifted_coverage(worse, better)
         print(f"| {worse:.1%} / {better:.1%} of 200 images | {drop:.3f} | {relative:.3f} |", flush=True)
+    print("\n| groups | sizes | share | over groups | over images | bootstrap of groups |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for groups, unequal in CLUSTERED:
+        for logit in LOGITS:
+            cells = " | ".join(f"{share:.3f}" for share in clustered_shares(groups, unequal, *logit))
+            sizes = "unequal" if unequal else "equal"
+            print(f"| {groups} | {sizes} | {mean_chance(*logit):.3f} | {cells} |", flush=True)
+    print("\n| groups | sizes | difference | over groups | over images | bootstrap of groups | p <= 0.05 |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for groups, unequal in CLUSTERED:
+        for gains, losses, deviation in DIFFERENCES:
+            truth = mean_chance(gains, deviation) - mean_chance(losses, deviation)
+            found = clustered_differences(groups, unequal, gains, losses, deviation)
+            cells = " | ".join(f"{share:.3f}" for share in found)
+            print(f"| {groups} | {'unequal' if unequal else 'equal'} | {truth:+.4f} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,17 @@ from varc.metrics.holm import with_holm
 from varc.metrics.plots import plot_explanation
 from varc.metrics.tables import write_table
 from varc.scoring.labelled import read_labelled_scores
-from varc.storage import provenance, read_columns
+from varc.storage import provenance, read_columns, read_groups
 
 CAPTION = (
-    "Mean area under the curve of the target's probability (softmax over all classes at the temperature: 1, or the one "
-    "fitted on calibration images) against the share of pixels, by trapezoids, both ends included; 95 % bootstrap "
-    "intervals over images. Insertion, from the substrate to the image: more is better; deletion: less is better. "
-    "vs_random: paired with the random map, with p of the paired t test, and p adjusted for the number of rows (Holm). "
-    "judge: the explained classifier (varc), or another network. rank_correlation: of the maps with tmi's. passes, "
-    "gflops (fvcore, forward only) and seconds: to make one map. paper_auc: A-VARC+ on ImageNet-100, another protocol."
+    "Mean area under the curve of the target's probability (softmax over all classes at the temperature: 1, or the "
+    "one fitted on calibration images) against the share of pixels, by trapezoids, both ends included; 95 % bootstrap "
+    "intervals over images; where unit is group, the wider one of these and of the groups' sign-flip test. "
+    "Insertion, from the substrate to the image: more is better; deletion: less is better. vs_random: paired with the "
+    "random map, with p of the paired t test (the larger one with groups), and p adjusted for the number of rows "
+    "(Holm). judge: the explained classifier (varc), or another network. rank_correlation: of the maps with tmi's. "
+    "passes, gflops (fvcore, forward only) and seconds: to make one map. paper_auc: A-VARC+ on ImageNet-100, another "
+    "protocol."
 )
 
 
@@ -50,6 +52,7 @@ with job(snakemake) as log:
         kind = spec["curve"], spec["substrate"]
         curves = read_curves(files[f"curves{i}"], *kind)
         random = read_curves(files[f"random{i}"], *kind) if files.get(f"random{i}") else None
+        groups = read_groups(files[f"manifest{i}"], curves.image_ids)
         known = costs(files[f"maps{i}"])
         if files.get(f"tmi{i}"):
             maps, tmi = files[f"maps{i}"], files[f"tmi{i}"]
@@ -58,7 +61,7 @@ with job(snakemake) as log:
             )
         agrees = judge_agrees(curves, -1 if spec["curve"] == "insertion" else 0)
         for temperature in temperatures(i) if spec["judge"] == "varc" else [1.0]:
-            row, mean = auc_row(curves, temperature, random)
+            row, mean = auc_row(curves, temperature, random, groups)
             rows.append({**spec, "temperature": temperature, **row, "judge_agrees": agrees, **known})
             if temperature == 1.0:
                 means[i] = mean

@@ -9,10 +9,11 @@ from varc.models.weights import read_card
 
 PUBLISHED = "imagenet100"  # the data set of the paper's main table
 CAPTION = (
-    "Every classifier on the same images. top1 with Wilson's 95 % interval; gflops_per_image: nominal, fvcore's "
-    "convention; seconds_per_image: measured. parameters: of all models that score. training_images, training_seconds: "
-    "what training saw and took, all stages of it. paper_top1, paper_gflops: the paper's row of that name on "
-    "ImageNet-100, with large models: to compare the order, not the figures."
+    "Every classifier on the same images. top1 with a 95 % interval over images (Wilson's) or groups (unit); "
+    "gflops_per_image: nominal, fvcore's convention; seconds_per_image: measured. parameters: of all models that "
+    "score. training_images, training_seconds: what training saw and took, all stages of it. paper_top1, "
+    "paper_gflops: the paper's row of that name on ImageNet-100, with large models: to compare the order, not the "
+    "figures."
 )
 
 with job(snakemake) as log:
@@ -20,7 +21,7 @@ with job(snakemake) as log:
     rows = []
     for row in snakemake.params.rows:
         found = accuracy.loc[(row["dataset"], row["classifier"])]
-        measured = ["images", "top1", "top1_low", "top1_high", "gflops_per_image", "seconds_per_image"]
+        measured = ["images", "top1", "top1_low", "top1_high", "unit", "gflops_per_image", "seconds_per_image"]
         cards, before = ([read_card(card) for card in row[key]] for key in ("cards", "before"))
         names = {key: row[key] for key in ("dataset", "classifier", "family")}
         rows.append(names | {key: found[key] for key in measured} | main_row(cards, before))

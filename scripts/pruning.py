@@ -11,16 +11,17 @@ from varc.metrics.tables import pruning_rows, write_table
 from varc.scoring.labelled import read_labelled_scores
 
 CAPTION = (
-    "recall: share of images whose label is among the best k classes after the first scales, with Wilson's 95 % "
-    "interval. gflops: per image, fvcore's convention, of the funnel with that choice: all classes at `scales` scales, "
-    "then the best k at all. Rivals (model: the classifier) have one scale, their first stage."
+    "recall: share of images whose label is among the best k classes after the first scales, with a 95 % interval "
+    "over images (Wilson's) or groups (unit). gflops: per image, fvcore's convention, of the funnel with that choice: "
+    "all classes at `scales` scales, then the best k at all. Rivals (model: the classifier) have one scale, their "
+    "first stage."
 )
 
 
 def recall_rows(manifest, files, costs):
     """The rows of one model on one data set, from the scores of all shards."""
     scores = read_labelled_scores(manifest, files)
-    return pruning_rows(scores.per_scale, scores.class_labels, scores.labels, costs)
+    return pruning_rows(scores.per_scale, scores.class_labels, scores.labels, costs, scores.groups)
 
 
 with job(snakemake) as log:

@@ -3,17 +3,18 @@
 import pandas as pd
 from job import job
 
-from varc.metrics.robustness import Resampled, read_right_answers, robustness_rows
+from varc.metrics.robustness import read_resampled, robustness_rows
 from varc.metrics.tables import with_published, write_table
 
 CAPTION = (
-    "Top-1 on each data set with Wilson's 95 % interval. left_out: images of the source that do not belong to the data "
-    "set (see datasets/<dataset>_left_out.csv). paper_top1: the published figure, where there is one."
+    "Top-1 on each data set with a 95 % interval over images (Wilson's) or groups, as unit says. left_out: images of "
+    "the source that do not belong to the data set (see datasets/<dataset>_left_out.csv). paper_top1: the published "
+    "figure, where there is one."
 )
 SHIFTED_CAPTION = (
     " shift, severity: of images shifted by `shifts`; `mean` is over severities, and of shift `all` over shifts too, "
-    "with a 95 % interval that resamples images. relative_drop: 1 - top1 / the same classifier's top1 without a shift, "
-    "with an interval that resamples images too."
+    "with a 95 % interval that resamples images, or groups. relative_drop: 1 - top1 / the same classifier's top1 "
+    "without a shift, with an interval by resampling too."
 )
 
 with job(snakemake) as log:
@@ -22,11 +23,12 @@ with job(snakemake) as log:
     accuracy = pd.read_csv(snakemake.input.accuracy)
     models = accuracy.set_index("classifier")["model"].to_dict()
     table = accuracy[accuracy["dataset"].isin(left_out)][
-        ["dataset", "classifier", "model", "images", "top1", "top1_low", "top1_high"]
+        ["dataset", "classifier", "model", "images", "top1", "top1_low", "top1_high", "unit"]
     ]
     table = with_published(table, snakemake.input.get("published") or None, {"top1": "paper_top1"})
-    rights = read_right_answers(snakemake.params.runs, snakemake.input.predictions)
-    rows = [row for dataset, found in rights.items() for row in robustness_rows(dataset, Resampled(found))]
+    inputs = snakemake.input
+    resampled = read_resampled(snakemake.params.runs, inputs.predictions, inputs.manifests)
+    rows = [row for dataset, found in resampled.items() for row in robustness_rows(dataset, found)]
     if rows:
         shifted = pd.DataFrame(rows).assign(model=lambda table: table["classifier"].map(models))
         table = pd.concat([table, shifted])

@@ -25,7 +25,8 @@ with job(snakemake) as log:
         known = {"dataset": dataset, "model": model, "noise": noise, "sigma": provenance(paths[-1])["sigma"]}
         changed = share_changed(tokens[0], tokens[1:])
         rows += [
-            known | row | {"tokens_changed": changed} for row in smoothing_rows(scores.samples, scores.own, counts)
+            known | row | {"tokens_changed": changed}
+            for row in smoothing_rows(scores.samples, scores.own, counts, scores.groups)
         ]
     table = pd.DataFrame(rows)
     write_table(table, snakemake.output.csv, snakemake.output.markdown, CAPTION)

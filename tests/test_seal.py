@@ -165,7 +165,12 @@ def write_tokens(path, ids, first):
 
 def test_tokens_are_those_of_the_manifests_images_in_its_order(tmp_path):
     manifest = tmp_path / "manifest.parquet"
-    write_parquet(manifest, {"image_id": ["a", "b", "c"], "label": [0, 1, 2], "path": ["", "", ""]}, MANIFEST, {})
+    write_parquet(
+        manifest,
+        {"image_id": ["a", "b", "c"], "label": [0, 1, 2], "path": ["", "", ""], "group": [None] * 3},
+        MANIFEST,
+        {},
+    )
     one, two = write_tokens(tmp_path / "0.parquet", ["a", "b"], 0), write_tokens(tmp_path / "1.parquet", ["c"], 4)
     found = read_samples([one, two, one, two], 2, manifest)
     assert [sample.tolist() for sample in found] == [[[0, 1], [2, 3], [4, 5]]] * 2

@@ -5,7 +5,7 @@ name in its own folder and renamed, so that readers see all of it or none. Prove
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 import varc
 from varc.errors import InputError
 from varc.files import whole
+from varc.groups import Groups, numbered
 from varc.origin import check_place, made_from, place
 from varc.seal import check_seal, seal
 
 ROWS_PER_GROUP = 10_000
 PROVENANCE = b"varc"
 
-MANIFEST = pa.schema([("image_id", pa.string()), ("label", pa.int32()), ("path", pa.string())])
+MANIFEST = pa.schema([("image_id", pa.string()), ("label", pa.int32()), ("path", pa.string()), ("group", pa.string())])
 CANDIDATES = pa.schema(
     [("image_id", pa.string()), ("class_id", pa.int32()), ("rank", pa.int32()), ("score", pa.float64())]
 )
@@ -274,6 +275,13 @@ def read_samples(paths: Sequence[str | Path], samples: int, manifest: str | Path
 def read_labels(manifest: str | Path) -> NDArray[np.int64]:
     """The labels (N,) of a manifest."""
     return read_parquet(manifest, ["label"])["label"].to_numpy().astype(np.int64)
+
+
+def read_groups(path: str | Path, ids: Iterable[str] | None = None) -> Groups:
+    """The groups of a manifest's images: of all, or of those with some image_ids, in their order."""
+    table = read_parquet(path, ["image_id", "group"])
+    group_of = dict(zip(image_ids(table), table["group"].to_pylist(), strict=True))
+    return numbered([group_of[image_id] for image_id in (group_of if ids is None else ids)])
 
 
 def total_seconds(paths: Sequence[str | Path]) -> float:

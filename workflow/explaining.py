@@ -171,10 +171,12 @@ class Explaining:
         return [{**key._asdict(), "judge": j, "curve": c, "substrate": s} for key, j, c, s in self.rows()]
 
     def explanation_inputs(self) -> Inputs:
-        """Per row of the table: its curves and maps, those of its control, and scores that calibrate the judge."""
+        """Per row of the table: the manifest, its curves and maps, those of its control, and scores that calibrate the
+        judge."""
         files: Inputs = {}
         rows = self.rows()
         for i, (key, judge, *kind) in enumerate(rows):
+            files[f"manifest{i}"] = self.run.manifest(key.dataset)
             files[f"curves{i}"] = self.curve_files(key, judge)
             files[f"maps{i}"] = self.map_files(key)
             random = [other for other, *rest in rows if rest == [judge, *kind] and self.is_control(other, key)]

@@ -99,6 +99,10 @@ class Tables:
         """The predictions that the tables of shifts are made from, in the order of shift_runs."""
         return self.run.predictions((run.evaluated, run.classifier) for run in shift_runs(self.config.shifts))
 
+    def shift_manifests(self) -> list[str]:
+        """The manifest of the images of each of these."""
+        return [self.run.manifest(run.evaluated) for run in shift_runs(self.config.shifts)]
+
     def shift_rows(self) -> list[tuple[Any, ...]]:
         return [run[:4] for run in shift_runs(self.config.shifts)]
 

@@ -68,7 +68,10 @@ def test_other_sizes_are_resized_and_cropped_as_in_evaluation(image):
     assert model_pixels(Image.new("L", (300, 500), 9), 64).tolist() == np.full((64, 64, 3), 9).tolist()
 
 
-@pytest.mark.parametrize("settings", [{"size": 8}, {"size": 8, "resize": "none"}, {"size": 8, "resize": 11}, {"size": 8, "resize": 16, "border": 3}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"size": 8}, {"size": 8, "resize": "none"}, {"size": 8, "resize": 11}, {"size": 8, "resize": 16, "border": 3}],
+)
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "I;16"])
 def test_a_picture_is_prepared_as_the_images_of_a_data_set(tmp_path, mode, settings):
     levels = np.random.default_rng(0).integers(0, 65536, (30, 21)).astype(np.uint16)
@@ -96,7 +99,7 @@ def test_settings_that_do_not_fit_are_named(image, tmp_path):
         model_pixels(image, 300, {"size": 300, "resize": "none"})
     for given, message in [
         ((None, "none", None), "--resize none and --size absent"),
-        ((None, 16, None), "--resize 16 and --size absent; --resize needs --size, and must be none or at least as large"),
+        ((None, 16, None), "--resize 16 and --size absent; --resize needs --size, and must be none or at least"),
         ((8, 7, None), "--resize 7 and --size 8"),
         ((0, None, None), "--size: 0 is not a whole number from 1 on"),
         ((None, None, -1), "--border: -1 is not a whole number from 0 on"),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from varc.metrics.accuracy import exact_interval, final_rank, pruning_recall, top_k, wilson_interval
+from varc.metrics.accuracy import among, exact_interval, final_rank, pruning_recall, wilson_interval
 
 PUBLISHED = {  # Newcombe 1998, table I: 81/263, 15/148, 0/20, 1/29
     wilson_interval: [(0.2553, 0.3662), (0.0624, 0.1605), (0.0, 0.1611), (0.0061, 0.1718)],
@@ -42,9 +42,9 @@ def test_final_rank_is_that_of_the_last_stage_that_had_the_label():
 
 
 def test_top_k_counts_labels_that_were_pruned_by_their_rank():
-    assert top_k([1, 3, 7, None], 1) == 0.25
-    assert top_k([1, 3, 7, None], 5) == 0.5
-    assert top_k([1, 3, 7, None], 7) == 0.75
+    assert among([1, 3, 7, None], 1).tolist() == [True, False, False, False]
+    assert among([1, 3, 7, None], 5).tolist() == [True, True, False, False]
+    assert among([1, 3, 7, None], 7).tolist() == [True, True, True, False]
 
 
 def test_pruning_recall_by_hand():

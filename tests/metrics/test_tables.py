@@ -78,7 +78,7 @@ def test_accuracy_row_by_hand():
     assert (row["top5_low"], row["top5_high"]) == wilson_interval(3, 4)
     few = accuracy_row(predictions, 5)
     assert [few[name] for name in ("top5", "top5_low", "top5_high")] == [None] * 3
-    assert list(row) == ["images", "top1", "top1_low", "top1_high", "top5", "top5_low", "top5_high"]
+    assert list(row) == ["images", "top1", "top1_low", "top1_high", "top5", "top5_low", "top5_high", "unit"]
 
 
 def test_pruning_rows_by_hand():
@@ -88,7 +88,7 @@ def test_pruning_rows_by_hand():
     rows = pruning_rows(per_scale, np.array([0, 4, 7]), np.array([4, 7]), costs)
     found = {(row["scales"], row["k"]): (row["recall"], row["gflops"]) for row in rows}
     # after one scale: label 4 is second; 7 ties with 4, which comes first. After two: first, and second
-    assert list(rows[0]) == ["scales", "k", "recall", "recall_low", "recall_high", "gflops"]
+    assert list(rows[0]) == ["scales", "k", "recall", "recall_low", "recall_high", "unit", "gflops"]
     assert {(row["recall_low"], row["recall_high"]) for row in rows if row["recall"] == 0.5} == {wilson_interval(1, 2)}
     assert all(0 <= row["recall_low"] <= row["recall"] <= row["recall_high"] <= 1 for row in rows)
     assert found == {

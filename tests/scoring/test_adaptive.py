@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +11,12 @@ from varc.scoring import progressive
 from varc.scoring.adaptive import (
     AdaptiveScores,
     calibrate,
+    calibration_units,
     class_behind,
+    equal_quantiles,
     final_order,
     predict_adaptive,
+    risk_factor,
     simulate,
     survivors,
     unsettled,
@@ -86,6 +91,89 @@ def test_too_few_calibration_images_for_alpha_drop_nothing():
     per_scale, label = random_scores(0, images=40)
     assert np.isinf(calibrated(per_scale, label, 0.001)).all()
     assert np.isinf(calibrated(per_scale[:1], label[:1], 0.5)).all()
+
+
+def rank_rule(per_scale, best, right, alpha):
+    """The thresholds of images on their own, as the split-conformal rank gives them."""
+    behind = class_behind(per_scale, best)[right]
+    shape = equal_quantiles(behind[::2], alpha)
+    ratio = np.sort((behind[1::2] / shape).max(axis=1))
+    rank = math.ceil((len(ratio) + 1) * (1 - alpha))
+    return shape * (ratio[rank - 1] if rank <= len(ratio) else np.inf)
+
+
+@pytest.mark.parametrize("images", [40, 99, 400, 1001])
+def test_groups_of_one_image_have_the_split_conformal_thresholds_to_the_bit(images):
+    for alpha in (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 1 / 3):
+        for seed in range(3):
+            per_scale, label = random_scores(seed, images)
+            best = per_scale.sum(-1).argmax(1)
+            expected = rank_rule(per_scale, best, best == label, alpha)
+            for groups in (None, np.arange(images), np.random.default_rng(seed).permutation(images)):
+                assert (calibrate(per_scale, best, best == label, alpha, groups) == expected).all()
+                units = calibration_units(best == label, alpha, groups)
+                assert units.unit == "image" and np.isinf(expected).all() == (units.units < units.units_needed)
+
+
+def test_the_factor_is_the_smallest_that_keeps_the_risk_of_groups_of_any_size():
+    """By trying every factor; (G / (G + 1)) mean loss + 1 / (G + 1) <= alpha."""
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        sizes = rng.integers(1, 40, rng.integers(5, 30))
+        groups = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+        ratio, alpha, count = rng.exponential(size=len(groups)).round(2), rng.uniform(0.03, 0.5), len(sizes)
+
+        def bound(factor, ratio=ratio, groups=groups, count=count):
+            loss = np.mean([(ratio[groups == group] > factor).mean() for group in range(count)])
+            return count / (count + 1) * loss + 1 / (count + 1)
+
+        found = risk_factor(ratio, groups, alpha)
+        kept = [factor for factor in np.unique(ratio) if bound(factor) <= alpha]
+        assert found == (kept[0] if kept else np.inf)
+    assert risk_factor(np.array([1.0, 2.0]), np.array([0, 0]), 0.4) == np.inf  # of one group nothing follows
+    more = np.repeat(np.arange(30.0), 5), np.repeat(np.arange(30), 5)  # five of each image say no more than one
+    assert risk_factor(*more, 0.1) == risk_factor(np.arange(30.0), np.arange(30), 0.1) == 27
+
+
+def hierarchical(rng, groups, images, spread=4.0):
+    """Scores of a right prediction that is behind after the first of two scales, by so much as its group has it."""
+    of = np.repeat(np.arange(groups), images)
+    behind = np.exp(spread * rng.normal(size=groups)[of] + rng.normal(size=len(of)))
+    per_scale = np.zeros((len(of), 2, 2))
+    per_scale[:, 0] = np.stack([-behind, behind + 1], axis=1)
+    return per_scale, behind, of
+
+
+def test_images_of_few_groups_promise_too_much_and_groups_hold_what_they_promise():
+    """The mean risk on new groups, over calibration sets of 11 groups, at alpha 0.1; and of 60, near alpha."""
+    for calibrating, repetitions in ((11, 800), (60, 200)):
+        risks = []
+        for seed in range(repetitions):
+            rng = np.random.default_rng(seed)
+            (per_scale, _, groups), (_, behind, _) = hierarchical(rng, calibrating, 20), hierarchical(rng, 100, 5)
+            best, right = np.zeros(len(groups), int), np.ones(len(groups), bool)
+            found = [calibrate(per_scale, best, right, 0.1, of)[0] for of in (None, groups)]
+            risks.append([(behind > threshold).mean() for threshold in found])
+        (by_images, by_groups), errors = np.mean(risks, axis=0), np.std(risks, axis=0) / np.sqrt(repetitions)
+        assert by_groups <= 0.1 and by_groups >= (0.1 / 3 if calibrating == 11 else 0.07)
+        if calibrating == 11:
+            assert by_images - 4 * errors[0] > 0.1
+
+
+def test_too_few_groups_for_alpha_drop_nothing_and_how_many_it_takes():
+    per_scale, label = random_scores(0, images=2400)
+    best = per_scale.sum(-1).argmax(1)
+    for alpha, needed in ((0.01, 110), (0.02, 55), (0.05, 22), (0.1, 10)):
+        for count in (needed - 1, needed):
+            groups = np.arange(2400) % count
+            units = calibration_units(best == label, alpha, groups)
+            assert units == ("group", count, needed)
+            assert np.isinf(calibrate(per_scale, best, best == label, alpha, groups)).all() == (count < needed)
+    one = calibrate(per_scale, best, best == label, 0.5, np.zeros(2400, int))
+    assert np.isinf(one).all() and calibration_units(best == label, 0.5, np.zeros(2400, int)).units == 1
+    wrong = (best == label) & (np.arange(2400) % 22 < 21)  # of one group no image is right, which does not count
+    assert calibration_units(wrong, 0.05, np.arange(2400) % 22).units == 21
+    assert np.isinf(calibrate(per_scale, best, wrong, 0.05, np.arange(2400) % 22)).all()
 
 
 def test_smaller_risks_cost_more():

@@ -16,7 +16,7 @@ BEST = [7, 9, 9]
 
 def written(folder, labels, label_of):
     """A manifest, and scores in which the best class of each image is that of BEST, in three scales."""
-    columns = {"image_id": IDS, "label": labels, "path": IDS}
+    columns = {"image_id": IDS, "label": labels, "path": IDS, "group": [None] * len(IDS)}
     write_parquet(folder / "manifest.parquet", columns, MANIFEST, {"label_of": label_of})
     per_scale = np.zeros((3, 4, 3))
     per_scale[np.arange(3), np.searchsorted(CLASSES, BEST)] = 1.0

@@ -344,7 +344,7 @@ def test_a_batch_that_cannot_be_divided_is_refused():
 def manifest_of(folder, labels):
     ids = [f"{i:03}" for i in range(len(labels))]
     path = folder / f"manifest{len(labels)}.parquet"
-    write_parquet(path, {"image_id": ids, "label": labels, "path": ids}, MANIFEST, {})
+    write_parquet(path, {"image_id": ids, "label": labels, "path": ids, "group": [None] * len(ids)}, MANIFEST, {})
     return str(path)
 
 

@@ -105,6 +105,10 @@ def folder(**keys):
         (folder(subset=True), folder(classes="cd.csv", subset=True), True),
         (folder(reader="parquet", files="test-*"), folder(reader="parquet", files="val-*"), False),
         (folder(reader="parquet", files="test-*"), folder(reader="parquet"), True),
+        (folder(reader="parquet", split="test"), folder(reader="parquet", split="calibration"), False),
+        (folder(reader="parquet", split="test"), folder(reader="parquet"), True),
+        (folder(reader="parquet", split="test"), folder(reader="parquet", split="train", files="a-*"), True),
+        (folder(reader="parquet", split="test"), folder(reader="parquet", split="train", group_column="font"), True),
     ],
 )
 def test_what_shares_images(one, other, shared, tmp_path, monkeypatch):

@@ -214,7 +214,7 @@ def test_recall_follows_from_the_scores(results):
 
 def test_files_have_the_columns_and_types_of_the_contract(results):
     expected = {
-        "datasets/digits": "image_id: string, label: int32, path: string",
+        "datasets/digits": "image_id: string, label: int32, path: string, group: string",
         "tokens/base/digits/clean/0": "image_id: string, tokens: fixed_size_list<element: uint16>[30]",
         "scores/base/digits/all/scales3/clean/1": "image_id: string, class_id: int32, log_likelihood: double, "
         "per_scale: fixed_size_list<element: double>[3]",
@@ -227,9 +227,9 @@ def test_files_have_the_columns_and_types_of_the_contract(results):
         assert ", ".join(f"{field.name}: {field.type}" for field in schema) == columns
     tables = {
         "accuracy": "dataset classifier model images skipped top1 top1_low top1_high top5 top5_low top5_high "
-        "gflops_per_image seconds_per_image",
+        "unit gflops_per_image seconds_per_image",
         "gflops": "dataset classes classifier stage passes tokens samples gflops gflops_computed attention_gflops",
-        "pruning": "dataset model scales k recall recall_low recall_high gflops",
+        "pruning": "dataset model scales k recall recall_low recall_high unit gflops",
     }
     for name, columns in tables.items():
         assert " ".join(table(results, name)) == columns

@@ -16,11 +16,12 @@ PassOver = Callable[[str, str], None]  # is told what a source holds beside imag
 
 
 class Found(NamedTuple):
-    """An image as its source has it: a stable name, what tells its class, and the file that it lies in."""
+    """An image as its source has it: a stable name, what tells its class, the file that it lies in, and its group."""
 
     image_id: str
     folder: str
     path: str
+    group: str | None = None
 
 
 def forget(path: str, reason: str) -> None:

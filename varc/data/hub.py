@@ -5,7 +5,7 @@ import functools
 import io
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,32 +20,71 @@ from varc.data.decode import decoded
 from varc.data.found import Found, OpenImage, PassOver, Spec, forget, index_in, naming, printable
 from varc.data.lists import nfc
 from varc.data.shard_files import shard_files
+from varc.data.splits import FRACTIONS, group_splits, stratified_splits
 from varc.errors import InputError
 
 FAILURE, REMEDY = "cannot be read as Parquet", "download it again"
 MOST_ROWS, LARGEST_GROUP = 10_000_000, 2**33  # of a file; bytes of a row group, decompressed
 ROWS = 1000  # read at a time, where images are looked through
+TEXTS = (pa.types.is_string, pa.types.is_large_string)
 
 
 def list_parquet(spec: Spec, pass_over: PassOver = forget) -> Iterator[Found]:
     """root/*.parquet as Hugging Face ships image data sets: columns image (bytes, path) and label, the folder.
 
-    Raises InputError for other columns, for a row without label or without the bytes of an image, and where the file
-    calls its labels otherwise than the class list does.
+    With `group_column` each image has a group, of which only Unicode's NFC counts; with `split` the images of a split
+    are listed, of all that the files have: whole groups, without groups stratified by label. Raises InputError for
+    other columns, for a row without label, group or the bytes of an image, and where the file calls its labels
+    otherwise than the class list does.
     """
+    rows = (row for path in shard_files(spec, pass_over) for row in list_file(path, spec))
+    return rows if "split" not in spec else iter(in_split(list(rows), spec["split"]))
+
+
+def in_split(rows: list[Found], split: str) -> list[Found]:
+    """Those of all images of a source that are in a split."""
+    groups = [row.group for row in rows if row.group is not None]
+    if groups:
+        splits = group_splits(groups, FRACTIONS)
+    else:
+        splits = stratified_splits([row.image_id for row in rows], [nfc(row.folder) for row in rows], FRACTIONS)
+    return [row for row, own in zip(rows, splits, strict=True) if own == split]
+
+
+def list_file(path: Path, spec: Spec) -> list[Found]:
+    """The images of one file; see list_parquet."""
     image, label = column_names(spec)
-    for path in shard_files(spec, pass_over):
-        with naming(path, FAILURE, REMEDY):
-            file = opened(path)
-            check_columns(path, file.schema_arrow, image, label)
-            check_sizes(file.metadata)
-            check_class_names(path, class_names(file.schema_arrow, label), spec)
-            labels = python_values(opened(path, label).read([label])[label])
-            check_images(path, image)
-            for i, value in enumerate(labels):
-                if value is None:
-                    raise InputError(f"{path}: row {i} has no {label}; take it away")
-        yield from (Found(f"{path.name}:{i:06d}", str(value), path.as_posix()) for i, value in enumerate(labels))
+    with naming(path, FAILURE, REMEDY):
+        file = opened(path)
+        check_columns(path, file.schema_arrow, image, label)
+        check_sizes(file.metadata)
+        check_class_names(path, class_names(file.schema_arrow, label), spec)
+        labels = read_column(path, label)
+        check_images(path, image)
+        for i, value in enumerate(labels):
+            if value is None:
+                raise InputError(f"{path}: row {i} has no {label}; take it away")
+        groups = read_groups(path, file.schema_arrow, spec["group_column"]) if "group_column" in spec else None
+    return [
+        Found(f"{path.name}:{i:06d}", str(value), path.as_posix(), groups[i] if groups else None)
+        for i, value in enumerate(labels)
+    ]
+
+
+def read_groups(path: Path, schema: pa.Schema, column: str) -> list[str]:
+    """The group of each row of a file. Raises InputError for another column, and for a row without a group."""
+    check_column(path, schema, "group_column", column, (pa.types.is_integer, *TEXTS))
+    found = [None if value is None else nfc(str(value)) for value in read_column(path, column)]
+    groups = [group for group in found if group is not None and group.strip()]
+    if len(groups) < len(found):
+        row = next(i for i, group in enumerate(found) if group is None or not group.strip())
+        raise InputError(f"{path}: row {row} has no {column}; write its group into it, or take the row away")
+    return groups
+
+
+def read_column(path: Path, column: str) -> list[Any]:
+    """The values of a column of a file."""
+    return python_values(opened(path, column).read([column])[column])
 
 
 def column_names(spec: Spec) -> tuple[str, str]:
@@ -98,20 +137,28 @@ def is_struct_of_bytes(kind: pa.DataType) -> bool:
 
 def check_columns(path: Path, schema: pa.Schema, image: str, label: str) -> None:
     """Raises InputError where the columns of images and labels are not there, or hold something else."""
-    found = ", ".join(printable(name) for name in schema.names)
     for key, name in (("image_column", image), ("label_column", label)):
-        if schema.names.count(name) != 1:
-            raise InputError(f"{path}: has no column {name}, but {found}; set {key} to the one that is meant")
+        check_there(path, schema, key, name)
     kind = schema.field(image).type
     if not (is_binary(kind) or is_struct_of_bytes(kind)):
         raise InputError(f"{path}: column {image} holds {printable(kind)}, expected binary or {{bytes, path}}")
-    kind = schema.field(label).type
+    check_column(path, schema, "label_column", label, (pa.types.is_integer, *TEXTS, pa.types.is_boolean))
+
+
+def check_there(path: Path, schema: pa.Schema, key: str, name: str) -> None:
+    """Raises InputError where a file has no column of a name, or two."""
+    if schema.names.count(name) != 1:
+        found = ", ".join(printable(name) for name in schema.names)
+        raise InputError(f"{path}: has no column {name}, but {found}; set {key} to the one that is meant")
+
+
+def check_column(path: Path, schema: pa.Schema, key: str, name: str, kinds: tuple[Callable[..., bool], ...]) -> None:
+    """Raises InputError where the column that a key names is not there, or holds something else."""
+    check_there(path, schema, key, name)
+    kind = schema.field(name).type
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    kinds = (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string, pa.types.is_boolean)
     if not any(fits(kind) for fits in kinds):
-        raise InputError(
-            f"{path}: column {label} holds {printable(kind)}, expected whole numbers or text; set label_column"
-        )
+        raise InputError(f"{path}: column {name} holds {printable(kind)}, expected whole numbers or text; set {key}")
 
 
 def class_names(schema: pa.Schema, label: str) -> list[str]:

@@ -12,10 +12,9 @@ from PIL import Image
 
 from varc.bounded import check_file
 from varc.data.found import Found, OpenImage, PassOver, Spec, forget, index_in, naming
-from varc.data.splits import SPLITS, stratified_splits
+from varc.data.splits import FRACTIONS, SPLITS, stratified_splits
 from varc.errors import InputError
 
-DIGITS_FRACTIONS = {"test": 0.25, "validation": 0.1, "calibration": 0.1}
 IDX_FRACTIONS = {"validation": 1 / 12, "calibration": 1 / 12}
 LARGEST_IDX = 2**30  # bytes of pixels; EMNIST's largest file takes 2/3
 IDX_FILES = {"train": "train", "test": "t10k"}
@@ -33,7 +32,7 @@ def list_digits(spec: Spec, pass_over: PassOver = forget) -> Iterator[Found]:
     from sklearn.datasets import load_digits
 
     labels = load_digits().target
-    for i in in_split("digits", labels, DIGITS_FRACTIONS, spec["split"]):
+    for i in in_split("digits", labels, FRACTIONS, spec["split"]):
         yield Found(f"digits:{i}", str(labels[i]), "")
 
 

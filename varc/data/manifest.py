@@ -26,6 +26,7 @@ class Listed(NamedTuple):
     image_id: str
     label: int
     path: str
+    group: str | None = None
 
 
 class LeftOut(NamedTuple):
@@ -74,7 +75,7 @@ def manifest(spec: Spec, classes: list[ClassEntry], promised: int | None = None)
         elif chosen is not None and nfc(image.image_id) not in chosen:
             left_out.append(LeftOut(image.image_id, "image", "not in ids"))
         else:
-            listed.append(Listed(image.image_id, label, image.path))
+            listed.append(Listed(image.image_id, label, image.path, image.group))
     listed, beyond = first_per_class(listed, spec.get("per_class"))
     left_out += [LeftOut(image.image_id, "image", "beyond per_class") for image in beyond]
     check_promise(spec, listed, promised, classes)
@@ -193,5 +194,6 @@ def columns(listed: list[Listed]) -> dict[str, list[Any]]:
 
 
 def rows(table: Any) -> list[Listed]:
-    """The rows of a manifest's Parquet table."""
-    return [Listed(*values) for values in zip(*(table[name].to_pylist() for name in Listed._fields), strict=True)]
+    """The rows of a manifest's Parquet table; manifests of earlier versions have no groups."""
+    names = [name for name in Listed._fields if name in table.column_names]
+    return [Listed(*values) for values in zip(*(table[name].to_pylist() for name in names), strict=True)]

@@ -8,7 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from varc.metrics.accuracy import wilson_interval
+from varc.groups import Groups, unit_of
+from varc.metrics.intervals import share_interval
 from varc.metrics.paired import Difference, paired_difference
 from varc.metrics.published import read_published
 from varc.scoring.labelled import is_right
@@ -18,23 +19,27 @@ Bools = NDArray[np.bool_]
 ITSELF = Difference(0.0, 0.0, 0.0, np.nan, 0, 0)  # the plain classifier's difference to itself, which is no test
 
 
-def ablation_row(samples: Floats, own: Bools, reference_right: Bools | None, tokens: int) -> dict[str, Any]:
+def ablation_row(
+    samples: Floats, own: Bools, reference_right: Bools | None, tokens: int, groups: Groups = None
+) -> dict[str, Any]:
     """Figures of one row of tables/ablation.csv.
 
     samples (S, N, M): log-likelihoods of all classes, the clean sample first. own (N, M): which classes stand for the
     label. reference_right (N,): whether the plain classifier is right on each image; None for its own row, which
     tests nothing. log_likelihood_per_token: of the clean sample under the label, the best of its classes, in nats.
+    groups (N,): intervals are over these, where there are any (`unit`).
     """
     right = is_right(samples.mean(0).argmax(1), own)
     n = len(right)
-    low, high = wilson_interval(int(right.sum()), n)
-    compared = ITSELF if reference_right is None else paired_difference(right, reference_right)
+    low, high = share_interval(right, groups)
+    compared = ITSELF if reference_right is None else paired_difference(right, reference_right, groups)
     log_likelihood = np.where(own, samples[0], -np.inf).max(axis=1)
     return {
         "images": n,
         "top1": right.mean(),
         "top1_low": low,
         "top1_high": high,
+        "unit": unit_of(groups),
         **{f"vs_plain_{name}": value for name, value in compared._asdict().items()},
         "log_likelihood_per_token": log_likelihood.mean() / tokens,
     }
@@ -73,10 +78,10 @@ def paper_kind(training: str, samples: int) -> str | None:
     ]
 
 
-def smoothing_rows(samples: Floats, own: Bools, counts: Sequence[int]) -> list[dict[str, Any]]:
+def smoothing_rows(samples: Floats, own: Bools, counts: Sequence[int], groups: Groups = None) -> list[dict[str, Any]]:
     """Top-1 with 1, 2, ... samples, for the mean of the log-likelihoods and the log of the mean likelihood.
 
-    samples (S, N, M) and own (N, M) as in ablation_row; counts: how many of them, from the first.
+    samples (S, N, M), own (N, M) and groups (N,) as in ablation_row; counts: how many of them, from the first.
     """
     rows = []
     for count in counts:
@@ -85,10 +90,10 @@ def smoothing_rows(samples: Floats, own: Bools, counts: Sequence[int]) -> list[d
             ("mean_log_likelihood", some.mean(0)),
             ("log_mean_likelihood", logsumexp(some, axis=0)),
         ):
-            hits, n = int(is_right(scores.argmax(1), own).sum()), len(own)
-            low, high = wilson_interval(hits, n)
-            figures = {"images": n, "top1": hits / n, "top1_low": low, "top1_high": high}
-            rows.append({"samples": count, "combine": combine, **figures})
+            right, n = is_right(scores.argmax(1), own), len(own)
+            low, high = share_interval(right, groups)
+            figures = {"images": n, "top1": int(right.sum()) / n, "top1_low": low, "top1_high": high}
+            rows.append({"samples": count, "combine": combine, **figures, "unit": unit_of(groups)})
     return rows
 
 

@@ -45,9 +45,9 @@ def right_predictions(predictions: pd.DataFrame) -> NDArray[np.bool_]:
     return (predictions[last] == 1).fillna(False).to_numpy(bool)
 
 
-def top_k(rank: Sequence[int | None], k: int) -> float:
-    """The share of images whose label is among the best k."""
-    return sum(r is not None and r <= k for r in rank) / len(rank)
+def among(rank: Sequence[int | None], k: int) -> NDArray[np.bool_]:
+    """Whether the label of each image is among the best k (N,)."""
+    return np.array([r is not None and r <= k for r in rank], bool)
 
 
 def pruning_recall(rank: NDArray[np.integer], classes: int) -> NDArray[np.float64]:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata, ttest_1samp
 
 from varc.explain.faithfulness import auc, class_probability
+from varc.groups import Groups, unit_of
+from varc.metrics.intervals import flipped_interval, part_means, wider
 from varc.metrics.published import read_published
 from varc.storage import column_matrix, image_ids, provenance, read_parquet
 
@@ -45,17 +47,40 @@ def bootstrap_interval(values: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def auc_row(curves: Curves, temperature: float, random: Curves | None) -> tuple[dict[str, float], Floats]:
+def mean_interval(values: Floats, groups: Groups, least: float) -> tuple[float, float]:
+    """The 95 % interval of the mean of values (N,), which are between `least` and 1.
+
+    By the bootstrap over images; with groups (N,) the wider of that and varc.metrics.intervals.flipped_interval's.
+    """
+    over_images = bootstrap_interval(values)
+    if groups is None:
+        return over_images
+    low, high, _ = flipped_interval(values.mean(), part_means(values, groups))
+    return wider(over_images, (max(low, least), min(high, 1.0)))
+
+
+def p_of_mean(values: Floats, groups: Groups) -> float:
+    """p of the mean of values (N,) being 0: by the t test over images, or by the groups' sign-flip test if larger."""
+    p = float(ttest_1samp(values, 0).pvalue) if values.any() else 1.0
+    return p if groups is None else max(p, flipped_interval(values.mean(), part_means(values, groups)).p)
+
+
+def auc_row(
+    curves: Curves, temperature: float, random: Curves | None, groups: Groups = None
+) -> tuple[dict[str, Any], Floats]:
     """Mean AUC of the target's probability, its interval, and the paired difference to the random map's curves of the
-    same images, if given, with its interval and p of the paired t test; and the mean curve (steps + 1,)."""
+    same images, if given, with its interval and p of the paired t test; and the mean curve (steps + 1,).
+
+    groups (N,) of the images: see mean_interval; unit says which.
+    """
     probability = class_probability(curves.scores, curves.target, temperature)
     areas = auc(probability)
-    low, high = bootstrap_interval(areas)
-    row = {"auc": float(areas.mean()), "auc_low": low, "auc_high": high}
+    low, high = mean_interval(areas, groups, 0.0)
+    row = {"auc": float(areas.mean()), "auc_low": low, "auc_high": high, "unit": unit_of(groups)}
     if random is not None:
         gain = areas - auc(class_probability(random.scores, random.target, temperature))
-        low, high = bootstrap_interval(gain)
-        p = float(ttest_1samp(gain, 0).pvalue) if gain.any() else 1.0
+        low, high = mean_interval(gain, groups, -1.0)
+        p = p_of_mean(gain, groups)
         row |= {"vs_random": float(gain.mean()), "vs_random_low": low, "vs_random_high": high, "vs_random_p": p}
     return row, probability.mean(0)
 

@@ -7,7 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from varc.costs.models import ModelCosts
-from varc.metrics.accuracy import exact_interval, wilson_interval
+from varc.groups import Groups, unit_of
+from varc.metrics.accuracy import exact_interval
+from varc.metrics.intervals import by_group, mean_share_interval, share_interval
 from varc.metrics.paired import paired_difference
 from varc.scoring.adaptive import AdaptiveScores, final_order
 from varc.scoring.labelled import is_right
@@ -35,6 +37,7 @@ def adaptive_row(
     full_best: Ints,
     fixed_right: Bools,
     costs: ModelCosts,
+    groups: Groups = None,
 ) -> dict[str, Any]:
     """Figures of one adaptive funnel; see tables/adaptive.csv.
 
@@ -42,12 +45,14 @@ def adaptive_row(
     position. Of the risk_images where that is right: observed_risk, the share for which it was dropped, which is what
     alpha bounds; observed_early_loss, the share for which it was kept and the prediction is wrong all the same, since
     smoothing stopped early; observed_loss, the share for which the prediction is wrong, by the one or the other. Exact
-    intervals; NaN where there are no such images.
+    intervals; NaN where there are no such images. group_risk: the mean over the `groups` that have such images of the
+    share that was dropped; NaN without groups (N,). Intervals are over groups where there are any (`unit`).
     """
     n = len(own)
     right = is_right(final_order(result)[:, 0], own)
     full_right = is_right(full_best, own)
-    low, high = wilson_interval(int(right.sum()), n)
+    low, high = share_interval(right, groups)
+    of_risk = None if groups is None else groups[full_right]
     kept = np.take_along_axis(result.samples, full_best[:, None], 1)[:, 0] > 0
     gflops = adaptive_gflops(result, costs)
     return {
@@ -55,23 +60,37 @@ def adaptive_row(
         "top1": right.mean(),
         "top1_low": low,
         "top1_high": high,
-        **observed("observed_risk", ~kept[full_right]),
+        "unit": unit_of(groups),
+        **observed("observed_risk", ~kept[full_right], of_risk),
         "risk_images": int(full_right.sum()),
-        **observed("observed_early_loss", (kept & ~right)[full_right]),
-        **observed("observed_loss", ~right[full_right]),
+        **group_risk(~kept[full_right], of_risk),
+        **observed("observed_early_loss", (kept & ~right)[full_right], of_risk),
+        **observed("observed_loss", ~right[full_right], of_risk),
         "scoring_gflops": gflops.mean(),
         "scoring_gflops_median": np.median(gflops),
         "scoring_gflops_p95": np.quantile(gflops, 0.95),
         "encoder_gflops": costs.encoder.gflops,
-        **{f"vs_fixed_{k}": v for k, v in paired_difference(right, fixed_right)._asdict().items()},
+        **{f"vs_fixed_{k}": v for k, v in paired_difference(right, fixed_right, groups)._asdict().items()},
     }
 
 
-def observed(name: str, happened: Bools) -> dict[str, float]:
+def observed(name: str, happened: Bools, groups: Groups) -> dict[str, float]:
     """The share of images (N,) for which something happened, with its exact interval; NaN for no images."""
-    hits, n = int(happened.sum()), len(happened)
-    low, high = exact_interval(hits, n) if n else (np.nan, np.nan)
-    return {name: hits / n if n else np.nan, f"{name}_low": low, f"{name}_high": high}
+    n = len(happened)
+    low, high = share_interval(happened, groups, exact_interval) if n else (np.nan, np.nan)
+    return {name: int(happened.sum()) / n if n else np.nan, f"{name}_low": low, f"{name}_high": high}
+
+
+def group_risk(dropped: Bools, groups: Groups) -> dict[str, float]:
+    """The mean over groups of the share of images (N,) that was dropped, its interval, and how many groups there are;
+    NaN without groups."""
+    names = ("group_risk", "group_risk_low", "group_risk_high", "groups")
+    if groups is None or len(groups) == 0:
+        return dict.fromkeys(names, np.nan)
+    sums, sizes = by_group(dropped, groups)
+    losses = sums / sizes
+    ends = mean_share_interval(losses, np.ones(len(losses)), len(groups))
+    return dict(zip(names, (float(losses.mean()), *ends, len(losses)), strict=True))
 
 
 def fixed_frontier(per_scale: Floats, own: Bools, costs: ModelCosts) -> pd.DataFrame:

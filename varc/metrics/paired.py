@@ -12,6 +12,8 @@ from scipy.optimize import brentq
 from scipy.stats import beta, binomtest
 
 from varc.errors import InputError
+from varc.groups import Groups, unit_of
+from varc.metrics.intervals import flipped_interval, part_means, wider
 
 TAIL = 0.025  # on either side of an interval
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(100)
@@ -32,13 +34,18 @@ class Difference(NamedTuple):
     lost: int
 
 
-def paired_difference(right: NDArray[np.bool_], other: NDArray[np.bool_]) -> Difference:
-    """right, other (N,): whether each classifier is right.
+def paired_difference(right: NDArray[np.bool_], other: NDArray[np.bool_], groups: Groups = None) -> Difference:
+    """right, other (N,): whether each classifier is right; groups (N,) of the images, if there are any.
 
-    Images count as independent of each other. A method for images that come in groups would take them here, beside
-    right and other, and replace what follows.
+    With groups the interval is that of flipped_interval, within [-1, 1], and p its sign-flip test's; but neither says
+    more than the ones of independent images would, which hold where few groups differ.
     """
-    return difference_of_counts(int((right & ~other).sum()), int((other & ~right).sum()), len(right))
+    found = difference_of_counts(int((right & ~other).sum()), int((other & ~right).sum()), len(right))
+    if groups is None:
+        return found
+    low, high, p = flipped_interval(found.difference, part_means(right.astype(float) - other, groups))
+    low, high = wider((found.low, found.high), (max(low, -1.0), min(high, 1.0)))
+    return found._replace(low=low, high=high, p=max(found.p, p))
 
 
 def difference_of_counts(gained: int, lost: int, n: int) -> Difference:
@@ -63,15 +70,16 @@ def same_images(rights: Mapping[str, pd.Series | pd.DataFrame]) -> int:
     return len(first)
 
 
-def every_pair(rights: dict[str, pd.Series]) -> list[dict[str, Any]]:
+def every_pair(rights: dict[str, pd.Series], groups: Groups = None) -> list[dict[str, Any]]:
     """Rows of tables/main_paired.csv for one data set: top-1 of each classifier minus that of each one before it.
 
-    rights: classifier -> whether it is right, by image_id. Raises InputError where their images differ.
+    rights: classifier -> whether it is right, by image_id; groups (N,) of the images, in their order. Raises InputError
+    where their images differ.
     """
     images = same_images(rights)
     return [
-        {"classifier": classifier, "against": against, "images": images}
-        | paired_difference(rights[classifier].to_numpy(), rights[against].to_numpy())._asdict()
+        {"classifier": classifier, "against": against, "images": images, "unit": unit_of(groups)}
+        | paired_difference(rights[classifier].to_numpy(), rights[against].to_numpy(), groups)._asdict()
         for against, classifier in combinations(rights, 2)
     ]
 

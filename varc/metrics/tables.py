@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from varc.errors import in_one_line
 from varc.files import write_csv, write_text
-from varc.metrics.accuracy import final_rank, pruning_recall, right_predictions, top_k, wilson_interval
+from varc.groups import Groups, unit_of
+from varc.metrics.accuracy import among, final_rank, pruning_recall, right_predictions
+from varc.metrics.intervals import share_interval
 from varc.metrics.published import read_published
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -145,28 +147,38 @@ def stage_row(stage: str, passes: float, tokens: int | None, samples: int | None
     }
 
 
-def accuracy_row(predictions: pd.DataFrame, classes: int, adaptive: bool = False) -> dict[str, Any]:
-    """Top-1, and top-5 where there are more than five classes and the funnel is fixed, with Wilson's 95 % intervals."""
+def accuracy_row(
+    predictions: pd.DataFrame, classes: int, adaptive: bool = False, groups: Groups = None
+) -> dict[str, Any]:
+    """Top-1, and top-5 where there are more than five classes and the funnel is fixed, with 95 % intervals.
+
+    groups (N,) of the images: intervals are over these where there are any, else over images (`unit`).
+    """
     n = len(predictions)
     stages = [name for name in predictions.columns if name.startswith("rank_stage")]
-    hits = int(right_predictions(predictions).sum())
-    low, high = wilson_interval(hits, n)
+    right = right_predictions(predictions)
+    low, high = share_interval(right, groups)
     ranks = final_rank([[None if pd.isna(r) else int(r) for r in predictions[name]] for name in stages])
-    top5 = top_k(ranks, 5) if classes > 5 and not adaptive else None
-    row = {"images": n, "top1": hits / n, "top1_low": low, "top1_high": high, "top5": top5}
-    low5, high5 = (None, None) if top5 is None else wilson_interval(round(top5 * n), n)
-    return {**row, "top5_low": low5, "top5_high": high5}
+    top5 = among(ranks, 5) if classes > 5 and not adaptive else None
+    row = {"images": n, "top1": int(right.sum()) / n, "top1_low": low, "top1_high": high}
+    low5, high5 = (None, None) if top5 is None else share_interval(top5, groups)
+    share5 = None if top5 is None else int(top5.sum()) / n
+    return {**row, "top5": share5, "top5_low": low5, "top5_high": high5, "unit": unit_of(groups)}
 
 
 def pruning_rows(
-    per_scale: NDArray[np.float64], class_ids: NDArray[Any], labels: NDArray[Any], costs: ModelCosts
+    per_scale: NDArray[np.float64],
+    class_ids: NDArray[Any],
+    labels: NDArray[Any],
+    costs: ModelCosts,
+    groups: Groups = None,
 ) -> list[dict[str, Any]]:
-    """Recall of the label among the best k classes after the first scales, for all k and numbers of scales, with
-    Wilson's interval.
+    """Recall of the label among the best k classes after the first scales, for all k and numbers of scales, with an
+    interval over images or groups (`unit`).
 
     per_scale: log-likelihoods (N, M, K) of all classes. class_ids (M,): the label that each stands for; the best of
-    those that stand for an image's label counts. gflops: per image, of the funnel that this choice stands for: all
-    classes at `scales` scales, then (if there are more) the best k at all scales.
+    those that stand for an image's label counts. groups (N,): of the images. gflops: per image, of the funnel that this
+    choice stands for: all classes at `scales` scales, then (if there are more) the best k at all scales.
     """
     classes, num_scales = per_scale.shape[1:]
     own_class = class_ids[None] == labels[:, None]  # (N, M)
@@ -175,13 +187,13 @@ def pruning_rows(
         scores = per_scale[..., :scales].sum(-1)
         order = np.argsort(-scores, axis=1, kind="stable")
         rank = np.take_along_axis(own_class, order, 1).argmax(axis=1) + 1
-        recall, n = pruning_recall(rank, classes), len(rank)
+        recall = pruning_recall(rank, classes)
         first = costs.encoder.gflops + classes * costs.passes[scales].gflops
         for k in range(1, classes + 1):
             second = k * costs.passes[num_scales].gflops if scales < num_scales else 0.0
-            low, high = wilson_interval(round(recall[k - 1] * n), n)
+            low, high = share_interval(rank <= k, groups)
             known = {"scales": scales, "k": k, "recall": recall[k - 1], "recall_low": low, "recall_high": high}
-            rows.append({**known, "gflops": first + second})
+            rows.append({**known, "unit": unit_of(groups), "gflops": first + second})
     return rows
 
 

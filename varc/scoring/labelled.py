@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from varc.errors import InputError
 from varc.freshness import check_agree
+from varc.groups import Groups
 from varc.scoring.adaptive import scores_of_samples, stacked
 from varc.scoring.funnel import as_labels, read_label_of
-from varc.storage import check_images, image_ids, read_parquet
+from varc.storage import check_images, image_ids, read_groups, read_parquet
 
 
 class LabelledScores(NamedTuple):
@@ -24,6 +25,7 @@ class LabelledScores(NamedTuple):
     labels: NDArray[np.integer]  # (N,)
     class_ids: NDArray[np.integer]  # (M,)
     class_labels: NDArray[np.integer]  # (M,): the label that each class stands for
+    groups: Groups = None  # (N,)
 
     @property
     def own(self) -> NDArray[np.bool_]:
@@ -57,4 +59,4 @@ def read_labelled_scores(
         raise InputError(
             f"{paths[0]} has no scores of class_id {absent[0]}, a label in {manifest}; delete it and rerun"
         )
-    return LabelledScores(per_scale, log_likelihood, ids, labels, class_ids, class_labels)
+    return LabelledScores(per_scale, log_likelihood, ids, labels, class_ids, class_labels, read_groups(manifest))

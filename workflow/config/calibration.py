@@ -90,12 +90,18 @@ def evaluated_on(config: "Config") -> Iterator[tuple[str, str]]:
 def share_images(one: DataSet, other: DataSet) -> bool:
     """Whether two data sets can have an image in common, as far as their entries and lists tell: those of one source
     have, whatever is done to the images, unless they name other splits, files, folders or image_ids."""
-    for key in ("reader", "split", "labels", "files"):
+    for key in ("reader", "labels", "files", *(["split"] if split_alike(one, other) else [])):
         values = {getattr(entry, key, None) for entry in (one, other)}
         if len(values) > 1 and None not in values:
             return False
     roots = {os.path.realpath(getattr(entry, "root", "")) for entry in (one, other)}
     return len(roots) == 1 and ids_meet(one, other) and folders_meet(one, other)
+
+
+def split_alike(one: DataSet, other: DataSet) -> bool:
+    """Whether two data sets divide the same images in the same way, so that their splits have none in common."""
+    keys = ("files", "label_column", "group_column")
+    return all(getattr(one, key, None) == getattr(other, key, None) for key in keys)
 
 
 def ids_meet(one: DataSet, other: DataSet) -> bool:

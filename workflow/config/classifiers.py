@@ -32,7 +32,8 @@ class FixedStage(Entry):
 class Adaptive(Entry):
     called = "adaptive"
     alpha: Annotated[float, Field(gt=0, lt=1)]
-    """The label is dropped with a chance of at most alpha where the full funnel predicts it."""
+    """The label is dropped with a chance of at most alpha where the full funnel predicts it; where images have groups,
+    in the mean over groups."""
     samples: Positive = 1
     """Up to so many samples are added while the prediction is open."""
 
@@ -70,8 +71,8 @@ class Classifier(Entry):
     calibrate: str | None = None
     """A data set of images that nothing else takes (to train its model, validate, evaluate or search is refused): an
     adaptive funnel takes its thresholds from it, and needs at least 2 / alpha images that the full funnel predicts
-    rightly (with fewer it drops nothing, and the log warns); for one stage at all scales, `calibration.csv` fits a
-    temperature on it. Required for `adaptive`."""
+    rightly, or 1.1 / alpha groups with such images (with fewer it drops nothing, the log warns, and `adaptive.csv` has
+    the numbers); for one stage at all scales, `calibration.csv` fits a temperature on it. Required for `adaptive`."""
     scale_weights: ScaleWeights | None = None
     """How much each scale counts; default: all the same."""
     funnel: Some[AnyStage]

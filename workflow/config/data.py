@@ -44,8 +44,8 @@ class DataSet(Entry):
     size: Positive | None = None
     """Pixels per side after the centre crop; default: the images' own. Required for pictures."""
     resize: Positive | Literal["none"] | None = None
-    """Pixels of the shorter side before the crop (Lanczos); `none` for pictures that have their pixels already: they are
-    cropped alone. Default: round(1.125 size)."""
+    """Pixels of the shorter side before the crop (Lanczos); `none` for pictures that have their pixels already:
+    they are cropped alone. Default: round(1.125 size)."""
     border: Annotated[int, Field(ge=0)] | None = None
     """Pixels cropped from each side before anything else; default: 0."""
     shift: Shift | None = None
@@ -104,7 +104,8 @@ class Digits(DataSet):
     COUNTS: ClassVar = {"train": 973, "validation": 185, "calibration": 185, "test": 454}
     reader: Literal["digits"]
     split: Split
-    """`train`, `validation`, `calibration` or `test`: fixed, stratified, disjoint; readers `digits` and `idx`."""
+    """`train`, `validation`, `calibration` or `test`: fixed, stratified, disjoint; with `group_column` whole groups;
+    readers `digits` and `idx`, and `parquet`, where no `split` means all images; default: required."""
 
     @property
     def fixed_count(self) -> float:
@@ -182,6 +183,10 @@ class Parquet(ShardFiles):
     """Column of the images; reader `parquet`; default: image."""
     label_column: Text | None = None
     """Column of the labels; reader `parquet`; default: label."""
+    group_column: Text | None = None
+    """Column of the groups, text or whole numbers: images of one font, patient or video. Splits, thresholds and
+    intervals then take whole groups; reader `parquet`; default: none."""
+    split: Split | None = None
 
 
 AnyDataSet = Annotated[

@@ -62,6 +62,7 @@ rule main:
 rule main_paired:
     input:
         predictions=RUN.predictions(TABLES.main_pairs()),
+        manifests=[RUN.manifest(dataset) for dataset, _ in TABLES.main_pairs()],
         code=code("main_paired"),
     output:
         **table("main_paired"),

@@ -20,6 +20,7 @@ rule accuracy:
     input:
         gflops=rules.gflops.output.csv,
         predictions=RUN.predictions(RUN.pairs),
+        manifests=[RUN.manifest(dataset) for dataset, _ in RUN.pairs],
         left_out=[RUN.left_out(dataset) for dataset, _ in RUN.pairs],
         code=code("accuracy"),
     output:
@@ -55,6 +56,7 @@ rule robustness:
         accuracy=rules.accuracy.output.csv,
         left_out=[RUN.left_out(dataset) for dataset in TABLES.clean_datasets()],
         predictions=TABLES.shift_predictions(),
+        manifests=TABLES.shift_manifests(),
         published=PUBLISHED,
         code=code("robustness"),
     output:
@@ -72,6 +74,7 @@ rule robustness_paired:
     input:
         table=rules.robustness.output.csv,
         predictions=TABLES.shift_predictions(),
+        manifests=TABLES.shift_manifests(),
         code=code("robustness_paired"),
     output:
         **table("robustness_paired"),
