@@ -35,7 +35,7 @@ def test_no_group_and_no_file_is_in_two_splits(fonts):
     assert {len(splits) for splits in of_group.values()} == {1}
     assert set(of_file.values()) == {1}
     held_out = Counter(split for splits in of_group.values() for split in splits)
-    assert held_out["test"] >= 50 and held_out["calibration"] >= 100  # 99 for a risk of 1 %, group by group
+    assert held_out["test"] >= 45 and held_out["calibration"] >= 110  # a risk of 1 % of groups takes 110
 
 
 def test_pictures_are_those_of_the_listed_fonts(fonts, tables):

@@ -15,11 +15,7 @@ TYPICAL, CONTAINED = 0.15, 0.75  # see untypical
 ACCENTED = {"Ä": "A", "Å": "A", "Ç": "C", "É": "E", "Ê": "E", "Ñ": "N", "Ö": "O", "Ü": "U"}
 GENERIC = {"latin", "new", "old", "open", "source", "tex", "the"}  # first words that unrelated families share
 LARGE_GROUP = 8  # faces: a larger one goes to train
-FRACTIONS = {
-    "test": 0.28,
-    "calibration": 0.57,
-    "validation": 0.1,
-}  # of those that may be held out; the rest: train
+FRACTIONS = {"test": 0.26, "calibration": 0.64, "validation": 0.1}  # of the groups that may be held out
 HELD_OUT = 2  # faces of a group, at most, that a split other than train has
 
 Pictures = NDArray[np.uint8]  # (N, C, side, side): faces, characters
