@@ -52,7 +52,7 @@ with job(snakemake) as log:
         steps=train["steps"],
         batch_size=train["batch_size"],
         lr=train["lr"],
-        seed=snakemake.params.seed,
+        seed=train.get("seed", snakemake.params.seed),
         label_dropout=train["label_dropout"],
         ema=train.get("ema"),
         validation=validation,

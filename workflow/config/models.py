@@ -135,6 +135,8 @@ class VARTraining(SampledTraining, Validated, Averaged):
     label_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of the labels that are replaced by the unconditional class."""
     augment: AugmentedCopies | None = None
+    seed: Annotated[int, Field(ge=0)] | None = None
+    """Of the first weights, and of the order of images; default: the run's."""
 
     @model_validator(mode="after")
     def check_heads(self) -> "VARTraining":
