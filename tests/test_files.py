@@ -22,7 +22,7 @@ CURVE = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]
 WRITERS = {
     "table.csv": lambda path: write_table(pd.DataFrame(CURVE), path, path.with_suffix(".md"), "Losses."),
     "curve.csv": lambda path: write_curve(path, CURVE),
-    "curve.svg": lambda path: plot_curve(path, CURVE, "loss", "nats"),
+    "curve.svg": lambda path: plot_curve(path, CURVE, "loss", "nats", "validation_loss"),
     "note.json": lambda path: write_text(path, "{}"),
 }
 

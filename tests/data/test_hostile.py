@@ -56,7 +56,8 @@ def little_memory():
 def spec(reader, root, **keys):
     classes = root.parent / "classes.csv"
     classes.write_text("folder,class_id,name\n0,0,A\n1,1,B\n")
-    return {"reader": reader, "root": str(root), "classes": str(classes), "size": 8, "split": "test", **keys}
+    split = {"split": "test"} if reader == "idx" else {}
+    return {"reader": reader, "root": str(root), "classes": str(classes), "size": 8, **split, **keys}
 
 
 def refused(message, reader, root, **keys):

@@ -165,7 +165,7 @@ def test_labelled_scores_are_weighted_in_all_samples(tmp_path):
     rng, weights = np.random.default_rng(0), np.array([0.5, 0.0, 2.5])
     samples = rng.normal(size=(2, 4, 5, 3))
     ids = np.array(list("abcd"), object)
-    columns = {"image_id": ids, "label": [0, 1, 2, 3], "path": ids}
+    columns = {"image_id": ids, "label": [0, 1, 2, 3], "path": ids, "group": [None] * 4}
     write_parquet(tmp_path / "manifest.parquet", columns, MANIFEST, {})
     files = [tmp_path / f"{s}-{shard}.parquet" for s in (0, 1) for shard in (0, 1)]
     for i, file in enumerate(files):

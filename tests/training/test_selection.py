@@ -116,7 +116,8 @@ def test_so_many_images_are_chosen_by_their_names_whatever_else_is_there(tmp_pat
     ids = [f"{i:02}" for i in range(12)]
     tokens = np.arange(60).reshape(12, 5).astype(np.uint16)
     write_parquet(tmp_path / "t", {"image_id": ids, "tokens": fixed_size_list(tokens)}, tokens_schema(5), {})
-    write_parquet(tmp_path / "m", {"image_id": ids, "label": list(range(12)), "path": ids}, MANIFEST, {})
+    columns = {"image_id": ids, "label": list(range(12)), "path": ids, "group": [None] * 12}
+    write_parquet(tmp_path / "m", columns, MANIFEST, {})
 
     def chosen(images, seed):
         found = read_validation([tmp_path / "t"], tmp_path / "m", [0, 1], 2, images, seed)

@@ -216,7 +216,7 @@ def test_auto_beside_a_damaged_note_plans_but_does_not_run(project, text):
 def test_auto_without_a_rate_plans_but_does_not_run(project):
     config = default_config(project) | {"run": "no_rate", "shards": "auto"}
     name = write_config(project, config)
-    assert plan(project, "--configfile", name).jobs["score"] == 18
+    assert plan(project, "--configfile", name).jobs["score"] == 16
     run = snakemake(project, "--configfile", name)
     assert run.code != 0 and "shards: auto needs a rate; run `snakemake plan`" in run.output
 
