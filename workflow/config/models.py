@@ -265,8 +265,8 @@ class PublicModel(Entry):
     """The shape that the files have (`var_d16`, `var_d20`, `var_d24`, `var_d30`, `var_d36`): costs and plans work
     before they are there, and another shape is refused; default: told by the tensors."""
     patch_nums: Some[Positive] | None = None
-    """What no tensor shows, for files of another shape without `architecture`; default: by the VAR's number of positions,
-    and for a VQ-VAE alone those of the public models at 256 px."""
+    """What no tensor shows, for files of another shape without `architecture`; default: by the VAR's number of
+    positions, of a VQ-VAE alone those of the public models at 256 px."""
     norm_groups: Positive | None = None
     """As patch_nums; default: 32."""
     sha256: Digests | None = None
