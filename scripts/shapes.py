@@ -26,17 +26,19 @@ def var_config(settings: dict[str, Any], vqvae: VQVAEConfig, num_classes: int) -
 
 
 def model_configs(shape: dict[str, Any]) -> tuple[VQVAEConfig, VARConfig]:
-    """Both shapes of a model, as the config gives them, or else from the tensors of its two files.
+    """Both shapes of a model, as the config gives them, or else, part by part, from the tensors of its files.
 
     From the config, the number of classes, which costs nothing, is left at 1.
     """
     if "files" not in shape:
         vqvae = VQVAEConfig.of(shape["vqvae"])
         return vqvae, var_config(shape["var"], vqvae, 1)
-    vqvae_file, var_file = shape["files"]
-    var = var_shape(var_file, read_state(var_file), shape.get("patch_nums"))
-    groups = shape.get("norm_groups", 32)
-    return vqvae_shape(vqvae_file, read_state(vqvae_file), var.patch_nums, groups), var
+    file, patch_nums, groups = shape["files"]["vqvae"], shape.get("patch_nums"), shape.get("norm_groups", 32)
+    if "var" in shape:
+        vqvae = vqvae_shape(file, read_state(file), patch_nums, groups)
+        return vqvae, var_config(shape["var"], vqvae, 1)
+    var = var_shape(shape["files"]["var"], read_state(shape["files"]["var"]), patch_nums)
+    return vqvae_shape(file, read_state(file), var.patch_nums, groups), var
 
 
 def model_shape(shape: dict[str, Any]) -> Shape:

@@ -12,7 +12,7 @@ from shapes import var_config
 from varc.data.classes import class_ids, data_set_classes
 from varc.device import device_name
 from varc.freshness import check_made_with
-from varc.models.vqvae_weights import load_vqvae
+from varc.models.vqvae_weights import read_vqvae
 from varc.models.weights import save_model
 from varc.storage import read_labels, read_samples
 from varc.training.curves import plot_curve, write_curve
@@ -24,7 +24,7 @@ from varc.training.var import train_var
 with job(snakemake) as log:
     device = compute_device(snakemake)
     train = snakemake.params.train
-    vqvae, vqvae_card = load_vqvae(snakemake.input.vqvae)
+    vqvae, vqvae_card = read_vqvae(snakemake.input.vqvae, snakemake.params.vqvae_checkpoint)
     labels = torch.from_numpy(read_labels(snakemake.input.manifest))
     check_made_with(snakemake.input.tokens, "vqvae_sha256", vqvae_card["sha256"], snakemake.input.vqvae)
     samples = read_samples(list(snakemake.input.tokens), train["samples"], snakemake.input.manifest)

@@ -8,8 +8,9 @@ from pathlib import PurePath
 from typing import Any
 
 from varc.files import joined_sha256
+from varc.models.headers import downsampling
 from workflow.config.entry import ConfigError
-from workflow.config.lineage import ancestry, architecture, image_size, origin, patch_nums, vqvae_owner
+from workflow.config.lineage import ancestry, architecture, image_size, origin, patch_nums, shape_of, vqvae_owner
 from workflow.config.models import CHECKPOINTS as FOLDER
 from workflow.config.models import PIXELS_PER_PATCH, PUBLIC_NORM_GROUPS, PublicModel
 from workflow.config.study import Config
@@ -26,7 +27,7 @@ class Checkpoints:
 
     def __init__(self, config: Config, folder: str, digest: Callable[[str], str | None]):
         self.config, self.folder, self.digest = config, folder, functools.cache(digest)
-        self.models = config.models
+        self.models, self.downsampling = config.models, functools.cache(downsampling)
 
     def public(self, model: str) -> PublicModel:
         entry = self.models[model]
@@ -37,16 +38,20 @@ class Checkpoints:
         """The model whose entry tells where the weights of a part of a model come from."""
         return vqvae_owner(self.models, model) if part == "vqvae" else model
 
+    def is_given(self, model: str, part: str) -> bool:
+        """Whether the weights of a part of a model are a public file, and not trained here."""
+        return isinstance(self.models[self.owner(model, part)], PublicModel)
+
     def sha256(self, model: str, part: str) -> str | None:
         """The SHA-256 of a checkpoint: as the config says, else of the file, None where there is none yet."""
         entry = self.public(model)
-        return entry.digest(part) or self.digest(entry.file(part))
+        return entry.digest(part) or self.digest(entry.files[part])
 
     def vqvae_of(self, model: str) -> str:
         """The VQ-VAE that a model uses, as tokens/ names it: its owner, or a public file's stem and 8 digits of its
         SHA-256, so that models with the same VQ-VAE share its tokens, and a changed file starts new ones."""
         owner = self.owner(model, "vqvae")
-        if not isinstance(self.models[owner], PublicModel):
+        if not self.is_given(model, "vqvae"):
             return owner
         stem = PurePath(self.public(owner).vqvae).stem
         digest = self.sha256(owner, "vqvae") or "absent"
@@ -72,15 +77,18 @@ class Checkpoints:
         return sorted({made for name in names for made in ancestry(self.models, name)})
 
     def side(self, vqvae: str) -> int:
-        """Pixels per side of the images that a VQ-VAE encodes."""
+        """Pixels per side of the images that a VQ-VAE encodes; as if it were the public one where nothing tells yet."""
         owner = self.vqvaes[vqvae]
-        return image_size(self.models, owner) or PIXELS_PER_PATCH * patch_nums(self.models, owner)[-1]
+        if known := image_size(self.models, owner):
+            return known
+        pixels = self.downsampling(self.public(owner).vqvae) or PIXELS_PER_PATCH
+        return pixels * patch_nums(self.models, owner)[-1]
 
     @cached_property
     def downloads(self) -> dict[str, tuple[str, str]]:
         """Name below checkpoints/ -> model and part, of the files that the config has downloaded."""
         public = ((name, entry) for name, entry in self.models.items() if isinstance(entry, PublicModel))
-        files = {entry.file(part): (name, part) for name, entry in public if entry.hub for part in PARTS}
+        files = {file: (name, part) for name, entry in public if entry.hub for part, file in entry.files.items()}
         return {file.removeprefix(f"{FOLDER}/"): owner for file, owner in files.items()}
 
     def to_download(self, file: str) -> bool:
@@ -108,16 +116,16 @@ class Checkpoints:
         Not those that will be downloaded, since Snakemake does not look then whether what depends on them has changed.
         """
         entries = [entry for entry in self.models.values() if isinstance(entry, PublicModel)]
-        files = {entry.file(part) for entry in entries for part in PARTS}
+        files = {file for entry in entries for file in entry.files.values()}
         rivals = {file for name in self.config.baselines for file in self.public_files(name)}
         return {file for file in files if not self.to_download(file)} | rivals
 
     def weights(self, model: str, part: str) -> str | list[str]:
         """The file of a model's weights; none for a checkpoint that is not there and will not be downloaded."""
         owner = self.owner(model, part)
-        if not isinstance(self.models[owner], PublicModel):
+        if not self.is_given(model, part):
             return f"{self.folder}/models/{owner}/{part}.safetensors"
-        file = self.public(owner).file(part)
+        file = self.public(owner).files[part]
         return file if self.to_download(file) or os.path.exists(file) else []
 
     def both(self, model: str) -> dict[str, Any]:
@@ -127,7 +135,7 @@ class Checkpoints:
     def cards(self, model: str) -> list[str]:
         """The cards of a model's weights, as far as they are made here: what is made with other weights is told by them
         (varc.freshness.check_fresh)."""
-        made = [part for part in PARTS if not isinstance(self.models[self.owner(model, part)], PublicModel)]
+        made = [part for part in PARTS if not self.is_given(model, part)]
         return [f"{self.folder}/models/{self.owner(model, part)}/{part}.json" for part in made]
 
     def expected(self, scorer: str) -> dict[str, str | None]:
@@ -135,13 +143,13 @@ class Checkpoints:
         if scorer in self.config.baselines:
             trained = self.config.baselines[scorer].train
             return {} if trained else {"weights_sha256": joined_sha256(self.public_sha256(scorer))}
-        public = [part for part in PARTS if isinstance(self.models[self.owner(scorer, part)], PublicModel)]
+        public = [part for part in PARTS if self.is_given(scorer, part)]
         return {f"{part}_sha256": self.sha256(self.owner(scorer, part), part) for part in public}
 
     def checkpoint(self, model: str, part: str) -> dict[str, Any] | None:
         """What is known of a checkpoint before it is read; None for weights that are made here, whose card tells."""
         owner = self.owner(model, part)
-        if not isinstance(self.models[owner], PublicModel):
+        if not self.is_given(model, part):
             return None
         entry = self.public(owner)
         known: dict[str, Any] = {"sha256": self.sha256(owner, part), "patch_nums": entry.patch_nums}
@@ -155,9 +163,11 @@ class Checkpoints:
         """A model's shape; where only the tensors tell, the files and what they do not show."""
         if found := architecture(self.models, model):
             return found
-        entry = self.public(origin(self.models, model))
-        told = {"patch_nums": entry.patch_nums, "norm_groups": entry.norm_groups}
-        return {"files": [entry.vqvae, entry.var], **{key: value for key, value in told.items() if value}}
+        start, entry = origin(self.models, model), self.public(self.owner(model, "vqvae"))
+        files = {part: entry.files[part] for part in PARTS if self.is_given(start, part)}
+        told: dict[str, Any] = {"patch_nums": entry.patch_nums, "norm_groups": entry.norm_groups}
+        told["var"] = None if "var" in files else shape_of(self.models, model, "var")
+        return {"files": files, **{key: value for key, value in told.items() if value}}
 
     def shapes(self, models: Iterable[str]) -> dict[str, dict[str, Any]]:
         return {name: self.shape(name) for name in models}
@@ -165,7 +175,7 @@ class Checkpoints:
     def shape_files(self, models: Iterable[str]) -> list[str]:
         """The checkpoints that shapes are read from, as far as no architecture is named."""
         unnamed = {origin(self.models, name) for name in models if not architecture(self.models, name)}
-        files = (self.weights(name, part) for name in sorted(unnamed) for part in PARTS)
+        files = (self.weights(name, part) for name in sorted(unnamed) for part in PARTS if self.is_given(name, part))
         return [file for file in files if isinstance(file, str)]
 
     # rivals

@@ -3,7 +3,7 @@
 from typing import Any
 
 from varc.planning import images_at_once
-from workflow.config.lineage import ancestry, finetuning, patch_nums, var_training
+from workflow.config.lineage import bases, finetuning, patch_nums, var_training
 from workflow.config.models import FinetunedModel, TrainedModel, Training, VQVAETraining
 from workflow.run import Inputs, Run
 from workflow.stages import AdaptiveStage, RivalStage, ScaleStage, Stage, spell_noises, spell_sigma
@@ -120,7 +120,7 @@ class Jobs:
         """The data set whose classes are drawn: the one that a model was trained or fine-tuned on."""
         if isinstance(self.config.models[model], TrainedModel):
             return self.training(model).data
-        users = [model, *(name for name in self.finetuned() if model in ancestry(self.config.models, name))]
+        users = [model, *(name for name in self.finetuned() if model in bases(self.config.models, name))]
         return next(self.finetuning(name)["data"] for name in users if name in self.finetuned())
 
     # scores

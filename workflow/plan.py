@@ -13,7 +13,7 @@ from varc.errors import InputError
 from varc.planning import Counted, Rate, Work, of_rival
 from varc.seal import read_json
 from workflow.config.entry import ConfigError
-from workflow.config.lineage import ancestry, architecture, var_training
+from workflow.config.lineage import ancestry, architecture, var_training, vqvae_owner
 from workflow.config.models import FinetunedModel
 from workflow.gpu import Needs
 from workflow.run import Run
@@ -212,7 +212,8 @@ class Plan:
             if shapes[work.model] is None and of_rival(work):
                 raise ConfigError(f"{self.run.rates} has no cost of {work.model}; delete it, and plan again")
             if shapes[work.model] is None:
-                raise ConfigError(f"models: {work.model}: architecture is missing; shards: auto needs it")
+                owner = vqvae_owner(self.config.models, work.model)
+                raise ConfigError(f"models: {owner}: architecture is missing; shards: auto needs it")
         return planning.number_of_shards(works, shapes, images, rate)  # type: ignore[arg-type]
 
     def needs(self, processes: int) -> Needs:

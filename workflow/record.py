@@ -42,7 +42,7 @@ def sources(run: Any) -> dict[str, str | None]:
     for name in checkpoints.used():
         entry = config.models[name]
         if isinstance(entry, PublicModel):
-            found |= {entry.file(part): checkpoints.sha256(name, part) for part in ("vqvae", "var")}
+            found |= {file: checkpoints.sha256(name, part) for part, file in entry.files.items()}
     for name in config.baselines:
         found |= checkpoints.public_sha256(name)
     return dict(sorted(found.items()))

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from typing import Any
 
-from workflow.checkpoints import Checkpoints
+from workflow.checkpoints import PARTS, Checkpoints
 from workflow.config.data import DataSet
 from workflow.config.entry import ConfigError, plain_sigma
-from workflow.config.lineage import ancestry, var_training
+from workflow.config.lineage import ancestry, origin, var_training
 from workflow.config.models import PublicModel
 from workflow.config.study import Config
 from workflow.prefixes import Prefixes
@@ -115,8 +115,9 @@ class Run:
         for name in (made := ancestry(models, model)):
             settings = var_training(models, name)
             learned |= {settings[key] for key in ("data", "validate") if key in settings}
+        start = origin(models, model)
         said = [
-            [self.checkpoints.checkpoint(name, part) for part in ("vqvae", "var")]
+            [self.checkpoints.checkpoint(name, part) for part in (PARTS if name == start else ("vqvae",))]
             if isinstance(models[name], PublicModel)
             else models[name].given()
             for name in made

@@ -82,9 +82,9 @@ def unfit_sources(run: Any, reading: Iterable[Params], jobs: Iterable[Params]) -
         if run.dataset(name) in specs and (message := absent(name, run.dataset(name))):
             return message
     for name, entry in run.config.models.items():
-        checkpoints = [run.checkpoints.checkpoint(name, part) for part in ("vqvae", "var")]
-        if any(found in known for found in checkpoints if found) and (message := unfit_weights(name, entry)):
-            return message
+        for part in getattr(entry, "files", ()):
+            if run.checkpoints.checkpoint(name, part) in known and (message := unfit_weights(name, entry, part)):
+                return message
     baselines = [value.get("baseline", value) for value in known]
     for name, entry in run.config.baselines.items():
         weights = [file for file in run.checkpoints.public_files(name) if file.endswith(".safetensors")]
@@ -165,15 +165,14 @@ def known_digests() -> dict[str, str]:
     return {}
 
 
-def unfit_weights(name: str, model: Any) -> str | None:
-    """A message for the first file of a model that is not there, or is not the one that the config names; or None."""
-    for part in ("vqvae", "var") if hasattr(model, "digest") else ():
-        file, expected = model.file(part), model.digest(part)
-        found = file_sha256(file)
-        if found is None and not model.hub:
-            return f"models: {name}: {part}: {file}: no such file; put the checkpoint there, or set hub"
-        if found and expected and found != expected:
-            return f"models: {name}: {part}: {file} has SHA-256 {found}, but the config says {expected}"
+def unfit_weights(name: str, model: Any, part: str) -> str | None:
+    """A message for a file of a model that is not there, or is not the one that the config names; or None."""
+    file, expected = model.files[part], model.digest(part)
+    found = file_sha256(file)
+    if found is None and not model.hub:
+        return f"models: {name}: {part}: {file}: no such file; put the checkpoint there, or set hub"
+    if found and expected and found != expected:
+        return f"models: {name}: {part}: {file} has SHA-256 {found}, but the config says {expected}"
     return None
 
 

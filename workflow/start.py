@@ -60,8 +60,9 @@ def with_schedules(config: Config) -> Config:
     the public models at 512 px. Others are told when weights are read, so that a file that comes changes no jobs."""
     models = dict(config.models)
     for name, model in models.items():
-        unknown = isinstance(model, PublicModel) and not (model.architecture or model.patch_nums)
-        if unknown and positions(model.var) == sum(p * p for p in PATCH_NUMS_512):  # type: ignore[union-attr]
+        if not isinstance(model, PublicModel) or model.architecture or model.patch_nums or not model.var:
+            continue
+        if positions(model.var) == sum(p * p for p in PATCH_NUMS_512):
             models[name] = model.model_copy(update={"patch_nums": list(PATCH_NUMS_512)})
     return config.model_copy(update={"models": models})
 

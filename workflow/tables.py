@@ -4,8 +4,8 @@ import os
 from typing import Any
 
 from workflow.config.data import shift_runs
-from workflow.config.lineage import ancestry, origin, patch_nums, vqvae_owner
-from workflow.config.models import FinetunedModel, TrainedModel, VQVAETraining
+from workflow.config.lineage import ancestry, bases, origin, patch_nums, vqvae_owner
+from workflow.config.models import FinetunedModel, PublicModel, TrainedModel, VQVAETraining
 from workflow.run import Inputs, Pair, Run
 from workflow.stages import RivalStage, ScaleStage
 
@@ -243,8 +243,8 @@ class Tables:
         return [pair for pair in clean if pair[0] not in few] or clean
 
     def main_rows(self) -> list[dict[str, Any]]:
-        """The pairs of tables/main.csv with their models' cards: none for a model that goes back to public weights, of
-        whose training nothing is known here."""
+        """The pairs of tables/main.csv with their models' cards: none for a model that goes back to public weights, or
+        whose VQ-VAE does, of whose training nothing is known here."""
         return [{"dataset": dataset, "classifier": name, **self.made_of(name)} for dataset, name in self.main_pairs()]
 
     def made_of(self, classifier: str) -> dict[str, Any]:
@@ -254,10 +254,9 @@ class Tables:
             trained = self.config.baselines[stage.scorer].train
             cards = [self.run.path(f"baselines/{stage.scorer}.json")] if trained else []
             return {"family": self.run.family_of(classifier), "cards": cards, "before": []}
-        model, *before = ancestry(models, stage.scorer)
-        if not isinstance(models[origin(models, model)], TrainedModel):
+        model, *before = bases(models, stage.scorer)
+        if isinstance(models[owner := vqvae_owner(models, model)], PublicModel):
             return {"family": "var", "cards": [], "before": []}
-        owner = vqvae_owner(models, model)
         cards = [self.run.path(f"models/{model}/var.json"), self.run.path(f"models/{owner}/vqvae.json")]
         return {"family": "var", "cards": cards, "before": [self.run.path(f"models/{m}/var.json") for m in before]}
 

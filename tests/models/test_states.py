@@ -16,9 +16,9 @@ from varc.models.public import load_public_var, load_public_vqvae
 from varc.models.states import read_state
 from varc.models.var import VAR
 from varc.models.var_weights import var_shape
-from varc.models.vqvae import VQVAE
+from varc.models.vqvae import VQVAE, VQVAEConfig
 from varc.models.vqvae_weights import vqvae_shape
-from varc.models.weights import misfits
+from varc.models.weights import misfits, save_model
 
 KEYS = json.loads((parity.DATA / "checkpoint_keys.json").read_text())
 
@@ -178,6 +178,23 @@ def test_another_architecture_than_named_is_refused(states, tmp_path):
         load_public_vqvae(path, patch_nums=(1, 2))
     with pytest.raises(InputError, match=r"channels do not divide into 7 groups"):
         load_public_vqvae(path, norm_groups=7)
+
+
+def test_a_card_beside_a_vqvae_tells_what_no_tensor_shows(tmp_path):
+    """Other groups divide the channels too: the features would be others, without an error."""
+    model, path = VQVAE(VQVAEConfig((1, 2), 32, (1, 2), 1, 8, 16, norm_groups=8)), tmp_path / "vae.safetensors"
+    save_model(path, model, {})
+    assert load_public_vqvae(path, patch_nums=(1, 2), norm_groups=8)[0].config == model.config
+    with pytest.raises(
+        InputError, match=r"vae\.safetensors: norm_groups is 32, but vae\.json beside it says 8; give its"
+    ):
+        load_public_vqvae(path, patch_nums=(1, 2))
+    with pytest.raises(InputError, match=r"patch_nums is \[1, 3\], but vae\.json beside it says \[1, 2\]"):
+        load_public_vqvae(path, patch_nums=(1, 3), norm_groups=8)
+    for other in ("{", "[]", '{"sha256": "of another file", "architecture": {"norm_groups": 8}}', "named"):
+        other = json.dumps({"sha256": file_sha256(path), "architecture": "small"}) if other == "named" else other
+        path.with_suffix(".json").write_text(other)
+        assert load_public_vqvae(path, patch_nums=(1, 2))[0].config.norm_groups == 32
 
 
 def test_weights_that_are_not_finite_are_refused(states, tmp_path):

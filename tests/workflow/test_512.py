@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from varc.data.preprocess import to_input
 from varc.models.architectures import PATCH_NUMS_512
-from varc.models.headers import positions
+from varc.models.headers import downsampling, positions
 from varc.models.public import load_public_var
 from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import VQVAE, VQVAEConfig
@@ -64,6 +64,15 @@ def test_positions_are_told_under_the_names_that_wrappers_write(models, tmp_path
     """As read_state takes such a file."""
     path = write({f"{wrapper}{name}": tensor for name, tensor in models[1].state_dict().items()}, tmp_path / "var")
     assert positions(path) == load_public_var(path)[0].config.num_tokens == 2240
+
+
+@pytest.mark.parametrize("write", [pth, nested, safetensors])
+def test_a_vqvaes_levels_are_told_by_the_header(models, tmp_path, write):
+    named = {f"_orig_mod.{name}": tensor for name, tensor in models[0].state_dict().items()}
+    for state in (models[0].state_dict(), named):
+        assert downsampling(write(state, tmp_path / "vae")) == models[0].config.downsampling == 16
+    assert downsampling(write(models[1].state_dict(), tmp_path / "var")) is None
+    assert downsampling(tmp_path / "absent.pth") is None
 
 
 class Malicious:

@@ -3,9 +3,10 @@
 import io
 import json
 import pickle
+import re
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,41 +46,50 @@ class Shapes(pickle.Unpickler):
 
 def positions(path: str | Path) -> int | None:
     """How many positions the VAR in a checkpoint has (its pos_1LC), or None where the header does not tell."""
+    sizes = tensor_sizes(path).items()
+    found = next((size for name, size in sizes if name.rpartition(".")[2] == "pos_1LC"), ())
+    return found[1] if len(found) > 1 else None
+
+
+def downsampling(path: str | Path) -> int | None:
+    """Image pixels per side of one feature of the VQ-VAE in a checkpoint, or None where the header does not tell: a
+    level of its encoder but the last halves the resolution."""
+    levels = {level for name in tensor_sizes(path) for level in re.findall(r"\bencoder\.down\.(\d+)\.", name)}
+    return 2 ** (len(levels) - 1) if levels else None
+
+
+def tensor_sizes(path: str | Path) -> dict[str, tuple[int, ...]]:
+    """Names of tensors, with what wrappers of a model wrote before them, and their sizes; none where the header does
+    not tell."""
     try:
         check_file(path)
-        size = safetensors_size(path) if Path(path).suffix == ".safetensors" else pickled_size(path)
-        return int(size[1])
+        found = safetensors_sizes(path) if Path(path).suffix == ".safetensors" else pickled_sizes(path)
+        return {name: tuple(map(int, size)) for name, size in found.items()}
     except Exception:  # a damaged file: what reads its weights says so
-        return None
+        return {}
 
 
-def position_embedding(tensors: Mapping[Any, Any]) -> Any:
-    """What stands under pos_1LC, whatever wrappers of a model wrote before its name; None where nothing does."""
-    return next((value for name, value in tensors.items() if str(name).rpartition(".")[2] == "pos_1LC"), None)
-
-
-def safetensors_size(path: str | Path) -> Any:
-    """The size of pos_1LC by a safetensors header: 8 bytes of length, then JSON."""
+def safetensors_sizes(path: str | Path) -> dict[str, Sequence[Any]]:
+    """The sizes by a safetensors header: 8 bytes of length, then JSON."""
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length)) if length < LARGEST_HEADER else {}
-    found = position_embedding(header)
-    return found["shape"] if found else ()
+    return {name: tensor["shape"] for name, tensor in header.items() if "shape" in tensor}
 
 
-def pickled_size(path: str | Path) -> Any:
-    """The size of pos_1LC in what torch.save wrote, however deep in mappings it lies."""
+def pickled_sizes(path: str | Path) -> dict[str, Sequence[Any]]:
+    """The sizes in what torch.save wrote, however deep in mappings they lie."""
     with zipfile.ZipFile(path) as archive:
         entry = next(found for found in archive.infolist() if found.filename.endswith("/data.pkl"))
         if entry.file_size > LARGEST_HEADER:
-            return ()
+            return {}
         content = Shapes(io.BytesIO(archive.read(entry))).load()
+    sizes: dict[str, Sequence[Any]] = {}
     waiting, seen = [content], set()
     while waiting:
         found = waiting.pop()
         if isinstance(found, Mapping) and id(found) not in seen:  # a mapping may hold itself
             seen.add(id(found))
-            if isinstance(tensor := position_embedding(found), Shape):
-                return tensor.size
+            sizes |= {str(name): tensor.size for name, tensor in found.items() if isinstance(tensor, Shape)}
             waiting.extend(found.values())
-    return ()
+    return sizes

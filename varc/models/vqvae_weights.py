@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 
+from varc.bounded import read_json
 from varc.errors import InputError
 from varc.models.architectures import PATCH_NUMS_256
 from varc.models.states import State, check_architecture, dimension, numbered, public_card, read_hashed_state
 from varc.models.vqvae import VQVAE, VQVAEConfig
-from varc.models.weights import Card, assign_weights, load_model
+from varc.models.weights import Card, assign_weights, card_path, load_model
 
 
 def read_vqvae(path: str, checkpoint: dict[str, Any] | None) -> tuple[VQVAE, Card]:
@@ -35,14 +36,31 @@ def load_public_vqvae(
 
     patch_nums and norm_groups show in no tensor: by default those of the public models at 256 px. architecture: the
     shape that is expected. sha256: that is expected of the file. Raises InputError as read_hashed_state and
-    assign_weights do, for tensors that describe no VQ-VAE, and for another shape than expected.
+    assign_weights do, for tensors that describe no VQ-VAE, and for another shape than expected or than its card says.
     """
     state, found = read_hashed_state(path, sha256)
     config = vqvae_shape(path, state, patch_nums, norm_groups)
     check_architecture(path, config, architecture or {})
+    check_card(path, config, found)
     with torch.device("meta"):
         model = VQVAE(config)
     return assign_weights(model, path, state), public_card(model, path, found)
+
+
+def check_card(path: str | Path, config: VQVAEConfig, sha256: str) -> None:
+    """Raises InputError where the file was trained by varc, with its card beside it, and the config says otherwise what
+    no tensor shows. sha256: of the file, which the card must have too; other files beside it say nothing."""
+    try:
+        card = read_json(card_path(path))
+    except (OSError, ValueError):
+        return
+    if not isinstance(card, dict) or card.get("sha256") != sha256:
+        return
+    told = card.get("architecture")
+    for key, own in {"patch_nums": list(config.patch_nums), "norm_groups": config.norm_groups}.items():
+        if isinstance(told, dict) and told.get(key, own) != own:
+            found = f"{path}: {key} is {own}, but {card_path(path).name} beside it says {told[key]}"
+            raise InputError(f"{found}; give its {key}")
 
 
 def vqvae_shape(

@@ -12,26 +12,29 @@ SHAPE_KEYS = {  # of a model that is trained here
 }
 
 
+def bases(models: Models, name: str) -> list[str]:
+    """A model, and those that it was fine-tuned from, one from the next."""
+    chain = [name]
+    while isinstance(model := models[chain[-1]], FinetunedModel):
+        chain.append(model.finetune)
+    return chain
+
+
 def origin(models: Models, name: str) -> str:
     """The model, trained here or public, that a fine-tuned one starts from in the end; itself for the others."""
-    while isinstance(model := models[name], FinetunedModel):
-        name = model.finetune
-    return name
+    return bases(models, name)[-1]
 
 
 def vqvae_owner(models: Models, name: str) -> str:
-    """The model whose VQ-VAE a model has: that of its origin, or of the one that `train: vqvae` names."""
+    """The model whose VQ-VAE a model has, trained here or public: its origin, or the one that `train: vqvae` names."""
     start = models[name := origin(models, name)]
     shared = isinstance(start, TrainedModel) and isinstance(start.train.vqvae, str)
     return start.train.vqvae if shared else name  # type: ignore[union-attr, return-value]
 
 
 def ancestry(models: Models, name: str) -> list[str]:
-    """The models that a model is made from, itself first: what it was fine-tuned from, and who trained its VQ-VAE."""
-    chain = [name]
-    while isinstance(model := models[chain[-1]], FinetunedModel):
-        chain.append(model.finetune)
-    return list(dict.fromkeys([*chain, vqvae_owner(models, name)]))
+    """The models that a model is made from, itself first: what it was fine-tuned from, and whose VQ-VAE it has."""
+    return list(dict.fromkeys([*bases(models, name), vqvae_owner(models, name)]))
 
 
 def var_training(models: Models, name: str) -> dict[str, Any]:
@@ -66,23 +69,26 @@ def finetuning(models: Models, name: str) -> dict[str, Any]:
 def architecture(models: Models, name: str) -> Architecture | None:
     """The shape of a model, as far as the config tells it: its `train` entry's, or that of its architecture's name.
 
-    None for a checkpoint whose `architecture` is not given: its tensors tell, once they are there.
+    None where a part is a checkpoint whose `architecture` is not given: its tensors tell, once they are there.
     """
-    model = models[origin(models, name)]
-    if not isinstance(model, TrainedModel):
-        assert isinstance(model, PublicModel)
-        return ARCHITECTURES.get(model.architecture or "")
-    owner = models[vqvae_owner(models, name)]
-    assert isinstance(owner, TrainedModel)
-    parts = {"vqvae": owner.train.vqvae, "var": model.train.var}
-    return {part: {key: getattr(parts[part], key) for key in keys} for part, keys in SHAPE_KEYS.items()}
+    found = {part: shape_of(models, name, part) for part in SHAPE_KEYS}
+    return {part: shape for part, shape in found.items() if shape} if all(found.values()) else None
+
+
+def shape_of(models: Models, name: str, part: str) -> dict[str, Any] | None:
+    """The shape of a part of a model; see architecture."""
+    model = models[vqvae_owner(models, name) if part == "vqvae" else origin(models, name)]
+    if isinstance(model, PublicModel):
+        return ARCHITECTURES[model.architecture][part] if model.architecture else None
+    assert isinstance(model, TrainedModel)
+    return {key: getattr(getattr(model.train, part), key) for key in SHAPE_KEYS[part]}
 
 
 def patch_nums(models: Models, name: str) -> list[int]:
     """The patch numbers of a model; those of the public models at 256 px, where nothing says otherwise."""
     if shape := architecture(models, name):
         return shape["vqvae"]["patch_nums"]
-    return getattr(models[origin(models, name)], "patch_nums", None) or list(PATCH_NUMS_256)
+    return getattr(models[vqvae_owner(models, name)], "patch_nums", None) or list(PATCH_NUMS_256)
 
 
 def image_size(models: Models, name: str) -> int | None:

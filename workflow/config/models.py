@@ -153,7 +153,7 @@ class Training(Entry):
         Annotated[Name, Tag("(name)")] | Annotated[VQVAETraining, Tag("(training)")],
         Discriminator(lambda given: "(name)" if isinstance(given, str) else "(training)"),
     ]
-    """How to train its VQ-VAE; or the name of a model whose VQ-VAE it shares."""
+    """How to train its VQ-VAE; or the name of a model whose VQ-VAE it shares: one that trains it, or of given files."""
     var: VARTraining
     """How to train its VAR."""
 
@@ -256,16 +256,17 @@ class Hub(Entry):
 
 
 class PublicModel(Entry):
-    called = "a model with the files vqvae and var (others have train, or finetune)"
+    called = "a model of given weights, by the keys vqvae and var (others have train, or finetune)"
     vqvae: Path
     """File of public weights, `.pth` or `.safetensors`."""
-    var: Path
-    """As vqvae."""
+    var: Path | None = None
+    """As vqvae; default: none, for a VQ-VAE that other models' `train` names."""
     architecture: str | None = None
     """The shape that the files have (`var_d16`, `var_d20`, `var_d24`, `var_d30`, `var_d36`): costs and plans work
     before they are there, and another shape is refused; default: told by the tensors."""
     patch_nums: Some[Positive] | None = None
-    """What no tensor shows, for files of another shape without `architecture`; default: by the number of positions."""
+    """What no tensor shows, for files of another shape without `architecture`; default: by the VAR's number of
+    positions, of a VQ-VAE alone those of the public models at 256 px."""
     norm_groups: Positive | None = None
     """As patch_nums; default: 32."""
     sha256: Digests | None = None
@@ -280,16 +281,21 @@ class PublicModel(Entry):
             raise ValueError(f"architecture: {self.architecture!r} is not known; known are {names}{near}")
         if self.architecture and self.patch_nums:
             raise ValueError("patch_nums follow from architecture; take one of them away")
-        if self.hub and not (self.sha256 and self.sha256.vqvae and self.sha256.var):
-            raise ValueError("hub needs sha256: {vqvae: ..., var: ...}, so that what is downloaded is checked")
-        for part in ("vqvae", "var") if self.hub else ():
-            if not DOWNLOADED.fullmatch(self.file(part)):
-                found = f"{self.file(part)!r} is to be downloaded, but is not {CHECKPOINTS}/ and a plain name"
+        if self.digest("var") and not self.var:
+            raise ValueError("sha256: var is that of no file; add var, or take it away")
+        if self.hub and not all(self.digest(part) for part in self.files):
+            needed = ", ".join(f"{part}: ..." for part in self.files)
+            raise ValueError(f"hub needs sha256: {{{needed}}}, so that what is downloaded is checked")
+        for part, file in self.files.items() if self.hub else ():
+            if not DOWNLOADED.fullmatch(file):
+                found = f"{file!r} is to be downloaded, but is not {CHECKPOINTS}/ and a plain name"
                 raise ValueError(f"{part}: {found} (letters, digits, _ . -); give {CHECKPOINTS}/NAME, or take hub away")
         return self
 
-    def file(self, part: str) -> str:
-        return self.vqvae if part == "vqvae" else self.var
+    @property
+    def files(self) -> dict[str, str]:
+        """The files that are given, by their parts."""
+        return {"vqvae": self.vqvae} | ({"var": self.var} if self.var else {})
 
     def digest(self, part: str) -> str | None:
         """The SHA-256 that the config gives for a file."""

@@ -12,8 +12,8 @@ from workflow.config.classifiers import AnyClassifier, Baseline, Classifier, Riv
 from workflow.config.data import AnyDataSet, DataSet, Shift, Shifts
 from workflow.config.entry import ConfigError, Entry, Name, Path, Positive, Rate, Some, Spread, either, known, parse
 from workflow.config.families import check_settings, has
-from workflow.config.lineage import finetuning, image_size, origin, patch_nums, validated
-from workflow.config.models import FinetunedModel, Model, TrainedModel, VQVAETraining
+from workflow.config.lineage import finetuning, image_size, origin, patch_nums, validated, vqvae_owner
+from workflow.config.models import FinetunedModel, Model, PublicModel, TrainedModel, VQVAETraining
 from workflow.config.tables import GRADIENT_METHODS, Evaluation, Explanation, Incremental, Judge, Smoothing
 
 
@@ -49,8 +49,8 @@ class Config(Entry):
 
     @model_validator(mode="after")
     def check(self) -> "Config":
-        for name in self.models:
-            self.check_model(f"models: {name}", name)
+        for name in sorted(self.models, key=lambda name: isinstance(self.models[name], FinetunedModel)):
+            self.check_model(f"models: {name}", name)  # what others are fine-tuned from first
         for name, baseline in self.baselines.items():
             self.check_baseline(f"baselines: {name}", name, baseline)
         for name, classifier in self.classifiers.items():
@@ -63,7 +63,7 @@ class Config(Entry):
             self.check_ablation(self.ablation)
         for i, grid in enumerate(self.smoothing):
             known(f"smoothing: {i}: datasets", grid.datasets, self.datasets)
-            known(f"smoothing: {i}: models", grid.models, self.models)
+            self.check_scoring(f"smoothing: {i}: models", grid.models)
             for model in grid.models:
                 self.check_spread(f"smoothing: {i}: sigmas", grid.sigmas, model)
         for name, judge in self.judges.items():
@@ -93,6 +93,13 @@ class Config(Entry):
     def is_public(self, model: str) -> bool:
         return not isinstance(self.models[origin(self.models, model)], TrainedModel)
 
+    def check_scoring(self, key: str, names: Iterable[str]) -> None:
+        """Models that score, or are fine-tuned, must be defined and have a VAR."""
+        known(key, names := list(names), self.models)
+        for name in names:
+            if isinstance(model := self.models[name], PublicModel) and model.var is None:
+                raise ConfigError(f"{key}: model {name} has a VQ-VAE alone; give its entry in models the key var")
+
     def taken_size(self, classifier: str) -> tuple[str, int | None]:
         """What a classifier scores with, in words, and the size of the images that this takes, None where unknown."""
         entry = self.classifiers[classifier]
@@ -107,8 +114,9 @@ class Config(Entry):
             raise ConfigError(f"{key}: data set {dataset} has size {found}, but {taker} takes {size}")
 
     def check_spread(self, key: str, sigmas: Iterable[Any], model: str) -> None:
-        if self.is_public(model) and any(isinstance(sigma, Spread) for sigma in sigmas):
-            raise ConfigError(f"{key}: spread is known for models trained here only; give a number")
+        given = isinstance(self.models[vqvae_owner(self.models, model)], PublicModel)
+        if given and any(isinstance(sigma, Spread) for sigma in sigmas):
+            raise ConfigError(f"{key}: spread is known for models trained here only, by their VQ-VAE; give a number")
 
     def check_model(self, key: str, name: str) -> None:
         model = self.models[name]
@@ -120,9 +128,11 @@ class Config(Entry):
             if isinstance(vqvae := model.train.vqvae, str):
                 known(f"{key}: train: vqvae", [vqvae], self.models)
                 shared = self.models[vqvae]
-                if not (isinstance(shared, TrainedModel) and isinstance(shared.train.vqvae, VQVAETraining)):
+                trains = isinstance(shared, TrainedModel) and isinstance(shared.train.vqvae, VQVAETraining)
+                if not (trains or isinstance(shared, PublicModel)):
                     found = f"model {vqvae} trains no VQ-VAE of its own"
-                    raise ConfigError(f"{key}: train: vqvae: {found}; name one that does")
+                    raise ConfigError(f"{key}: train: vqvae: {found}; name one that does, or one of given weights")
+            self.check_spread(f"{key}: train: var: sigma", [model.train.var.sigma], name)
         elif isinstance(model, FinetunedModel):
             kind, settings, data = "finetune", model.objective, self.check_finetuning(key, name, model)
         else:
@@ -135,7 +145,7 @@ class Config(Entry):
         """The data sets that a model is fine-tuned and validated on, by their keys."""
         chain = [name]
         while isinstance(current := self.models[chain[-1]], FinetunedModel):
-            known(f"{key}: finetune", [current.finetune], self.models)
+            self.check_scoring(f"{key}: finetune", [current.finetune])
             chain.append(current.finetune)
             if current.finetune in chain[:-1]:
                 raise ConfigError(f"{key}: finetune: {' from '.join(chain)}; a chain must start somewhere else")
@@ -168,7 +178,7 @@ class Config(Entry):
             for i, stage in enumerate(entry.stages):
                 check_settings(f"{key}: stages: {i}", self.baselines[entry.baseline].family, "Scoring", stage.scoring)
             return
-        known(f"{key}: model", [entry.model], self.models)
+        self.check_scoring(f"{key}: model", [entry.model])
         self.check_spread(f"{key}: sigma", [entry.sigma], entry.model)
         if entry.scale_weights:
             known(f"{key}: scale_weights: fit", [fit := entry.scale_weights.fit], self.datasets)
@@ -235,6 +245,8 @@ class Config(Entry):
                 raise ConfigError(f"{key}: classifier: {found}; name one of plain stages in float32")
         if entry.train is None and self.is_public(classifier.model):
             raise ConfigError(f"{key}: train is missing; it is known for models trained here only")
+        if entry.train:
+            self.check_spread(f"{key}: train: sigma", [entry.train.sigma], classifier.model)
 
     def check_learning_rival(self, key: str, entry: Incremental, name: str) -> None:
         """A rival that learns task by task is trained here, by its own settings."""
@@ -248,7 +260,7 @@ class Config(Entry):
 
     def check_explanation(self, key: str, entry: Explanation) -> None:
         known(f"{key}: datasets", entry.datasets, self.datasets)
-        known(f"{key}: models", entry.models, self.models)
+        self.check_scoring(f"{key}: models", entry.models)
         one_stage = {name: rival for name, rival in self.rivals.items() if len(rival.stages) == 1}
         known(f"{key}: faithfulness: judges", entry.judges, {**self.judges, **one_stage})
         for method in (found for found in entry.methods if found in GRADIENT_METHODS):

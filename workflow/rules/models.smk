@@ -41,6 +41,7 @@ rule train_var:
         **gpu_job("train_var", mem_mb=16_000, runtime=480),
     params:
         train=ask(JOBS.training_settings, part="var"),
+        vqvae_checkpoint=ask(CHECKPOINTS.checkpoint, part="vqvae"),
         dataset=ask(JOBS.training, get="data", then=RUN.dataset),
         validation_dataset=ask(JOBS.trained_validation, part="var"),
         seed=SEED,
