@@ -3,16 +3,20 @@
 A CSV with the columns image_id, target, against; and counterpart, where the two pictures tell what truly differs.
 """
 
+from __future__ import annotations
+
 import csv
 import io
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from varc.data.classes import LONGEST_CLASS_ID
 from varc.data.lists import nfc, read_list
-from varc.data.manifest import Listed
 from varc.errors import InputError, brief
+
+if TYPE_CHECKING:  # torch takes seconds to import, and every start of a run reads pairs
+    from varc.data.manifest import Listed
 
 COLUMNS = ("image_id", "target", "against")
 COUNTERPART = "counterpart"
@@ -41,9 +45,8 @@ def read_pairs(path: str | Path) -> list[Pair]:
     lines: dict[str, int] = {}
     for pair in found:
         if (before := lines.setdefault(nfc(pair.image_id), pair.line)) != pair.line:
-            raise InputError(
-                f"{path}, line {pair.line}: image_id {brief(pair.image_id)} is in line {before} too; keep one of the two"
-            )
+            twice = f"image_id {brief(pair.image_id)} is in line {before} too"
+            raise InputError(f"{path}, line {pair.line}: {twice}; keep one of the two")
     return found
 
 

@@ -16,7 +16,15 @@ from varc.metrics.holm import with_holm
 
 MEASURES = ("auc", "iou", "pointing")
 SPLITS = ("all", "absent", "present")
-UNSIGNED = ("tmi_abs", "random", "centre", "edge", "ink", "mean_mask", "saliency")  # methods whose maps are never below 0
+UNSIGNED = (
+    "tmi_abs",
+    "random",
+    "centre",
+    "edge",
+    "ink",
+    "mean_mask",
+    "saliency",
+)  # methods whose maps are never below 0
 RIVALS = ("edge", "tmi")  # whose absolute values all others are compared with
 AT_ONCE = 100  # images whose maps are enlarged together
 Floats = NDArray[np.float64]
@@ -91,7 +99,9 @@ def contrast_table(parts: Sequence[tuple[dict[str, Any], pd.DataFrame, dict[str,
 
     p of each rival is adjusted over all rows of a measure (Holm).
     """
-    rows = [{**names, **row, **costs[row["method"]]} for names, located, costs in parts for row in contrast_rows(located)]
+    rows = [
+        {**names, **row, **costs[row["method"]]} for names, located, costs in parts for row in contrast_rows(located)
+    ]
     table = pd.DataFrame(rows)
     compared = [f"vs_{name}_p" for name in RIVALS]
     return pd.concat(
@@ -126,13 +136,16 @@ def contrast_row(part: pd.DataFrame, measure: str, rivals: dict[str, pd.DataFram
     groups = numbered(part["group"].tolist())
     values = part[measure].to_numpy(float)
     low, high = mean_interval(values, groups, 0.0)
-    row = {"images": len(part), "groups": None if groups is None else int(groups.max()) + 1, "unit": unit_of(groups)}
+    row: dict[str, Any] = {
+        "images": len(part),
+        "groups": None if groups is None else int(groups.max()) + 1,
+        "unit": unit_of(groups),
+    }
     row |= {"mean": values.mean(), "low": low, "high": high}
     for name in RIVALS:
         row |= dict.fromkeys(f"vs_{name}{end}" for end in ("", "_low", "_high", "_p"))
         rival = rivals.get(name)
-        both = part.index.intersection(rival.index) if rival is not None and rival is not part else []
-        if rival is not None and len(both):
+        if rival is not None and rival is not part and len(both := part.index.intersection(rival.index)):
             gain = (part.loc[both, measure] - rival.loc[both, measure]).to_numpy(float)
             row |= difference_row(f"vs_{name}", gain, numbered(part.loc[both, "group"].tolist()))
     return row
