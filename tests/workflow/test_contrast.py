@@ -21,6 +21,8 @@ from varc.models.vqvae import VQVAE, VQVAEConfig
 from varc.scoring.likelihood import score
 from varc.storage import provenance
 from workflow.config.entry import ConfigError
+from workflow.record import sources
+from workflow.sources import file_sha256
 from workflow.start import start
 
 GLYPHS = ROOT / "data" / "glyphs"
@@ -230,6 +232,12 @@ def test_a_changed_file_reruns_what_is_made_from_it_alone(folder):
                      "contrast_gallery"}  # fmt: skip
     made = {file for file in touched if "/maps/" in file or "/token_scores/" in file}
     assert made and all("of-pairs" in file for file in made)
+
+
+def test_the_run_says_with_which_pairs_it_was_made(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    found = sources(start([], CONFIG).run)
+    assert found["pairs.csv"] == file_sha256("pairs.csv") and "swapped.csv" in found
 
 
 def changed(folder, text, **keys):
