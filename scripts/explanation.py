@@ -2,6 +2,7 @@
 
 import pandas as pd
 from job import job
+from maps import map_costs
 
 from varc.metrics.calibration import fit_temperature
 from varc.metrics.explanation import auc_row, judge_agrees, rank_correlation, read_curves, with_paper
@@ -9,7 +10,7 @@ from varc.metrics.holm import with_holm
 from varc.metrics.plots import plot_explanation
 from varc.metrics.tables import write_table
 from varc.scoring.labelled import read_labelled_scores
-from varc.storage import provenance, read_columns, read_groups
+from varc.storage import read_columns, read_groups
 
 CAPTION = (
     "Mean area under the curve of the target's probability (softmax over all classes at the temperature: 1, or the "
@@ -28,15 +29,6 @@ def maps_of(files, other, ids):
     return read_columns(files, "map", other, ids)
 
 
-def costs(files):
-    """Images, and what a map costs."""
-    records = [provenance(path) for path in files]
-    images = sum(record["images"] for record in records)
-    seconds = sum(record["seconds"] for record in records) / images
-    known = {key: records[0][key] for key in ("passes_per_image", "gflops_per_image")}
-    return {"images": images, **known, "seconds_per_image": seconds}
-
-
 def temperatures(i):
     """1, and the temperature fitted on calibration images, where the model has some."""
     scores = snakemake.input.get(f"calibration_scores{i}")
@@ -53,7 +45,7 @@ with job(snakemake) as log:
         curves = read_curves(files[f"curves{i}"], *kind)
         random = read_curves(files[f"random{i}"], *kind) if files.get(f"random{i}") else None
         groups = read_groups(files[f"manifest{i}"], curves.image_ids)
-        known = costs(files[f"maps{i}"])
+        known = {"images": len(curves.image_ids), **map_costs(files[f"maps{i}"])}
         if files.get(f"tmi{i}"):
             maps, tmi = files[f"maps{i}"], files[f"tmi{i}"]
             known["rank_correlation"] = rank_correlation(

@@ -79,6 +79,8 @@ def with_files(folder: Path) -> Path:
     for name in (*FILES, *WEIGHTS):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(name)
+    for i, name in enumerate(("pairs.csv", "pairs2.csv")):
+        (folder / name).write_text(f"image_id,target,against,counterpart\na,{i},{i + 1},b\n")
     for name in ("classes.csv", "classes2.csv"):
         (folder / name).write_text(f"folder,class_id,name\na,0,{name}\nb,1,B\n")
     return folder

@@ -29,6 +29,30 @@ MANIFEST = pa.schema([("image_id", pa.string()), ("label", pa.int32()), ("path",
 CANDIDATES = pa.schema(
     [("image_id", pa.string()), ("class_id", pa.int32()), ("rank", pa.int32()), ("score", pa.float64())]
 )
+PAIRS = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("target", pa.int32()),
+        ("against", pa.int32()),
+        ("counterpart", pa.string()),
+        ("line", pa.int32()),
+    ]
+)
+LOCALISED = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("group", pa.string()),
+        ("target", pa.int32()),
+        ("against", pa.int32()),
+        ("present", pa.bool_()),
+        ("area", pa.int32()),
+        ("method", pa.string()),
+        ("sign", pa.string()),
+        ("auc", pa.float64()),
+        ("iou", pa.float64()),
+        ("pointing", pa.float64()),
+    ]
+)
 INCREMENTAL = pa.schema(
     [("after_task", pa.int32()), ("on_task", pa.int32()), ("images", pa.int32()), ("accuracy", pa.float64())]
 )

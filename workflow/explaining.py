@@ -1,10 +1,11 @@
 """The files of `explain`: token scores, maps, curves, galleries. Methods take wildcards by their names, or a Map."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
+from varc.explain.pairs import has_counterparts, read_pairs
 from workflow.config.entry import ConfigError
-from workflow.config.tables import TMI_METHODS, Explanation, Faithfulness, tells_by_scores
+from workflow.config.tables import BUDGETED, Explanation, Faithfulness, tells_by_scores
 from workflow.run import Inputs, Run
 from workflow.stages import spell_noises, spell_sigma
 
@@ -23,18 +24,31 @@ class Map(NamedTuple):
         return f"{self.model}/{self.dataset}/{self.method}/{self.target}-vs-{self.against}"
 
 
+class Contrast(NamedTuple):
+    """Maps whose truth is known, by the wildcards of their files; pairs: the name of the file of pairs."""
+
+    dataset: str
+    model: str
+    pairs: str
+
+
 class Explaining:
-    """Raises ConfigError where two entries would make the same maps."""
+    """Raises ConfigError where two entries would make the same maps, and where two files of pairs have one name."""
 
     def __init__(self, run: Run):
         self.run, self.config, self.checkpoints = run, run.config, run.checkpoints
         self.maps: dict[Map, tuple[str, Explanation]] = {}  # what makes each: its method, and the entry
         for i, entry in enumerate(self.config.explain):
-            for found, method in maps_of(entry):
-                if found in self.maps:
-                    there = f"{method} of {found.model} on {found.dataset}, {found.target} against {found.against}"
+            for key, method in maps_of(entry):
+                if key in self.maps:
+                    there = f"{method} of {key.model} on {key.dataset}, {key.target} against {key.against}"
                     raise ConfigError(f"explain: {i}: {there}, is there already; take it out of one entry")
-                self.maps[found] = method, entry
+                self.maps[key] = method, entry
+        self.pairs: dict[str, str] = {}  # files of pairs, by what paths call them
+        for i, entry in enumerate(self.config.explain):
+            if entry.pairs and (known := self.pairs.setdefault(entry.pairs_name, entry.pairs)) != entry.pairs:
+                found = f"{entry.pairs}: an entry before has {known}, and paths would call both {entry.pairs_name}"
+                raise ConfigError(f"explain: {i}: pairs: {found}; rename one")
 
     def map_files(self, key: Map) -> list[str]:
         return self.run.shards_in(f"maps/{key.below}")
@@ -44,15 +58,17 @@ class Explaining:
 
     def targets(self) -> list[str]:
         """All files of maps, and the tables, plots and pictures of them."""
-        entries = [entry for entry in self.config.explain if entry.gallery]
+        entries = [entry for entry in self.config.explain if entry.gallery and not entry.pairs]
         pictures = {f"gallery/{m}/{d}.png" for entry in entries for m in entry.models for d in entry.datasets}
+        pictures |= {f"gallery/{c.model}/{c.dataset}/{method}-{c.pairs}.png" for c, method in self.contrast_galleries()}
         tables = ["tables/explanation.csv", "tables/explanation.svg"] if self.rows() else []
+        tables += ["tables/contrast.csv", "tables/contrast.svg"] if self.contrasts() else []
         files = [file for key in self.maps for file in self.map_files(key)]
         return files + [self.run.path(name) for name in [*tables, *sorted(pictures)]]
 
-    def tmi_methods(self) -> list[str]:
-        """The methods of maps that are made from token scores, as in paths."""
-        return [key.method for key, (method, _) in self.maps.items() if method in TMI_METHODS]
+    def spelled(self, methods: Collection[str]) -> list[str]:
+        """Some methods as paths spell those of maps."""
+        return [key.method for key, (method, _) in self.maps.items() if method in methods]
 
     # one file of maps
 
@@ -74,28 +90,31 @@ class Explaining:
             "manifest": self.run.manifest(dataset),
             "tokens": self.run.path(f"{self.run.tokens_folder(model, dataset, noise)}/{shard}.parquet"),
             "scores": self.class_scores(dataset, model, shard, [role]),
+            "pairs": self.paired(dataset, pairs_of(role)),
             **self.checkpoints.both(model),
         }
 
     def entries_of(self, dataset: str, model: str) -> list[Explanation]:
         return [entry for entry in self.config.explain if dataset in entry.datasets and model in entry.models]
 
-    def scored_images(self, dataset: str, model: str) -> int | None:
-        """How many images have their tokens scored: the most that an entry asks for; None for all."""
-        counts = [entry.images for entry in self.entries_of(dataset, model)]
+    def scored_images(self, dataset: str, model: str, role: str) -> int | None:
+        """How many images have their tokens scored: the most that an entry, of the same pairs, asks for; None: all."""
+        entries = self.entries_of(dataset, model)
+        counts = [entry.images for entry in entries if entry.pairs_name == pairs_of(role)]
         return None if None in counts else max(count for count in counts if count is not None)
 
     def explain_inputs(self, key: Map, shard: str) -> Inputs:
         """log p of the tokens under both classes, one file per sample, and what was computed before them."""
         name, entry = self.maps[key]
         noises = spell_noises(spell_sigma(entry.sigma), entry.samples)
-        weights = "-randomised" if name == "tmi_randomised" else ""
+        weights = "-randomised" if name.endswith("_randomised") else ""
         folders = [f"token_scores/{key.model}/{key.dataset}/{role}{weights}" for role in entry.roles]
         target, against = ([self.run.path(f"{f}/{noise}/{shard}.parquet") for noise in noises] for f in folders)
         return {
             "target": target,
             "against": against,
             "manifest": self.run.manifest(key.dataset),
+            "pairs": self.paired(key.dataset, entry.pairs_name),
             "features": self.run.features(key.model, key.dataset, shard),
             "tokens": self.run.tokens(key.model, key.dataset, noises, shard),
             "checkpoints": self.checkpoints.shape_files([key.model]),
@@ -105,9 +124,76 @@ class Explaining:
         """What tells which images, and which of their classes, a map that is made from pixels explains."""
         return {
             "manifest": self.run.manifest(key.dataset),
+            "pairs": self.paired(key.dataset, self.entry(key).pairs_name),
             "scores": self.class_scores(key.dataset, key.model, shard, self.entry(key).roles),
             "checkpoints": self.checkpoints.shape_files([key.model]),
         }
+
+    # pairs, and the maps whose truth they tell
+
+    def paired(self, dataset: str, pairs: str) -> str | list[str]:
+        """The pairs of a data set's images, checked; nothing where the classes are not told by pairs."""
+        return self.run.path(f"pairs/{pairs}/{dataset}.parquet") if pairs else []
+
+    def pairs_inputs(self, dataset: str, pairs: str) -> Inputs:
+        shapes = self.checkpoints.shape_files([self.paired_model(dataset, pairs)])
+        found = {"manifest": self.run.manifest(dataset), "classes": self.run.class_list(dataset)}
+        return {**found, "pairs": self.pairs[pairs], "checkpoints": shapes}
+
+    def paired_model(self, dataset: str, pairs: str) -> str:
+        """A model that explains pairs, whose images have the size of its own."""
+        entries = (e for e in self.config.explain if e.pairs_name == pairs and dataset in e.datasets)
+        return next(model for entry in entries for model in entry.models)
+
+    def contrasts(self) -> list[Contrast]:
+        """What tables/contrast.csv has: all maps whose pairs have counterparts."""
+        known = {name for name, file in self.pairs.items() if has_counterparts(read_pairs(file))}
+        found = (Contrast(key.dataset, key.model, entry.pairs_name) for key, (_, entry) in self.maps.items())
+        return list(dict.fromkeys(contrast for contrast in found if contrast.pairs in known))
+
+    def contrast_maps(self, key: Contrast) -> list[Map]:
+        """The maps whose truth is the same."""
+        own = (map_ for map_, (_, entry) in self.maps.items() if entry.pairs_name == key.pairs)
+        return [map_ for map_ in own if (map_.dataset, map_.model) == (key.dataset, key.model)]
+
+    def contrast_methods(self, key: Contrast) -> list[str]:
+        """Their methods, as in paths."""
+        return [map_.method for map_ in self.contrast_maps(key)]
+
+    def localise_inputs(self, key: Contrast) -> Inputs:
+        """Pictures, pairs, and the maps of each method."""
+        maps = {f"maps{i}": self.map_files(map_) for i, map_ in enumerate(self.contrast_maps(key))}
+        return {**self.contrast_inputs(key), **maps}
+
+    def contrast_inputs(self, key: Contrast) -> Inputs:
+        """Pictures and pairs."""
+        shapes = self.checkpoints.shape_files([key.model])
+        found = {"manifest": self.run.manifest(key.dataset), "pairs": self.paired(key.dataset, key.pairs)}
+        return {**found, "checkpoints": shapes}
+
+    def localised(self) -> list[str]:
+        """How well the maps of each contrast find their truth."""
+        return [self.run.path(f"contrast/{key.model}/{key.dataset}/{key.pairs}.parquet") for key in self.contrasts()]
+
+    def contrast_galleries(self) -> dict[tuple[Contrast, str], int]:
+        """What is shown: contrast and method, as in paths -> how many images with the best and with the worst maps."""
+        entries = [entry for entry in self.config.explain if entry.gallery and entry.pairs]
+        return {
+            (Contrast(dataset, model, entry.pairs_name), spell_method(entry, entry.methods[0])): entry.gallery or 0
+            for entry in entries
+            for dataset in entry.datasets
+            for model in entry.models
+        }
+
+    def contrast_gallery_inputs(self, key: Contrast, method: str) -> Inputs:
+        """Pictures, pairs, the maps of the method, and how well they find their truth."""
+        maps = next(map_ for map_ in self.contrast_maps(key) if map_.method == method)
+        located = self.run.path(f"contrast/{key.model}/{key.dataset}/{key.pairs}.parquet")
+        known = {"located": located, "classes": self.run.class_list(key.dataset)}
+        return {**self.contrast_inputs(key), **known, "maps": self.map_files(maps)}
+
+    def contrast_pictures(self, key: Contrast, method: str) -> int:
+        return self.contrast_galleries()[key, method]
 
     # judges
 
@@ -220,16 +306,30 @@ class Explaining:
         }
 
     def pictures(self, dataset: str, model: str) -> int:
-        return next(entry.gallery for entry in self.entries_of(dataset, model) if entry.gallery)
+        entries = self.entries_of(dataset, model)
+        return next(entry.gallery for entry in entries if entry.gallery and not entry.pairs)
 
 
 def maps_of(entry: Explanation) -> list[tuple[Map, str]]:
     """The maps of an entry, each with its method."""
-    noise = f"x{entry.samples}s{spell_sigma(entry.sigma)}" if entry.samples > 1 else ""
-    names = {method: f"{method}{noise}" if method.startswith("tmi") else method for method in entry.methods}
+    target, against = entry.roles if entry.pairs else (str(entry.target), str(entry.against))
     return [
-        (Map(dataset, model, names[method], str(entry.target), str(entry.against)), method)
+        (Map(dataset, model, spell_method(entry, method), target, against), method)
         for dataset in entry.datasets
         for model in entry.models
         for method in entry.methods
     ]
+
+
+def spell_method(entry: Explanation, method: str) -> str:
+    """A method of an entry as in paths: with samples and sigma where TMI is averaged, and with the budget of what has
+    one where pairs are explained, so that several can be compared."""
+    if method.startswith("tmi"):
+        return f"{method}x{entry.samples}s{spell_sigma(entry.sigma)}" if entry.samples > 1 else method
+    return f"{method}-b{entry.budget}" if entry.pairs and method in BUDGETED else method
+
+
+def pairs_of(role: str) -> str:
+    """What paths call the file of pairs that tells a role's class; empty for other roles."""
+    beginning, _, name = role.partition("-of-")
+    return name if beginning in ("target", "against") else ""

@@ -37,6 +37,7 @@ def sources(run: Any) -> dict[str, str | None]:
     """What a config points to -> its digest, None where it is absent: the SHA-256 of files, the stamp of data roots."""
     config, checkpoints = run.config, run.checkpoints
     files = {file for entry in config.datasets.values() for file in entry.lists()} | {config.published} - {None}
+    files |= {entry.pairs for entry in config.explain if entry.pairs}
     found = {file: file_sha256(file) for file in files}
     found |= {root: stamp(entry) or None for root, entry in run.roots().items()}
     for name in checkpoints.used():

@@ -34,8 +34,9 @@ def constraints(run: Run, explaining: Explaining) -> dict[str, str]:
         "role": r"[\w-]+?",
         "randomised": r"(-randomised)?",
         "method": one_of(key.method for key in explaining.maps),
-        "target": r"label|prediction|\d+",
-        "against": r"unconditional|runner_up|\d+",
+        "target": rf"label|prediction|\d+|{one_of(key.target for key in explaining.maps)}",
+        "against": rf"unconditional|runner_up|\d+|{one_of(key.against for key in explaining.maps)}",
+        "pairs": one_of(explaining.pairs),
         "judge": r"[\w-]+",
     }
 

@@ -33,6 +33,11 @@ CLOSE = {  # absolute, and relative beyond 1
     ".safetensors": 1e-4,  # AdamW divides a gradient by its size: where it is near 0, rounding counts; lr is 3e-3
     ".png": 1,  # a level of grey, where a number is half way between two
 }
+PAIRS = """image_id,target,against,counterpart
+digits:1050,1,0,digits:1236
+digits:1062,5,3,digits:1346
+digits:558,1,0,digits:1236
+"""
 NO_GRADIENT = re.compile(r"(qkv|k_proj)\.bias$")  # a bias of all keys changes no softmax: its steps are rounding alone
 SPEEDS = {"measure_rates"}  # rules whose outputs differ from machine to machine
 OF_TIMES = {"measure_rates", "plan", "cost"}  # whose rows or pictures are made from what is measured
@@ -57,6 +62,7 @@ def demo(tmp_path_factory):
     cpu = tmp_path_factory.mktemp("cpu")
     for name, model in zip(("vae.pth", "var.pth"), small_models(torch.device("cpu")), strict=True):
         torch.save(model.state_dict(), cpu / name)
+    (cpu / "pairs.csv").write_text(PAIRS)
     with graph(DEMO, cpu, {"all", "plan"}) as workflow:
         gpu, again = (shutil.copytree(cpu, tmp_path_factory.mktemp(n), dirs_exist_ok=True) for n in ("gpu", "again"))
         jobs = scripted(workflow)

@@ -119,6 +119,11 @@ def test_controls():
     centre = control("centre", stripe, 4, "a", 0)
     assert np.allclose(centre, centre[::-1]) and np.allclose(centre, centre.T)
     assert centre[1, 1] == centre.max() > centre[0, 1] > centre[0, 0]
+    inked = np.full((SIDE, SIDE, 3), 200, np.uint8)  # ink is what is not as the border, be it darker or lighter
+    inked[4:8, 4:8] = 80
+    ink = control("ink", inked, GRID, "a", 0)
+    assert ink[1, 1] == 120 and ink.sum() == 120
+    assert np.array_equal(ink, control("ink", 255 - inked, GRID, "a", 0))
     random = control("random", stripe, GRID, "a", 0)
     assert np.array_equal(random, control("random", image(), GRID, "a", 0))
     assert not np.array_equal(random, control("random", stripe, GRID, "b", 0))

@@ -6,6 +6,7 @@ from parity import models, reference
 from varc.explain.tmi import (
     as_picture,
     explained_images,
+    explained_order,
     randomised,
     role_classes,
     scale_maps,
@@ -69,6 +70,22 @@ def test_maps_by_hand():
     assert tmi_map(per_token, (1, 2), "tmi_steep").tolist() == [[[1.3125, 2.3125], [3.3125, 4.3125]]]
 
 
+def test_absolute_values_by_hand():
+    """What two tokens of one place say for either class does not cancel, as it does in plain TMI."""
+    per_token = np.array([[-4.0, 1.0, -2.0, 3.0, -4.0]], np.float32)
+    assert tmi_map(per_token, (1, 2), "tmi").tolist() == [[[0.0, -3.0], [2.0, -5.0]]]
+    for method in ("tmi_abs", "tmi_abs_randomised"):
+        assert tmi_map(per_token, (1, 2), method).tolist() == [[[2.0, 3.0], [4.0, 5.0]]]
+
+
+def test_swapped_classes_flip_the_map_and_not_that_of_absolute_values():
+    patch_nums = reference()["meta"]["patch_nums"]
+    one, other = tmi([log_prob(2)], [log_prob(7)]), tmi([log_prob(7)], [log_prob(2)])
+    assert np.array_equal(tmi_map(one, patch_nums), -tmi_map(other, patch_nums))
+    assert np.array_equal(tmi_map(one, patch_nums, "tmi_abs"), tmi_map(other, patch_nums, "tmi_abs"))
+    assert (tmi_map(one, patch_nums, "tmi_abs") >= np.abs(tmi_map(one, patch_nums)) - 1e-5).all()
+
+
 def test_scales_add_up_to_the_map(per_token):
     patch_nums = reference()["meta"]["patch_nums"]
     parts = weighted_maps(per_token, patch_nums)
@@ -100,6 +117,9 @@ def test_who_is_told_from_whom():
     assert role_classes("runner_up-of-label", labels, scores).tolist() == [1, 4]
     assert role_classes("runner_up-of-1", labels, scores).tolist() == [4, 2]
     assert role_classes("unconditional", labels, None).tolist() == [-1, -1]
+    pairs = {"target": np.array([4, 2]), "against": np.array([1, 7])}
+    assert role_classes("target-of-runner_up-of-x", labels, None, pairs).tolist() == [4, 2]
+    assert role_classes("against-of-pairs", labels, None, pairs).tolist() == [1, 7]
 
 
 def test_the_images_explained_do_not_depend_on_their_order():
@@ -109,3 +129,11 @@ def test_the_images_explained_do_not_depend_on_their_order():
     assert (chosen <= explained_images(ids, 20, 0)).all()  # more images are the same ones and others
     assert (explained_images(ids, 10, 1) != chosen).any()
     assert explained_images(ids, None, 0).all() and explained_images(ids, 99, 0).all()
+
+
+def test_of_some_images_the_first_by_the_same_hash_are_explained():
+    ids = np.array([f"{i:03}" for i in range(50)], dtype=object)
+    some = set(ids[::2])
+    chosen = explained_images(ids, 10, 0, some)
+    assert set(np.flatnonzero(chosen)) == {*[i for i in explained_order(ids, 0) if ids[i] in some][:10]}
+    assert (explained_images(ids, None, 0, some) == np.isin(ids, list(some))).all()

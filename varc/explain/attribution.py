@@ -92,13 +92,17 @@ def gradient_shap(net: nn.Module, image: Pixels, class_id: int, grid: int, budge
 
 def control(method: str, image: Pixels, grid: int, image_id: str, seed: int) -> Floats:
     """A map (grid, grid) that knows nothing of a model: "random"; "centre", a Gaussian; "edge", the grey image's
-    gradient by Sobel's filter."""
+    gradient by Sobel's filter; "ink", how far the grey image is from the mean of its border."""
     if method == "random":
         return image_generator(seed, method, image_id).random((grid, grid), dtype=np.float32)
     if method == "centre":
         offset = (np.arange(grid) - (grid - 1) / 2) / (CENTRE_SHARE * grid)
         return np.exp(-(offset[:, None] ** 2 + offset**2) / 2).astype(np.float32)
     grey = image.mean(2)
-    strength = np.hypot(sobel(grey, 0), sobel(grey, 1))
+    if method == "ink":
+        border = np.concatenate([grey[[0, -1]].ravel(), grey[1:-1, [0, -1]].ravel()])
+        strength = np.abs(grey - border.mean())
+    else:
+        strength = np.hypot(sobel(grey, 0), sobel(grey, 1))
     step = len(image) // grid
     return strength[: grid * step, : grid * step].reshape(grid, step, grid, step).mean((1, 3)).astype(np.float32)

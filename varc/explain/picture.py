@@ -22,6 +22,16 @@ class Row(NamedTuple):
     maps: list[tuple[str, NDArray[np.float32]]]
 
 
+class Located(NamedTuple):
+    """A map beside the truth: a picture, one of the other class, where they differ, and the map (h, w)."""
+
+    image: Pixels
+    other: Pixels
+    mask: NDArray[np.bool_]
+    map: NDArray[np.float32]
+    title: str
+
+
 def scale_panels(per_token: NDArray[np.float32], patch_nums: Sequence[int]) -> list[tuple[str, NDArray[np.float32]]]:
     """What each scale adds to the TMI map of values per token (L,), coarse to fine; they sum to tmi_map."""
     maps = weighted_maps(per_token[None], patch_nums)[0]
@@ -52,4 +62,26 @@ def draw(rows: Sequence[Row]) -> Figure:
         bar = figure.colorbar(drawn, ax=axes.tolist(), shrink=0.8, pad=0.01)
         bar.ax.tick_params(labelsize=6)
         bar.set_label("nats, weighted", fontsize=6)
+    return figure
+
+
+def draw_located(columns: Sequence[tuple[str, Sequence[Located]]], method: str) -> Figure:
+    """A figure of maps beside the truth, by their absolute values, each from its least to its greatest.
+
+    columns: titles, and what stands below them.
+    """
+    rows = max(len(shown) for _, shown in columns)
+    figure = Figure(figsize=(4.4 * PANEL_INCHES * len(columns), (PANEL_INCHES + 0.35) * rows + 0.5), dpi=110)
+    for block, (title, shown) in zip(figure.subfigures(1, len(columns), squeeze=False)[0], columns, strict=True):
+        block.suptitle(f"{title}: picture, other class, true difference, {method}", fontsize=9, parse_math=False)
+        panels = block.subplots(rows, 4, squeeze=False)
+        block.subplots_adjust(left=0.02, right=0.98, bottom=0.01, top=1 - 0.75 / figure.get_figheight(), hspace=0.25)
+        for axes in panels.ravel():
+            axes.set_axis_off()
+        for axes, one in zip(panels, shown, strict=False):
+            for panel, picture in zip(axes, (one.image, one.other), strict=False):
+                panel.imshow(picture)
+            axes[2].imshow(one.mask, cmap="gray", interpolation="nearest")
+            axes[3].imshow(np.abs(one.map), cmap="magma", interpolation="nearest")
+            axes[0].set_title(one.title, fontsize=7, loc="left", parse_math=False)  # a class may be named $
     return figure

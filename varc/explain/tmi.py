@@ -1,6 +1,6 @@
 """Token-wise mutual information (TMI), the A-VARC+ paper's explanation: the likelihood splits over tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -22,7 +22,11 @@ EXPONENTS = {  # of (p_k / p_K), the weight of scale k in the map of each method
     "tmi_steep": 4.0,
     "tmi_last": np.inf,  # the finest scale alone
     "tmi_randomised": 2.0,  # of a model with random weights, the sanity check of Adebayo et al. 2018
+    "tmi_abs": 2.0,  # of absolute values: where the classes are told apart, whichever the token speaks for
+    "tmi_abs_randomised": 2.0,
 }
+OF_ABSOLUTES = ("tmi_abs", "tmi_abs_randomised")
+PAIR_ROLES = {"target-of-": "target", "against-of-": "against"}  # the beginning of a role -> the class of a pair
 
 
 def tmi(target: Sequence[Floats], against: Sequence[Floats]) -> Floats:
@@ -50,19 +54,30 @@ def embedding_rows(class_ids: Ints, num_classes: int) -> Ints:
     return np.where(class_ids == UNCONDITIONAL, num_classes, class_ids)
 
 
-def explained_images(image_ids: Sequence[str], images: int | None, seed: int) -> NDArray[np.bool_]:
-    """Which images (N,) of a data set are explained: the first so many of explained_order; None: all."""
+def explained_images(
+    image_ids: Sequence[str], images: int | None, seed: int, among: Collection[str] | None = None
+) -> NDArray[np.bool_]:
+    """Which images (N,) of a data set are explained: the first so many of explained_order; None: all.
+
+    among: the image_ids that there is something to explain of; None: of all.
+    """
     chosen = np.zeros(len(image_ids), bool)
-    chosen[explained_order(image_ids, seed)[:images]] = True
+    order = [i for i in explained_order(image_ids, seed) if among is None or image_ids[i] in among]
+    chosen[order[:images]] = True
     return chosen
 
 
-def role_classes(role: str, labels: Ints, scores: Scores | None) -> Ints:
+def role_classes(role: str, labels: Ints, scores: Scores | None, pairs: Mapping[str, Ints] | None = None) -> Ints:
     """The class_id (N,) that a role names for each image; -1 for the unconditional class.
 
     role: "label"; "prediction", VARC's by the scores of all classes; "unconditional"; "runner_up-of-<role>", the best
-    class other than that role's; or one class_id for all images.
+    class other than that role's; "target-of-<pairs>" and "against-of-<pairs>", the image's own by pairs ("target" and
+    "against" -> (N,)); or one class_id for all images.
     """
+    for beginning, which in PAIR_ROLES.items():
+        if role.startswith(beginning):
+            assert pairs is not None
+            return pairs[which]
     if role == "label":
         return labels
     if role == "unconditional":
@@ -101,8 +116,9 @@ def scale_weights(patch_nums: Sequence[int], method: str = "tmi") -> Floats:
 
 
 def weighted_maps(per_token: Floats, patch_nums: Sequence[int], method: str = "tmi") -> Floats:
-    """What each scale adds to the map (N, K, p_K, p_K)."""
-    return scale_maps(per_token, patch_nums) * scale_weights(patch_nums, method)[:, None, None]
+    """What each scale adds to the map (N, K, p_K, p_K); of absolute values for methods of OF_ABSOLUTES."""
+    values = np.abs(per_token) if method in OF_ABSOLUTES else per_token
+    return scale_maps(values, patch_nums) * scale_weights(patch_nums, method)[:, None, None]
 
 
 def tmi_map(per_token: Floats, patch_nums: Sequence[int], method: str = "tmi") -> Floats:

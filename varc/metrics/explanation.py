@@ -65,6 +65,14 @@ def p_of_mean(values: Floats, groups: Groups) -> float:
     return p if groups is None else max(p, flipped_interval(values.mean(), part_means(values, groups)).p)
 
 
+def difference_row(name: str, gain: Floats, groups: Groups) -> dict[str, float]:
+    """The mean of paired differences (N,) between -1 and 1 under a name, its interval and p; see mean_interval and
+    p_of_mean."""
+    low, high = mean_interval(gain, groups, -1.0)
+    found = {"": float(gain.mean()), "_low": low, "_high": high, "_p": p_of_mean(gain, groups)}
+    return {f"{name}{end}": value for end, value in found.items()}
+
+
 def auc_row(
     curves: Curves, temperature: float, random: Curves | None, groups: Groups = None
 ) -> tuple[dict[str, Any], Floats]:
@@ -79,9 +87,7 @@ def auc_row(
     row = {"auc": float(areas.mean()), "auc_low": low, "auc_high": high, "unit": unit_of(groups)}
     if random is not None:
         gain = areas - auc(class_probability(random.scores, random.target, temperature))
-        low, high = mean_interval(gain, groups, -1.0)
-        p = p_of_mean(gain, groups)
-        row |= {"vs_random": float(gain.mean()), "vs_random_low": low, "vs_random_high": high, "vs_random_p": p}
+        row |= difference_row("vs_random", gain, groups)
     return row, probability.mean(0)
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from varc.files import save_figure
 
-CONTROLS = ("random", "centre", "edge")
+CONTROLS = ("random", "centre", "edge", "ink", "mean_mask")
 
 
 def plot_pruning(path: str | Path, pruning: pd.DataFrame) -> None:
@@ -141,6 +141,31 @@ def plot_explanation(path: str | Path, rows: pd.DataFrame, means: dict[int, Any]
         axes.legend(frameon=False, fontsize="small")
     for axes in panels[len(groups) :]:
         axes.set_axis_off()
+    save_figure(path, figure)
+
+
+def plot_contrast(path: str | Path, table: pd.DataFrame) -> None:
+    """AUC with its interval, a row per map: a panel per data set, model, pairs and split.
+
+    table: tables/contrast.csv.
+    """
+    areas = table[table["measure"] == "auc"]
+    groups = list(areas.groupby(["dataset", "model", "pairs"], sort=False))
+    splits = list(areas["split"].unique())
+    rows = areas.groupby(["dataset", "model", "pairs", "split"]).size().max()
+    figure = Figure(figsize=(3 * len(splits) + 2, (0.22 * rows + 1) * len(groups)), layout="constrained")
+    panels = figure.subplots(len(groups), len(splits), squeeze=False, sharey="row", sharex=True)
+    for line, ((dataset, model, pairs), group) in zip(panels, groups, strict=True):
+        names = list(dict.fromkeys(group["method"] + ", " + group["sign"]))
+        for axes, split in zip(line, splits, strict=True):
+            part = group[group["split"] == split]
+            y = [names.index(name) for name in part["method"] + ", " + part["sign"]]
+            error = [part["mean"] - part["low"], part["high"] - part["mean"]]
+            axes.errorbar(part["mean"], y, xerr=error, fmt="o", markersize=3, capsize=2)
+            axes.axvline(0.5, color="0.7", linestyle="--")
+            axes.set(title=f"{dataset}, {model}, {pairs}\n{split}", xlabel="AUC")
+        line[0].set_yticks(range(len(names)), names)
+        line[0].invert_yaxis()
     save_figure(path, figure)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, model_validator
 
-from varc.data.classes import data_set_classes
+from varc.data.classes import class_ids, data_set_classes
 from workflow.config.entry import Entry, Path, Positive, Some, Text, each_once
 
 ShiftName = Literal[
@@ -84,6 +84,10 @@ class DataSet(Entry):
     def class_count(self) -> int:
         """How many classes it has. Raises InputError for a class list that cannot be read."""
         return listed_classes(self.classes) if self.classes else len(data_set_classes(self.params()))
+
+    def class_ids(self) -> list[int]:
+        """The class_ids of its classes. Raises InputError for a class list that cannot be read."""
+        return class_ids(data_set_classes(self.params()))
 
     def lists(self) -> list[str]:
         """The files that say which images it has, and with which labels, beside the images themselves."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from varc.errors import InputError
+from varc.explain.pairs import COUNTERPART, check_classes, has_counterparts, read_pairs
 from workflow.config.calibration import check_calibration, check_fitted
 from workflow.config.classifiers import AnyClassifier, Baseline, Classifier, Rival
 from workflow.config.data import AnyDataSet, DataSet, Shift, Shifts
@@ -14,7 +15,7 @@ from workflow.config.entry import ConfigError, Entry, Name, Path, Positive, Rate
 from workflow.config.families import check_settings, has
 from workflow.config.lineage import finetuning, image_size, origin, patch_nums, validated, vqvae_owner
 from workflow.config.models import FinetunedModel, Model, PublicModel, TrainedModel, VQVAETraining
-from workflow.config.tables import GRADIENT_METHODS, Evaluation, Explanation, Incremental, Judge, Smoothing
+from workflow.config.tables import GRADIENT_METHODS, MEAN_MASK, Evaluation, Explanation, Incremental, Judge, Smoothing
 
 
 class Config(Entry):
@@ -261,6 +262,8 @@ class Config(Entry):
     def check_explanation(self, key: str, entry: Explanation) -> None:
         known(f"{key}: datasets", entry.datasets, self.datasets)
         self.check_scoring(f"{key}: models", entry.models)
+        if entry.pairs:
+            self.check_pairs(key, entry)
         one_stage = {name: rival for name, rival in self.rivals.items() if len(rival.stages) == 1}
         known(f"{key}: faithfulness: judges", entry.judges, {**self.judges, **one_stage})
         for method in (found for found in entry.methods if found in GRADIENT_METHODS):
@@ -280,6 +283,22 @@ class Config(Entry):
                 elif size is not None and (own := self.taken_size(name)[1]) != size:
                     taken = f"takes images of {own} pixels, but model {model} takes {size}"
                     raise ConfigError(f"{key}: judge {name}: {taken}")
+
+    def check_pairs(self, key: str, entry: Explanation) -> None:
+        """A file of pairs must be right by itself, and its classes be those of the data sets; the rule `pairs` looks
+        for the images."""
+        assert entry.pairs is not None
+        try:
+            pairs = read_pairs(entry.pairs)
+            for dataset in entry.datasets:
+                check_classes(entry.pairs, pairs, self.datasets[dataset].class_ids())
+        except InputError as error:
+            raise ConfigError(f"{key}: pairs: {error}") from None
+        if not has_counterparts(pairs):
+            for what, asked in (("gallery", entry.gallery), (MEAN_MASK, MEAN_MASK in entry.methods)):
+                if asked:
+                    found = f"{entry.pairs} has no column {COUNTERPART}, from which {what} is made"
+                    raise ConfigError(f"{key}: pairs: {found}; add it, or take {what} away")
 
 
 def in_order(value: Any) -> Any:

@@ -1,11 +1,13 @@
 """What is made of scores beside predictions: tables, maps, classes learned task by task."""
 
+import os
+import re
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from workflow.config.entry import Entry, Positive, Rate, Sigma, Some, each_once, either
+from workflow.config.entry import Entry, Path, Positive, Rate, Sigma, Some, each_once, either
 from workflow.config.models import SampledTraining
 
 
@@ -80,16 +82,23 @@ class Judge(Entry):
     """Peak learning rate."""
 
 
-TMI_METHODS = ("tmi", "tmi_flat", "tmi_steep", "tmi_last", "tmi_randomised")
+TMI_METHODS = ("tmi", "tmi_flat", "tmi_steep", "tmi_last", "tmi_randomised", "tmi_abs", "tmi_abs_randomised")
 MASKED_METHODS = ("lime", "kernel_shap", "occlusion")
 GRADIENT_METHODS = ("gradient_shap", "saliency", "grad_cam")
-CONTROLS = ("random", "centre", "edge")
+CONTROLS = ("random", "centre", "edge", "ink")
+MEAN_MASK = "mean_mask"  # the control that knows the pair
 BUDGETED = ("lime", "kernel_shap", "gradient_shap")
 Method = Literal[
-    "tmi", "tmi_flat", "tmi_steep", "tmi_last", "tmi_randomised", "lime", "kernel_shap", "occlusion",
-    "gradient_shap", "saliency", "grad_cam", "random", "centre", "edge",
+    "tmi", "tmi_flat", "tmi_steep", "tmi_last", "tmi_randomised", "tmi_abs", "tmi_abs_randomised",
+    "lime", "kernel_shap", "occlusion", "gradient_shap", "saliency", "grad_cam",
+    "random", "centre", "edge", "ink", "mean_mask",
 ]  # fmt: skip
+PAIRS_NAME = re.compile(r"[A-Za-z0-9_-]+(?<!-randomised)")  # which ends the role of a model with shuffled weights
 ClassId = Annotated[int, Field(ge=0)]
+Target = Annotated[ClassId | Literal["label", "prediction"], either("a class_id, nor label, nor prediction")]
+Against = Annotated[
+    ClassId | Literal["unconditional", "runner_up"], either("a class_id, nor unconditional, nor runner_up")
+]
 Substrate = Literal["blur", "mean"]
 
 
@@ -123,17 +132,19 @@ class Explanation(Entry):
     models: Some[str]
     """Names of models."""
     methods: Some[Method]
-    """TMI with the paper's weights of the scales (`tmi`) or others (`tmi_flat`, `tmi_steep`, `tmi_last`), of a model
-    with shuffled weights (`tmi_randomised`); `lime`, `kernel_shap`, `occlusion` of the same model; `gradient_shap`,
-    `saliency`, `grad_cam` of the first judge; `random`, `centre`, `edge`, which know no model."""
-    target: Annotated[ClassId | Literal["label", "prediction"], either("a class_id, nor label, nor prediction")]
-    """What is explained: label, prediction or a class_id."""
-    against: Annotated[
-        ClassId | Literal["unconditional", "runner_up"], either("a class_id, nor unconditional, nor runner_up")
-    ]
-    """What it is told from: unconditional, runner_up or a class_id."""
+    """TMI with the paper's weights of the scales (`tmi`) or others (`tmi_flat`, `tmi_steep`, `tmi_last`), of absolute
+    values per token (`tmi_abs`), of a model with shuffled weights (`tmi_randomised`, `tmi_abs_randomised`); `lime`,
+    `kernel_shap`, `occlusion` of the same model; `gradient_shap`, `saliency`, `grad_cam` of the first judge; `random`,
+    `centre`, `edge`, `ink`, which know no model; `mean_mask`, which knows the pair."""
+    pairs: Path | None = None
+    """CSV of the two classes that are told apart, by image: image_id, target, against (class_ids), and counterpart (the
+    image_id of a picture of the other class) for `contrast.csv`. In place of target and against."""
+    target: Target | None = None
+    """What is explained: label, prediction or a class_id; default: required without pairs."""
+    against: Against | None = None
+    """What it is told from: unconditional, runner_up or a class_id; default: required without pairs."""
     images: Positive | None = None
-    """So many images, chosen by a seeded hash of image_id; default: all."""
+    """So many images, chosen by a seeded hash of image_id; of pairs among those of the file; default: all."""
     samples: Positive = 1
     """TMI is averaged over so many smoothing samples."""
     sigma: Sigma | None = None
@@ -141,11 +152,23 @@ class Explanation(Entry):
     budget: Positive | None = None
     """Images that `lime`, `kernel_shap` and `gradient_shap` look at per map; required by them."""
     gallery: Positive | None = None
-    """A picture of so many right and so many wrong predictions of the model, explained; default: none."""
+    """A picture of so many right and so many wrong predictions of the model, explained; with pairs of so many images
+    with the highest and so many with the lowest AUC of the first method, ties by image_id; default: none."""
     faithfulness: Faithfulness | None = None
 
     @model_validator(mode="after")
     def check_fit(self) -> "Explanation":
+        for key in ("target", "against"):
+            told = getattr(self, key) is not None
+            if self.pairs and told:
+                raise ValueError(f"{key} does not go with pairs, whose file tells both classes; take {key} away")
+            if not (self.pairs or told):
+                raise ValueError(f"{key} is missing; an entry of explain needs it, or pairs")
+        if self.pairs and not PAIRS_NAME.fullmatch(self.pairs_name):
+            expected = f"its name without the suffix must match {PAIRS_NAME.pattern}, since paths have it"
+            raise ValueError(f"pairs: {self.pairs!r}: {expected}; rename it")
+        if MEAN_MASK in self.methods and not self.pairs:
+            raise ValueError(f"{MEAN_MASK} is the mean of true differences, which pairs tell; add pairs")
         for method in self.methods:
             if method in BUDGETED and self.budget is None:
                 raise ValueError(f"budget is missing; {method} needs it: how many images it may look at")
@@ -162,11 +185,20 @@ class Explanation(Entry):
     @property
     def looks_up(self) -> bool:
         """Whether scores of all classes tell which classes it explains."""
-        return self.gallery is not None or any(tells_by_scores(role) for role in self.roles)
+        pictures = self.gallery is not None and not self.pairs
+        return pictures or any(tells_by_scores(role) for role in self.roles)
+
+    @property
+    def pairs_name(self) -> str:
+        """What paths call the file of pairs; empty without one."""
+        return os.path.splitext(os.path.basename(self.pairs or ""))[0]
 
     @property
     def roles(self) -> list[str]:
-        """The roles of the two classes that are told apart, e.g. "label" and "runner_up-of-label"."""
+        """The roles of the two classes that are told apart, e.g. "label" and "runner_up-of-label"; of pairs.csv
+        "target-of-pairs" and "against-of-pairs"."""
+        if self.pairs:
+            return [f"target-of-{self.pairs_name}", f"against-of-{self.pairs_name}"]
         target, against = str(self.target), str(self.against)
         return [target, f"runner_up-of-{target}" if against == "runner_up" else against]
 

@@ -6,7 +6,7 @@ from snakemake.exceptions import WorkflowError
 
 from varc.errors import InputError
 from workflow.checkpoints import PARTS
-from workflow.config.tables import CONTROLS, GRADIENT_METHODS, MASKED_METHODS
+from workflow.config.tables import CONTROLS, GRADIENT_METHODS, MASKED_METHODS, MEAN_MASK, TMI_METHODS
 from workflow.gpu import needs
 from workflow.imports import family_stamp, script_stamp
 from workflow.learning import STRATEGIES

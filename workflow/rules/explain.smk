@@ -1,3 +1,19 @@
+rule pairs:
+    input:
+        unpack(ask(EXPLAINING.pairs_inputs)),
+        code=code("pairs"),
+    output:
+        pairs="results/{run}/pairs/{pairs}/{dataset}.parquet",
+    log:
+        "results/{run}/logs/pairs/{pairs}/{dataset}.log",
+    priority: 1  # before what takes a GPU
+    params:
+        dataset=ask(RUN.dataset),
+        shape=ask(EXPLAINING.paired_model, then=CHECKPOINTS.shape),
+    script:
+        "../../scripts/pairs.py"
+
+
 rule score_tokens:
     input:
         unpack(ask(EXPLAINING.score_tokens_inputs)),
@@ -29,7 +45,7 @@ rule explain:
     log:
         "results/{run}/logs/explain/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.log",
     wildcard_constraints:
-        method=one_of(EXPLAINING.tmi_methods()),
+        method=one_of(EXPLAINING.spelled(TMI_METHODS)),
     resources:
         shards=RUN.shards,
     params:
@@ -63,7 +79,7 @@ rule attribute:
     log:
         "results/{run}/logs/attribute/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.log",
     wildcard_constraints:
-        method=one_of(MASKED_METHODS),
+        method=one_of(EXPLAINING.spelled(MASKED_METHODS)),
     resources:
         **gpu_job("attribute", mem_mb=16_000, runtime=240),
         shards=RUN.shards,
@@ -85,7 +101,7 @@ rule attribute_network:
     log:
         "results/{run}/logs/attribute_network/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.log",
     wildcard_constraints:
-        method=one_of(GRADIENT_METHODS),
+        method=one_of(EXPLAINING.spelled(GRADIENT_METHODS)),
     resources:
         **gpu_job("attribute_network", mem_mb=16_000, runtime=60),
         shards=RUN.shards,
@@ -116,6 +132,73 @@ rule control:
         shape=ask(CHECKPOINTS.shape),
     script:
         "../../scripts/control.py"
+
+
+rule mean_mask:
+    input:
+        unpack(ask(EXPLAINING.pixel_inputs)),
+        code=code("mean_mask"),
+    output:
+        maps="results/{run}/maps/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.parquet",
+    log:
+        "results/{run}/logs/mean_mask/{model}/{dataset}/{method}/{target}-vs-{against}/{shard}.log",
+    wildcard_constraints:
+        method=MEAN_MASK,
+    resources:
+        device="cpu",
+        shards=RUN.shards,
+    params:
+        **EXPLAINED,
+        shape=ask(CHECKPOINTS.shape),
+    script:
+        "../../scripts/mean_mask.py"
+
+
+rule localise:
+    input:
+        unpack(ask(EXPLAINING.localise_inputs)),
+        code=code("localise"),
+    output:
+        localised="results/{run}/contrast/{model}/{dataset}/{pairs}.parquet",
+    log:
+        "results/{run}/logs/localise/{model}/{dataset}/{pairs}.log",
+    params:
+        methods=ask(EXPLAINING.contrast_methods),
+        dataset=ask(RUN.dataset),
+        shape=ask(CHECKPOINTS.shape),
+    script:
+        "../../scripts/localise.py"
+
+
+rule contrast:
+    input:
+        localised=EXPLAINING.localised(),
+        code=code("contrast"),
+    output:
+        **table("contrast"),
+        plot=reported("tables/contrast.svg", "Tables"),
+    log:
+        "results/{run}/logs/contrast.log",
+    params:
+        rows=[key._asdict() for key in EXPLAINING.contrasts()],
+    script:
+        "../../scripts/contrast.py"
+
+
+rule contrast_gallery:
+    input:
+        unpack(ask(EXPLAINING.contrast_gallery_inputs)),
+        code=code("contrast_gallery"),
+    output:
+        picture=reported("gallery/{model}/{dataset}/{method}-{pairs}.png", "Gallery", caption="contrast_gallery"),
+    log:
+        "results/{run}/logs/contrast_gallery/{model}/{dataset}/{method}-{pairs}.log",
+    params:
+        pictures=ask(EXPLAINING.contrast_pictures),
+        dataset=ask(RUN.dataset),
+        shape=ask(CHECKPOINTS.shape),
+    script:
+        "../../scripts/contrast_gallery.py"
 
 
 rule train_judge:
