@@ -41,7 +41,7 @@ def test_log_likelihoods_do_not_depend_on_the_number_of_shards(runs, shards):
     def read(n, folder):
         return pd.concat(pd.read_parquet(runs[n] / folder / f"{i}.parquet") for i in range(n)).reset_index(drop=True)
 
-    stages = {"clean": "all/scales3", "sigma0.2spread-2": "3x1-keep5.4x1-keep3/scales4"}
+    stages = {"clean": "all/scales4", "sigma0.2spread-2": "3x1-keep5.4x1-keep3/scales4"}
     for noise, stage in stages.items():
         tokens = [read(n, f"tokens/base/digits/{noise}") for n in (1, shards)]
         assert tokens[0]["image_id"].equals(tokens[1]["image_id"])
