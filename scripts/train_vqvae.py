@@ -10,7 +10,7 @@ from varc.data.manifest import load_images, rows
 from varc.device import device_name
 from varc.models.vqvae import VQVAEConfig
 from varc.models.weights import save_model
-from varc.seeded import order_by_hash
+from varc.seeded import first_by_hash
 from varc.storage import read_parquet
 from varc.training.augment import Augment
 from varc.training.curves import plot_curve, write_curve
@@ -28,8 +28,8 @@ with job(snakemake) as log:
     if validated := snakemake.params.validation_dataset:
         others = rows(read_parquet(snakemake.input.validation_manifest))
         ids = [row.image_id for row in others]
-        chosen = order_by_hash(ids, snakemake.params.seed, "validate")[: train.get("validate_images")]
-        others = [others[i] for i in sorted(chosen)]
+        chosen = first_by_hash(ids, train.get("validate_images"), snakemake.params.seed, "validate")
+        others = [others[i] for i in chosen]
         validation = Pictures(load_images(validated, others, config.image_size), train["validate_every"])
     checkpoint = Checkpoint(Path(snakemake.output.weights).with_name("vqvae.checkpoint"))
     start = time.monotonic()

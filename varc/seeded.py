@@ -16,3 +16,8 @@ def order_by_hash(image_ids: Sequence[str], seed: int, purpose: str) -> list[int
     """The positions of images in the order of a hash of (seed, purpose, image_id)."""
     digests = [hashlib.sha256(f"{seed}\0{purpose}\0{image_id}".encode()).digest() for image_id in image_ids]
     return sorted(range(len(digests)), key=digests.__getitem__)
+
+
+def first_by_hash(image_ids: Sequence[str], images: int | None, seed: int, purpose: str) -> list[int]:
+    """The positions, rising, of the first so many images in the order of order_by_hash; None: of all."""
+    return sorted(order_by_hash(image_ids, seed, purpose)[:images])

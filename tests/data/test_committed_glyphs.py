@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from varc.data.classes import read_class_list
-from varc.data.glyphs.__main__ import CHARACTERS, MOST_MISSING, SIDE
+from varc.data.glyphs import CHARACTERS, SIDE
+from varc.data.glyphs.__main__ import MOST_MISSING
 from varc.data.splits import SPLITS
 
 FOLDER = Path(__file__).parents[2] / "data" / "glyphs"

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from varc.data.glyphs.__main__ import CHARACTERS
+from varc.data.glyphs import CHARACTERS
 from varc.data.glyphs.pairs import PAIRS, Pair, counterparts, difference, image_id, pairs, worth_explaining
 
 FOLDER = Path(__file__).parents[2] / "data" / "glyphs"

@@ -13,7 +13,8 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from fontTools.ttLib import TTFont
 from PIL import Image
 
-from varc.data.glyphs.__main__ import CHARACTERS, SIDE, glyphs, stated_beside, write
+from varc.data.glyphs import CHARACTERS, SIDE
+from varc.data.glyphs.__main__ import glyphs, stated_beside, write
 from varc.data.glyphs.drawing import draw
 from varc.data.glyphs.fonts import Face, chosen_faces, first_name, read_face
 from varc.data.glyphs.groups import common_word, grouped, split_groups

@@ -16,15 +16,8 @@ from varc.metrics.holm import with_holm
 
 MEASURES = ("auc", "iou", "pointing")
 SPLITS = ("all", "absent", "present")
-UNSIGNED = (
-    "tmi_abs",
-    "random",
-    "centre",
-    "edge",
-    "ink",
-    "mean_mask",
-    "saliency",
-)  # methods whose maps are never below 0
+# Methods whose maps are never below 0.
+UNSIGNED = ("tmi_abs", "random", "centre", "edge", "ink", "mean_mask", "saliency")
 RIVALS = ("edge", "tmi")  # whose absolute values all others are compared with
 AT_ONCE = 100  # images whose maps are enlarged together
 Floats = NDArray[np.float64]

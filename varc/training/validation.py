@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR
 from varc.scoring.likelihood import score
-from varc.seeded import order_by_hash
+from varc.seeded import first_by_hash
 from varc.storage import image_ids, read_labels, read_parquet, read_tokens
 from varc.training.selection import Figures, Measure, Rule
 
@@ -37,7 +37,7 @@ def read_validation(
 ) -> Validation:
     """The validation of a data set: of all its images, or of so many, chosen by a hash of (seed, image_id)."""
     ids = [str(name) for name in image_ids(read_parquet(manifest, ["image_id"]))]
-    chosen = sorted(order_by_hash(ids, seed, "validate")[:images])
+    chosen = first_by_hash(ids, images, seed, "validate")
     found, labels = read_tokens(tokens, manifest)[chosen], read_labels(manifest)[chosen]
     return Validation(found, labels, np.array(class_ids, np.int32), every)
 

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from varc.data.glyphs import CHARACTERS, SIDE
 from varc.data.glyphs.drawing import draw
 from varc.data.glyphs.fonts import Face, chosen_faces, font_files, read_face
 from varc.data.glyphs.groups import (
@@ -37,15 +38,6 @@ from varc.data.glyphs.groups import (
 from varc.data.splits import SPLITS
 from varc.errors import InputError
 
-CHARACTERS = (
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    "23456789"  # 0 and 1 look like O and I in many fonts
-    "abdefghijmnqrt"  # unlike their capitals
-    '&@%?!$#+=<>{}[]()/\\*~^";:'
-    "§£¥€¢©®¶«»±÷ßæÆØµ¿¡"
-    "ÄÅÇÉÊÑÖÜ"
-)
-SIDE = 32
 MOST_MISSING = 15  # characters that a face of the training split may lack
 ROWS = 5000  # of a row group
 

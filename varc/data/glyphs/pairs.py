@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
-from varc.data.glyphs.__main__ import CHARACTERS
+from varc.data.glyphs import CHARACTERS
 from varc.data.glyphs.difference import INK, Difference, difference
 
 PAIRS = (
