@@ -18,7 +18,7 @@ PROFILE = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
 def computing():
     """The rules whose scripts ask for a device, but for the controls, which compute nothing on it."""
     scripts = {path.stem for path in (ROOT / "scripts").glob("*.py") if "compute_device(" in path.read_text()}
-    return scripts - {"job", "control"} | {"finetune"}
+    return scripts - {"job", "control", "mean_mask"} | {"finetune"}
 
 
 def test_a_rule_whose_script_computes_is_a_job_on_a_gpu():
