@@ -24,9 +24,10 @@ from varc.storage import (
 
 with job(snakemake) as log:
     device = compute_device(snakemake)
-    known = set(image_ids(read_parquet(snakemake.input.calibration)))
-    if both := sorted(known & set(image_ids(read_parquet(snakemake.input.manifest)))):
-        raise InputError(f"{snakemake.input.calibration}: {both[0]} and {len(both) - 1} others are test images as well")
+    if calibration := snakemake.input.calibration:  # of the same source
+        known = set(image_ids(read_parquet(calibration)))
+        if both := sorted(known & set(image_ids(read_parquet(snakemake.input.manifest)))):
+            raise InputError(f"{calibration}: {both[0]} and {len(both) - 1} others are test images as well")
     tables = [read_parquet(path) for path in snakemake.input.tokens]
     ids = image_ids(tables[0])
     for path, table in zip(snakemake.input.tokens, tables, strict=True):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from varc.planning import images_at_once
+from workflow.config.calibration import same_root
 from workflow.config.lineage import bases, finetuning, patch_nums, var_training
 from workflow.config.models import FinetunedModel, TrainedModel, Training, VQVAETraining
 from workflow.run import Inputs, Run
@@ -152,10 +153,14 @@ class Jobs:
             "thresholds": self.run.path(f"thresholds/{model}/{found.calibrate}/{stage}.json"),
             "scale_weights": self.run.scale_weights(found),
             "manifest": self.run.manifest(dataset),
-            "calibration": self.run.manifest(found.calibrate),
+            "calibration": self.run.manifest(found.calibrate) if self.may_meet(dataset, found.calibrate) else [],
             "classes": self.run.class_list(dataset),
             **self.checkpoints.both(model),
         }
+
+    def may_meet(self, one: str, other: str) -> bool:
+        """Whether equal image_ids of two data sets are the same images."""
+        return same_root(self.config.datasets[one], self.config.datasets[other])
 
     def calibrate_inputs(self, model: str, dataset: str, stage: str) -> Inputs:
         """What thresholds come from: scores of all classes at all scales and samples, on the calibration images."""

@@ -128,6 +128,24 @@ def test_adaptive_stages_of_other_calibration_images_have_their_own_files():
     assert len({run.scores("digits", run.funnels[name][0])[0] for name in CALIBRATED}) == 2
 
 
+def test_images_of_another_folder_are_others_though_their_ids_are_equal():
+    """Which the job that scores an adaptive stage looks at otherwise, and refuses."""
+    same = {"reader": "parquet", "root": "data/test", "classes": "c.csv", "size": 8, "files": "a-*"}
+    datasets = {
+        "digits": same,
+        "linked": {**same, "root": "data/../data/test", "files": "b-*"},
+        "elsewhere": {**same, "root": "data/calibration"},
+    }
+    funnel = [{"adaptive": {"alpha": 0.05}}]
+    classifiers = {name: {"model": "base", "funnel": funnel, "calibrate": name} for name in ("linked", "elsewhere")}
+    run = run_of(classifiers, datasets=DIGITS["datasets"] | datasets)
+    inputs = {
+        name: Jobs(run).score_adaptive_inputs("base", "digits", run.funnels[name][0].name, "0") for name in classifiers
+    }
+    assert inputs["linked"]["calibration"] == "results/digits/datasets/linked.parquet"
+    assert inputs["elsewhere"]["calibration"] == []
+
+
 def test_two_computations_with_one_folder_are_refused(monkeypatch):
     monkeypatch.setattr(AdaptiveStage, "name", "adaptive")
     with pytest.raises(ConfigError, match=r"two stages have one folder, scores/base/digits/all/adaptive, made by"):

@@ -94,8 +94,12 @@ def share_images(one: DataSet, other: DataSet) -> bool:
         values = {getattr(entry, key, None) for entry in (one, other)}
         if len(values) > 1 and None not in values:
             return False
-    roots = {os.path.realpath(getattr(entry, "root", "")) for entry in (one, other)}
-    return len(roots) == 1 and ids_meet(one, other) and folders_meet(one, other)
+    return same_root(one, other) and ids_meet(one, other) and folders_meet(one, other)
+
+
+def same_root(one: DataSet, other: DataSet) -> bool:
+    """Whether two data sets lie in one folder: in others equal image_ids are those of other images."""
+    return len({os.path.realpath(getattr(entry, "root", "")) for entry in (one, other)}) == 1
 
 
 def split_alike(one: DataSet, other: DataSet) -> bool:
