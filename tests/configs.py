@@ -8,7 +8,7 @@ from workflow.config.study import Config, read_config
 from workflow.start import Study, start
 
 ROOT = Path(__file__).parents[1]
-DIGITS = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+DIGITS = yaml.safe_load((ROOT / "config" / "digits.yaml").read_text())
 
 
 def read(config) -> Config:

@@ -30,7 +30,7 @@ class Run(NamedTuple):
 
 
 def copy_project(folder):
-    """The project without its results, in a new folder."""
+    """The project without its results, in a new folder; its default config is that of the digits."""
     folder.mkdir(parents=True)
     for part in PARTS:
         source = ROOT / part
@@ -40,6 +40,7 @@ def copy_project(folder):
             shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / part)
+    shutil.copy(folder / "config/digits.yaml", folder / "config/config.yaml")  # small, and without pictures of its own
     return folder
 
 

@@ -12,6 +12,7 @@ from snakemake_runs import NEEDS, ROOT, RULES, copy_project, snakemake
 from workflow.gpu import START, needs
 
 TEXT = {rule[1]: rule[0] for rule in re.finditer(r"^rule (\w+):\n(?:[ \n].*\n?)*", RULES, re.MULTILINE)}
+DIGITS = ("--configfile", "config/digits.yaml")
 PROFILE = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
 
 
@@ -56,7 +57,7 @@ def resources(output):
 
 
 def test_jobs_ask_for_a_gpu_memory_and_time():
-    run = snakemake(ROOT, "--dry-run", "--profile", "slurm", "--config", "run=not_there", "--forceall")
+    run = snakemake(ROOT, "--dry-run", "--profile", "slurm", *DIGITS, "--config", "run=not_there", "--forceall")
     assert run.code == 0, run.output
     found = [(rule, words) for rule, words in resources(run.output) if rule in NEEDS]
     assert {"score", "encode", "train_var"} <= {rule for rule, _ in found}
@@ -85,9 +86,9 @@ class Asked(dict):
 
 
 def asked_of_sbatch(rule, *options):
-    """The sbatch call of a rule's first job in the default config, as the Slurm plugin makes it from a dry run."""
+    """The sbatch call of a rule's first job for the digits, as the Slurm plugin makes it from a dry run."""
     overridden = ("--config", "run=not_there", "--forceall", *options)
-    run = snakemake(ROOT, "--dry-run", "--profile", "slurm", *overridden)
+    run = snakemake(ROOT, "--dry-run", "--profile", "slurm", *DIGITS, *overridden)
     assert run.code == 0, run.output
     (job,) = re.findall(rf"^rule {rule}:\n((?:    .*\n)*)", run.output, re.MULTILINE)[:1]
     resources = dict(word.split("=") for word in re.search(r"resources: (.*)", job)[1].split(", "))

@@ -45,7 +45,7 @@ PLANNED = ("encode", "tokenize", "score", "score_adaptive", "score_baseline", "f
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["config", "digits_adaptive", "imagenet100", "study_quick"])
+@pytest.mark.parametrize("name", ["digits", "digits_adaptive", "imagenet100", "study_quick"])
 def test_the_planned_jobs_are_those_of_the_graph(project, name):
     config = read_config(name)
     table, _ = planned(project, config)
