@@ -189,7 +189,8 @@ def test_a_commit_is_that_of_the_code_alone(tmp_path):
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "config").glob("*.yaml")))
 def test_a_record_gives_its_config_back(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # for the digests that are kept
-    (tmp_path / "config").symlink_to(ROOT / "config")
+    for folder in ("config", "data"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
     config = yaml.safe_load((ROOT / "config" / name).read_text())
     run = begun(config).run
     text = record(run, config, "0" * 40, sources(run))
