@@ -62,8 +62,9 @@ def test_predictions_are_scikit_learns(project):
 
 
 def test_the_number_of_shards_does_not_matter(project):
-    for name in CONFIG["classifiers"]:
-        pd.testing.assert_frame_equal(predictions(project, "rivals", name), predictions(project, "three", name))
+    for name in CONFIG["classifiers"]:  # a margin is the difference of two scores, each rounded
+        whole, three = (predictions(project, run, name) for run in ("rivals", "three"))
+        pd.testing.assert_frame_equal(whole, three, rtol=1e-4)
 
 
 def test_the_second_stage_scores_the_best_of_the_first(project):
