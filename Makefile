@@ -22,18 +22,21 @@ OTHER_TORCH := for an NVIDIA GPU: rm -r .venv; make venv TORCH_INDEX=https://dow
 .PHONY: demo digits glyphs glyphs-study glyphs-train schema test test-all study study-quick test-slurm test-faults fuzz test-gpu bench bench-gpu glyphs-data venv lint format lock rerun-table
 .DEFAULT_GOAL := demo
 
-demo: venv
-	$(RUN)
-	$(SNAKEMAKE) --report results/glyphs_demo/report.html
-	@echo && cat results/glyphs_demo/tables/accuracy.md
-	@echo && echo "Tables: results/glyphs_demo/tables, report: results/glyphs_demo/report.html"
+# A run (1) with options (2), its report, and its first table.
+define evaluate
+$(RUN) $(2)
+$(SNAKEMAKE) --report results/$(1)/report.html $(2)
+@echo && cat results/$(1)/tables/accuracy.md
+@echo && echo "Tables: results/$(1)/tables, report: results/$(1)/report.html"
+endef
 
-# The same benchmark with all that the weights of the box give, a quarter of an hour; and all of it, on more images and
-# beside the rivals, which are trained first: hours.
+demo: venv
+	$(call evaluate,glyphs_demo)
+
+# The same benchmark with all that the weights of the box give; and all of it, on more images and beside the rivals, which
+# are trained first: hours, after make glyphs-train, since it compares three seeds.
 glyphs: venv
-	$(RUN) --configfile config/glyphs.yaml
-	$(SNAKEMAKE) --report results/glyphs/report.html --configfile config/glyphs.yaml
-	@echo && cat results/glyphs/tables/accuracy.md
+	$(call evaluate,glyphs,--configfile config/glyphs.yaml)
 
 glyphs-study: venv
 	$(RUN) --configfile config/glyphs_study.yaml
@@ -41,9 +44,7 @@ glyphs-study: venv
 
 # A small VAR from scratch, on scikit-learn's handwritten digits, and its fine-tuning: minutes.
 digits: venv
-	$(RUN) --configfile config/digits.yaml
-	$(SNAKEMAKE) --report results/digits/report.html --configfile config/digits.yaml
-	@echo && cat results/digits/tables/accuracy.md
+	$(call evaluate,digits,--configfile config/digits.yaml)
 
 # Every family of classifiers on the same images: Fashion-MNIST, and the digits task by task (two hours); the digits
 # alone (minutes).
@@ -88,16 +89,13 @@ bench-gpu: venv
 bench: venv
 	$(BIN)/python benchmarks/engine.py
 
-# weights/glyphs again, an hour and more on 2 cores: trained below results/, looked at, and copied.
+# weights/glyphs again, hours on 2 cores: trained below results/, looked at, and copied.
 glyphs-train: venv
 	$(RUN) --configfile config/glyphs_train.yaml
 	$(SNAKEMAKE) verify --cores 1 --configfile config/glyphs_train.yaml
-	cp results/glyphs_train/models/base/vqvae.{safetensors,json} weights/glyphs
-	for name in cca discriminative cross_entropy; do for kind in safetensors json; do \
-	    cp results/glyphs_train/models/$$name/var.$$kind weights/glyphs/$$name.$$kind || exit 1; done; done
-	for kind in safetensors json; do cp results/glyphs_train/models/base/var.$$kind weights/glyphs/var.$$kind || exit 1; \
-	    for seed in 1 2; do \
-	    cp results/glyphs_train/models/seed_$$seed/var.$$kind weights/glyphs/var_seed_$$seed.$$kind || exit 1; done; done
+	for file in base/vqvae=vqvae base/var=var seed_1/var=var_seed_1 seed_2/var=var_seed_2 cca/var=cca \
+	    discriminative/var=discriminative cross_entropy/var=cross_entropy; do for kind in safetensors json; do \
+	    cp results/glyphs_train/models/$${file%=*}.$$kind weights/glyphs/$${file#*=}.$$kind || exit 1; done; done
 
 # data/glyphs again, from the Debian packages that it names; Debian alone, 780 MB to fetch.
 glyphs-data: venv

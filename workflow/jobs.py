@@ -148,19 +148,16 @@ class Jobs:
         """What an adaptive stage reads for a shard: tokens of all samples, the model, and its thresholds."""
         found = self.run.scored[model, dataset, "all", stage]
         assert isinstance(found, AdaptiveStage)
+        ids_mean_images = same_root(self.config.datasets[dataset], self.config.datasets[found.calibrate])
         return {
             "tokens": self.run.tokens(model, dataset, found.noises, shard),
             "thresholds": self.run.path(f"thresholds/{model}/{found.calibrate}/{stage}.json"),
             "scale_weights": self.run.scale_weights(found),
             "manifest": self.run.manifest(dataset),
-            "calibration": self.run.manifest(found.calibrate) if self.may_meet(dataset, found.calibrate) else [],
+            "calibration": self.run.manifest(found.calibrate) if ids_mean_images else [],
             "classes": self.run.class_list(dataset),
             **self.checkpoints.both(model),
         }
-
-    def may_meet(self, one: str, other: str) -> bool:
-        """Whether equal image_ids of two data sets are the same images."""
-        return same_root(self.config.datasets[one], self.config.datasets[other])
 
     def calibrate_inputs(self, model: str, dataset: str, stage: str) -> Inputs:
         """What thresholds come from: scores of all classes at all scales and samples, on the calibration images."""
