@@ -426,6 +426,15 @@ def test_two_processes_have_the_curve_of_one(tmp_path):
     assert [line.split(",")[0] for line in lines if line.startswith("step")] == [f"step {i}/12" for i in range(1, 13)]
 
 
+def test_bf16_is_refused_where_the_processor_lacks_it(tmp_path, monkeypatch):
+    """As a job: arithmetic that is emulated takes many times as long."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    request = request_files(tmp_path, "half", CCA | {"precision": "bf16"})
+    with pytest.raises(InputError, match="precision: bf16: this cpu has no bfloat16"):
+        finetune_files(request, lambda line: None)
+    assert not Path(request["weights"]).exists()
+
+
 def test_two_processes_share_the_negatives_of_one(tmp_path):
     alone = request_files(tmp_path, "alone", DISCRIMINATIVE)
     finetune_files(alone, lambda line: None)

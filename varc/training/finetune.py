@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from varc.costs.memory import finetune_bytes, has_reference, labels_per_image
-from varc.device import check_precision, gpu_memory
+from varc.device import gpu_memory
 from varc.errors import InputError
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig
@@ -54,7 +54,6 @@ def finetune(
     there are other classes, for a step that is planned to take more memory than the GPU has, and for a loss that is not
     finite.
     """
-    check_precision(settings["precision"], device)
     check_negatives(settings.get("negatives", 0), len(np.unique(labels)))
     check_memory(var.config, settings, settings["batch_size"] // number_of_parts(settings), device)
     made_from = made_from_digest(var, quantizer, tokens, labels, settings, seed, validation) if checkpoint else ""

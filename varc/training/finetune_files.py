@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from varc.device import device_name, peak_memory, pick_device
+from varc.device import check_precision, device_name, peak_memory, pick_device
 from varc.errors import InputError
 from varc.freshness import check_made_with, check_models
 from varc.models.var import VAR
@@ -48,6 +48,7 @@ def finetune_files(request: dict[str, Any], report: Callable[[str], None] = prin
     if dist.is_initialized() and device.type == "cuda":
         device = own_gpu(int(os.environ["LOCAL_RANK"]), dist.get_world_size())
         torch.cuda.set_device(device)
+    check_precision(request["settings"]["precision"], device)
     first = not dist.is_initialized() or dist.get_rank() == 0
     vqvae, vqvae_card = read_vqvae(request["vqvae"], request["vqvae_checkpoint"])
     var, card = read_var(request["var"], request["var_checkpoint"])
