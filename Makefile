@@ -19,7 +19,7 @@ endif
 
 OTHER_TORCH := for an NVIDIA GPU: rm -r .venv; make venv TORCH_INDEX=https://download.pytorch.org/whl/cu130 (docs/gpu.md)
 
-.PHONY: demo digits glyphs glyphs-study glyphs-train schema test test-all study study-quick test-slurm test-faults fuzz test-gpu bench bench-gpu glyphs-data venv lint format lock rerun-table
+.PHONY: demo digits glyphs glyphs-study glyphs-train glyphs-search schema test test-all study study-quick test-slurm test-faults fuzz test-gpu bench bench-gpu glyphs-data venv lint format lock rerun-table
 .DEFAULT_GOAL := demo
 
 # A run (1) with options (2), its report, and its first table.
@@ -96,6 +96,14 @@ glyphs-train: venv
 	for file in base/vqvae=vqvae base/var=var seed_1/var=var_seed_1 seed_2/var=var_seed_2 cca/var=cca \
 	    discriminative/var=discriminative cross_entropy/var=cross_entropy; do for kind in safetensors json; do \
 	    cp results/glyphs_train/models/$${file%=*}.$$kind weights/glyphs/$${file#*=}.$$kind || exit 1; done; done
+
+# The settings of glyphs-train, by validation: an hour or two on 2 cores.
+glyphs-search: venv
+	mkdir -p results/glyphs_pairs
+	$(BIN)/python -m varc.data.glyphs.pairs data/glyphs/validation/glyphs.parquet results/glyphs_pairs/validation.csv
+	$(RUN) --configfile config/glyphs_tokens.yaml
+	$(RUN) --configfile config/glyphs_search.yaml
+	@echo && cat results/glyphs_tokens/tables/contrast.md results/glyphs_search/tables/accuracy.md
 
 # data/glyphs again, from the Debian packages that it names; Debian alone, 780 MB to fetch.
 glyphs-data: venv
