@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from engine import random_model, seconds
 
+from varc.models.arithmetic import Arithmetic
 from varc.scoring import likelihood
 
 
@@ -22,12 +23,13 @@ def main() -> None:
     eager, onednn = likelihood.block_pass, likelihood.ONEDNN
     passes = {"eager": eager, "compiled": torch.compile(lambda *args: eager(*args))}
     for precision in ("float32", "bf16"):
+        model = likelihood.computing(var, Arithmetic(precision))
         times: dict[str, list[float]] = {name: [] for name in passes}
         for _ in range(1 + arguments.repeats):
             for name, block_pass in passes.items():
                 likelihood.block_pass = block_pass
                 likelihood.ONEDNN = onednn and name == "eager"  # the compiler brings oneDNN's operators itself
-                run = lambda: likelihood.score(var, quantizer, tokens, classes, device=device, precision=precision)  # noqa: E731, B023
+                run = lambda: likelihood.score(model, quantizer, tokens, classes, device=device)  # noqa: E731, B023
                 times[name].append(seconds(run, device))
         warm = {name: statistics.median(values[1:]) for name, values in times.items()}
         ratio = warm["eager"] / warm["compiled"]

@@ -7,9 +7,11 @@ that plain and engine are measured by the same useful work; sgemm is this machin
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from torch import Tensor
 from varc.costs.models import pass_cost
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR
+from varc.scoring.forms import computing_on
 from varc.scoring.likelihood import score
 
 CASES = {"8 layers, 100 classes": (8, 100), "16 layers, 6 classes": (16, 6)}
@@ -47,7 +50,7 @@ def product_rate(device: torch.device, dtype: torch.dtype) -> float:
     return 2048**3 / statistics.median(times[2:]) / 1e9
 
 
-def measure(name: str, depth: int, classes: int, device: torch.device, repeats: int) -> None:
+def measure(name: str, depth: int, classes: int, device: torch.device, repeats: int, folder: Path) -> None:
     var, quantizer = random_model(depth)
     var, quantizer = var.to(device), quantizer.to(device)
     tokens = torch.randint(0, 4096, (1, 680))
@@ -59,8 +62,12 @@ def measure(name: str, depth: int, classes: int, device: torch.device, repeats: 
     def plain(batch: int) -> None:
         results[f"plain, batch {batch}"] = plain_scores(var, quantizer, [on_device], labels, batch)
 
+    models = {p: computing_on(device, var, p, 10, folder) for p in ("float32", "bf16")}
+    for precision, model in models.items():
+        print(f"{precision}: {', '.join(model.arithmetic.forms)}")
+
     def engine(precision: str) -> None:
-        found = score(var, quantizer, stored, candidates, device=device, precision=precision)
+        found = score(models[precision], quantizer, stored, candidates, device=device)
         results[f"engine, {precision}"] = torch.from_numpy(found).sum(-1)
 
     runs: dict[str, Callable[[], None]] = {f"plain, batch {b}": lambda b=b: plain(b) for b in PLAIN_BATCHES}  # type: ignore[misc]
@@ -94,8 +101,9 @@ def main() -> None:
     parser.add_argument("--case", choices=CASES, action="append")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
-    for name in arguments.case or CASES:
-        measure(name, *CASES[name], device, arguments.repeats)
+    with tempfile.TemporaryDirectory() as folder:  # of the forms that are chosen
+        for name in arguments.case or CASES:
+            measure(name, *CASES[name], device, arguments.repeats, Path(folder))
 
 
 if __name__ == "__main__":

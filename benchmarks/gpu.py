@@ -27,13 +27,14 @@ from random_models import public_shape, random_quantizer, random_var, random_vqv
 from varc.costs.closed_form import adaln_weights, encoder_gflops, pass_gflops
 from varc.device import check_precision, peak_memory, pick_device
 from varc.errors import InputError
+from varc.models.arithmetic import Arithmetic
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.scales import tokens_at
 from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import VQVAEConfig
 from varc.planning import images_at_once
 from varc.scoring.batching import pairs_per_batch, pass_bytes
-from varc.scoring.likelihood import score
+from varc.scoring.likelihood import computing, score
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}  # by name; the dtype of most products
 OUTPUT = Path(__file__).with_name("output") / "gpu.md"
@@ -142,7 +143,8 @@ def random_job(shapes: tuple[VQVAEConfig, VARConfig], size: Sizes, device: torch
     shape = (SAMPLES, size.images, config.num_tokens)
     samples = np.random.default_rng(0).integers(0, config.vocab_size, shape).astype(np.uint16)
     candidates = np.tile(np.arange(size.classes, dtype=np.int32), (size.images, 1))
-    return Job(random_var(config, device), random_quantizer(vqvae).to(device), samples, candidates, device, precision)
+    var = computing(random_var(config, device), Arithmetic(precision))
+    return Job(var, random_quantizer(vqvae).to(device), samples, candidates, device, precision)
 
 
 def full(job: Job) -> NDArray[np.float64]:
@@ -151,7 +153,7 @@ def full(job: Job) -> NDArray[np.float64]:
 
 
 def scored(job: Job, tokens: NDArray[np.uint16], candidates: NDArray[np.int32]) -> NDArray[np.float64]:
-    return score(job.var, job.quantizer, tokens, candidates, device=job.device, precision=job.precision)
+    return score(job.var, job.quantizer, tokens, candidates, device=job.device)
 
 
 def fixed(job: Job, funnel: Sequence[tuple[int, int]]) -> None:

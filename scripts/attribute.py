@@ -6,13 +6,14 @@ import numpy as np
 from explained import explained
 from job import compute_device, job, measured, progress
 from kept import job_parts
-from models import read_models
+from models import FORMS, read_models
 
 from varc.costs.closed_form import pass_gflops
 from varc.costs.models import encoder_cost
 from varc.data.manifest import load_images
 from varc.explain.attribution import attribute, masked_images
 from varc.explain.judges import varc_judge
+from varc.scoring.forms import computing_on
 from varc.storage import write_maps
 
 
@@ -26,7 +27,8 @@ with job(snakemake) as log:
     device = compute_device(snakemake)
     files, params, method = snakemake.input, snakemake.params, snakemake.params.method
     vqvae, var, _, made_with = read_models(snakemake)
-    vqvae, var = vqvae.to(device), var.to(device)
+    vqvae, var = vqvae.to(device), computing_on(device, var, "float32", len(var.config.patch_nums), FORMS)
+    made_with["forms"] = var.arithmetic.forms
     found = explained(snakemake)
     images = load_images(params.dataset, found.rows, vqvae.config.image_size)
     parts = job_parts(snakemake, snakemake.output.maps, device, **made_with)

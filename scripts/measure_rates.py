@@ -5,6 +5,7 @@ import platform
 from pathlib import Path
 
 from job import compute_device, job
+from models import FORMS
 from shapes import model_configs
 
 from varc.baselines.costs import shaped_family, stage_costs
@@ -48,7 +49,7 @@ with job(snakemake) as log:
         key = f"{kind._replace(model='')} {candidates} {vqvae} {var}"
         if key not in known:
             check_precision(kind.precision, device)
-            known[key] = measure(kind, vqvae, var, candidates, device)
+            known[key] = measure(kind, vqvae, var, candidates, device, FORMS)
         rates.append({"kind": kind, "speed": known[key]})
         log.info("%s: %.1f GFLOP/s", " ".join(map(str, kind)), known[key][0])
     write_json(cache, known)

@@ -1,6 +1,7 @@
 """The model that a job scores with: a VAR, and the VQ-VAE of the tokens that it scores."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from varc.freshness import check_made_with, check_models
@@ -8,6 +9,8 @@ from varc.models.var import VAR
 from varc.models.var_weights import check_fit, read_var
 from varc.models.vqvae import VQVAE
 from varc.models.vqvae_weights import read_vqvae
+
+FORMS = Path(".snakemake/varc_rates/forms")  # which were the fastest, beside the rates of the same devices
 
 
 class Models(NamedTuple):

@@ -2,13 +2,13 @@
 
 from job import compute_device, job, measured, progress
 from kept import job_parts
-from models import read_models
+from models import FORMS, read_models
 
 from varc.costs.closed_form import pass_gflops
 from varc.data.classes import class_ids, data_set_classes
-from varc.device import check_precision
 from varc.freshness import check_made_with
 from varc.models.scales import tokens_at
+from varc.scoring.forms import computing_on
 from varc.scoring.funnel import all_classes, read_candidates
 from varc.scoring.guidance import score_guided
 from varc.scoring.likelihood import score
@@ -18,7 +18,6 @@ with job(snakemake) as log:
     device = compute_device(snakemake)
     stage = snakemake.params.stage
     scales, precision, guidance = stage["scales"], stage["precision"], stage["guidance"]
-    check_precision(precision, device)
     table = read_parquet(snakemake.input.tokens)
     vqvae, var, card, made_with = read_models(snakemake, [snakemake.input.tokens])
     ids = image_ids(table)
@@ -28,8 +27,10 @@ with job(snakemake) as log:
     else:
         candidates = all_classes(class_ids(data_set_classes(snakemake.params.dataset)), len(ids), card)
     tokens = column_matrix(table, "tokens")[:, : tokens_at(var.config.patch_nums, scales)]
-    parts = job_parts(snakemake, snakemake.output.scores, device, precision=precision, **made_with)
-    models = var.to(device), vqvae.quantize.to(device)
+    var = computing_on(device, var, precision, scales, FORMS)
+    computed = {**made_with, "dtype": precision, "forms": var.arithmetic.forms}
+    parts = job_parts(snakemake, snakemake.output.scores, device, **computed)
+    models = var, vqvae.quantize.to(device)
     what = {"device": device, "report": progress(log, parts), "keep": parts}
     passes = candidates.size + (len(ids) if guidance else 0)  # the unconditional class too
     with measured(device, len(ids), log, passes * pass_gflops(var.config, scales), parts) as record:
@@ -37,7 +38,7 @@ with job(snakemake) as log:
             per_scale = score_guided(*models, tokens, candidates, guidance, state=parts.state, **what)
         else:
             size = None if snakemake.resources.batch_size == "auto" else snakemake.resources.batch_size
-            per_scale = score(*models, tokens, candidates, batch_size=size, precision=precision, **what)
-    record |= {"dtype": precision, **made_with}
+            per_scale = score(*models, tokens, candidates, batch_size=size, **what)
+    record |= computed
     write_scores(snakemake.output.scores, ids, candidates, per_scale, record)
     parts.remove()

@@ -3,11 +3,12 @@
 import numpy as np
 from job import compute_device, job, measured
 from kept import job_parts
-from models import read_models
+from models import FORMS, read_models
 
 from varc.data.classes import class_ids, data_set_classes
 from varc.errors import InputError
 from varc.freshness import check_value
+from varc.scoring.forms import computing_on
 from varc.scoring.funnel import all_classes
 from varc.scoring.progressive import adaptive_scores
 from varc.scoring.scale_weights import read_scale_weights
@@ -39,10 +40,12 @@ with job(snakemake) as log:
     found = calibrated["thresholds"]
     thresholds = np.array([np.inf if t is None else t for t in found])
     candidates = all_classes(class_ids(data_set_classes(snakemake.params.dataset)), len(ids), card)
-    parts = job_parts(snakemake, snakemake.output.scores, device, **made_with)
+    var = computing_on(device, var, "float32", len(thresholds), FORMS)
+    computed = {**made_with, "forms": var.arithmetic.forms}
+    parts = job_parts(snakemake, snakemake.output.scores, device, **computed)
     with measured(device, len(ids), log, parts=parts) as record:
         result = adaptive_scores(
-            var.to(device),
+            var,
             vqvae.quantize.to(device),
             [column_matrix(table, "tokens") for table in tables],
             candidates,
@@ -62,6 +65,6 @@ with job(snakemake) as log:
             "per_scale": fixed_size_list(result.per_scale.reshape(-1, len(thresholds))),
         },
         adaptive_schema(len(thresholds)),
-        {**record, "thresholds": found, **made_with},
+        {**record, "thresholds": found, **computed},
     )
     parts.remove()

@@ -3,9 +3,10 @@
 from explained import explained
 from job import compute_device, job, measured
 from kept import job_parts
-from models import read_models
+from models import FORMS, read_models
 
 from varc.explain.tmi import embedding_rows, randomised
+from varc.scoring.forms import computing_on
 from varc.scoring.likelihood import score_tokens
 from varc.storage import fixed_size_list, read_columns, token_scores_schema, write_parquet
 
@@ -19,14 +20,16 @@ with job(snakemake) as log:
         var = randomised(var, params.seed)
     class_ids = images.classes[0]
     candidates = embedding_rows(class_ids, var.config.num_classes)[:, None]
-    parts = job_parts(snakemake, snakemake.output.token_scores, device, **made_with)
-    models = var.to(device), vqvae.quantize.to(device)
+    var = computing_on(device, var, "float32", len(var.config.patch_nums), FORMS)
+    computed = {**made_with, "forms": var.arithmetic.forms}
+    parts = job_parts(snakemake, snakemake.output.token_scores, device, **computed)
+    models = var, vqvae.quantize.to(device)
     with measured(device, len(class_ids), log, parts=parts) as record:
         log_prob = score_tokens(*models, tokens, candidates, device=device, keep=parts)[:, 0]
     write_parquet(
         snakemake.output.token_scores,
         {"image_id": images.ids, "class_id": class_ids, "log_prob": fixed_size_list(log_prob)},
         token_scores_schema(log_prob.shape[1]),
-        {**record, **made_with},
+        {**record, **computed},
     )
     parts.remove()

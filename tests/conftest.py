@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(ROOT))  # workflow/ is no installed package
 torch.set_num_threads(1)
+os.environ["VARC_FORMS"] = "fused,logsumexp"  # not what is fastest at the moment: runs are compared bit by bit
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two workers share two cores: a thread that waits must not spin
 
 

@@ -20,11 +20,12 @@ from varc.errors import InputError
 from varc.explain.faithfulness import faithfulness
 from varc.explain.judges import varc_judge
 from varc.keep import Pace
+from varc.models.arithmetic import Arithmetic
 from varc.origin import begin_job
 from varc.parts import Parts
 from varc.scoring import batching, progressive
 from varc.scoring.guidance import score_guided
-from varc.scoring.likelihood import score, score_tokens
+from varc.scoring.likelihood import computing, score, score_tokens
 from varc.scoring.progressive import adaptive_scores
 from varc.scoring.smoothing import encode_batches
 
@@ -60,7 +61,8 @@ def all_scores(parts):
 
 def scores_in_bfloat16(parts):
     vqvae, var = small_models(CPU)
-    return score(var, vqvae.quantize, TOKENS[0], ALL, device=CPU, batch_size=25, precision="bf16", keep=parts)
+    half = computing(var, Arithmetic("bf16"))
+    return score(half, vqvae.quantize, TOKENS[0], ALL, device=CPU, batch_size=25, keep=parts)
 
 
 def guided(parts):

@@ -92,10 +92,11 @@ def score_first_scales_in_small_batches(device):
 
 @case
 def score_bf16(device):
-    from varc.scoring.likelihood import score
+    from varc.models.arithmetic import Arithmetic
+    from varc.scoring.likelihood import computing, score
 
     vqvae, var = small_models(device)
-    return score(var, vqvae.quantize, TOKENS[0], ALL, device=device, precision="bf16")
+    return score(computing(var, Arithmetic("bf16")), vqvae.quantize, TOKENS[0], ALL, device=device)
 
 
 @case

@@ -11,13 +11,14 @@ from varc.baselines import convnet
 from varc.baselines.family import Images, family, seeded, settings
 from varc.data.preprocess import to_input
 from varc.device import free_memory
+from varc.models.arithmetic import Arithmetic
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import VQVAE, VQVAEConfig
 from varc.scoring import likelihood
 from varc.scoring.batching import GPU_SHARE, MOST_PAIRS, pairs_per_batch, pass_bytes
 from varc.scoring.guidance import score_guided
-from varc.scoring.likelihood import in_precision, score
+from varc.scoring.likelihood import computing, score
 from varc.scoring.progressive import adaptive_scores
 from varc.scoring.smoothing import encode, tokenize
 
@@ -215,7 +216,7 @@ def test_bf16_copies_the_linear_layers_of_the_blocks_alone():
         var = var.to(CUDA)
         before = gpu.live
         gpu.peak = before
-        half = in_precision(var, "bf16")
+        half = computing(var, Arithmetic("bf16"))
         tensors = [t for part in linear_layers(var) for t in (*part.parameters(), *part.buffers())]
         copied = sum(-(-t.numel() * 2 // 512) * 512 for t in tensors)
         assert gpu.peak == gpu.live == before + copied
@@ -225,7 +226,7 @@ def test_bf16_copies_the_linear_layers_of_the_blocks_alone():
 
 def test_bf16_shares_all_else():
     var, _ = models(10)
-    half, whole = in_precision(var, "bf16"), copy.deepcopy(var)
+    half, whole = computing(var, Arithmetic("bf16")), copy.deepcopy(var)
     for part in linear_layers(whole):
         part.bfloat16()
     own = dict(var.state_dict())
@@ -236,4 +237,4 @@ def test_bf16_shares_all_else():
     assert {name: t.dtype for name, t in half.state_dict().items()} == {
         name: t.dtype for name, t in whole.state_dict().items()
     }
-    assert in_precision(var, "float32") is var
+    assert computing(var, Arithmetic("float32")) is var

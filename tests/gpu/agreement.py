@@ -16,10 +16,11 @@ from torch import Tensor
 
 from varc.device import check_precision
 from varc.errors import InputError
+from varc.models.arithmetic import Arithmetic
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VARConfig
 from varc.models.vqvae import VQVAEConfig
-from varc.scoring.likelihood import score
+from varc.scoring.likelihood import computing, score
 
 CPU = torch.device("cpu")
 CLOSE, CLOSE_BF16 = 1e-4, 1e-2  # of a case, absolute, and relative beyond 1; other kernels of the CPU: 4e-6 and 1e-3
@@ -182,7 +183,8 @@ def bf16_predictions(setup: Setup) -> Iterator[Result]:
     var, quantizer = (model.to(setup.device) for model in (random_var(config), random_quantizer(vqvae)))
     var.class_emb.weight.data *= 4  # classes that differ clearly, though not as those of a trained model do
     inputs = random_inputs(config, 32, 10)
-    scores = [score(var, quantizer, *inputs, device=setup.device, precision=p).sum(-1) for p in ("float32", "bf16")]
+    models = [computing(var, Arithmetic(precision)) for precision in ("float32", "bf16")]
+    scores = [score(model, quantizer, *inputs, device=setup.device).sum(-1) for model in models]
     yield compare_predictions(*scores, change_in_bf16(config.num_tokens))
 
 

@@ -15,7 +15,7 @@ from card import driver_cuda, environment, number
 from outcome import Result, Setup, at_most, needs_card
 from torch import Tensor
 
-from varc.scoring.likelihood import attend
+from varc.scoring.attention import fused
 
 
 class Operation(NamedTuple):
@@ -31,7 +31,7 @@ OPERATIONS = {
     "product": Operation(torch.matmul, ((1024, 1024), (1024, 1024)), 1024, True),
     "linear layer": Operation(F.linear, ((1024, 1024), (1024, 1024), (1024,)), 1024, True),
     "convolution": Operation(lambda x, w: F.conv2d(x, w, padding=1), ((4, 160, 32, 32), (160, 160, 3, 3)), 1440, True),
-    "attention": Operation(attend, ((2, 16, 256, 64), (2, 16, 680, 64), (2, 16, 680, 64)), 680, False),
+    "attention": Operation(fused, ((2, 16, 256, 64), (2, 16, 680, 64), (2, 16, 680, 64)), 680, False),
 }
 
 
@@ -74,7 +74,7 @@ def example(operation: Operation) -> list[Tensor]:
     """Standard normal inputs, scaled such that the logits of attention are standard normal."""
     generator = torch.Generator().manual_seed(0)
     inputs = [torch.randn(shape, generator=generator) for shape in operation.inputs]
-    if operation.run is attend:
+    if operation.run is fused:
         inputs[0] /= inputs[0].shape[-1] ** 0.5
     return inputs
 

@@ -4,10 +4,11 @@ import torch
 from forward import log_prob_per_token
 from parity import models, reference
 
+from varc.models.arithmetic import Arithmetic
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig
 from varc.scoring import likelihood
-from varc.scoring.likelihood import score, sum_per_scale
+from varc.scoring.likelihood import computing, score, sum_per_scale
 
 CPU = torch.device("cpu")
 
@@ -84,7 +85,8 @@ def test_bf16_is_close_and_leaves_the_model_as_it_was():
     (vqvae, var), ref = models(), reference()
     tokens, candidates = ref["tokens"].astype(np.uint16), np.tile(np.arange(20, dtype=np.int32), (3, 1))
     exact = score(var, vqvae.quantize, tokens, candidates, device=CPU).sum(-1)
-    half = score(var, vqvae.quantize, tokens, candidates, device=CPU, precision="bf16").sum(-1)
+    bf16 = computing(var, Arithmetic("bf16"))
+    half = score(bf16, vqvae.quantize, tokens, candidates, device=CPU).sum(-1)
     assert 1e-3 < np.abs(half - exact).max() < 0.02 * (exact.max(1) - exact.min(1)).min() + 5
     assert (half.argmax(1) == exact.argmax(1)).all()
     assert {p.dtype for p in var.parameters()} == {torch.float32}

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from varc.models.arithmetic import Arithmetic
 from varc.models.scales import tokens_at
 
 MAX_LOG_SCALE = math.log(100)
@@ -78,6 +79,7 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int, shared_adaln: bool):
         super().__init__()
         self.width = width
+        self.arithmetic = Arithmetic()
         self.attn = SelfAttention(width, heads)
         self.ffn = FeedForward(width)
         if shared_adaln:
@@ -132,6 +134,7 @@ class VAR(nn.Module):
     def __init__(self, config: VARConfig):
         super().__init__()
         self.config = config
+        self.arithmetic = Arithmetic()  # of varc.scoring.likelihood; forward below is the plain form
         C, L, first = config.width, config.num_tokens, config.patch_nums[0] ** 2
         self.class_emb = nn.Embedding(config.num_classes + 1, C)
         self.pos_start = nn.Parameter(torch.zeros(1, first, C))

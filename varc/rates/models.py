@@ -5,6 +5,7 @@ The same functions run as in a job, on a model of the same shape; of its blocks 
 """
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,19 +18,32 @@ from varc.models.vqvae import VQVAE, VQVAEConfig
 from varc.planning import Kind, Speed, image_passes, images_at_once
 from varc.rates.speed import MOST_DEPTH, busy_neighbours, speed
 from varc.scoring.batching import pairs_per_batch
+from varc.scoring.forms import computing_on
 from varc.scoring.likelihood import score
 from varc.scoring.smoothing import encode, tokenize
 from varc.training.finetune import finetune
 
 
-def measure(kind: Kind, vqvae: VQVAEConfig, var: VARConfig, candidates: int, device: torch.device) -> Speed:
-    """The speed at one kind of work, with the process's number of threads; of a CPU while its other cores are busy."""
+def measure(
+    kind: Kind,
+    vqvae: VQVAEConfig,
+    var: VARConfig,
+    candidates: int,
+    device: torch.device,
+    forms: Path | None = None,
+) -> Speed:
+    """The speed at one kind of work, with the process's number of threads; of a CPU while its other cores are busy.
+
+    forms: where jobs keep which forms are the fastest (varc.scoring.forms); None: without a choice.
+    """
     with busy_neighbours(device):
-        return measure_beside(kind, vqvae, var, candidates, device)
+        return measure_beside(kind, vqvae, var, candidates, device, forms)
 
 
-def measure_beside(kind: Kind, vqvae: VQVAEConfig, var: VARConfig, candidates: int, device: torch.device) -> Speed:
-    """The speed at one kind of work, beside whatever else the machine does."""
+def measure_beside(
+    kind: Kind, vqvae: VQVAEConfig, var: VARConfig, candidates: int, device: torch.device, forms: Path | None
+) -> Speed:
+    """The speed at one kind of work, beside whatever else the machine does; see measure."""
     torch.manual_seed(0)
     model = VQVAE(vqvae).eval().requires_grad_(False)
     if kind.rule == "encode":
@@ -38,7 +52,7 @@ def measure_beside(kind: Kind, vqvae: VQVAEConfig, var: VARConfig, candidates: i
         return speed(quantizer_gflops(vqvae), lambda n: tokenize_random(model.to(device), n, device), device)
     if kind.rule == "finetune":
         return measure_finetune(kind, model, var, candidates, device)
-    return measure_score(kind, model, var, candidates, device)
+    return measure_score(kind, model, var, candidates, device, forms)
 
 
 def encode_random(vqvae: VQVAE, images: int, device: torch.device) -> None:
@@ -56,10 +70,12 @@ def tokenize_random(vqvae: VQVAE, images: int, device: torch.device) -> None:
     tokenize(vqvae.quantize, features, names, sample=1, sigma=1.0, seed=0, batch_size=batch_size, device=device)
 
 
-def measure_score(kind: Kind, vqvae: VQVAE, config: VARConfig, candidates: int, device: torch.device) -> Speed:
-    """The speed of scoring images under so many candidates, or a batch of them where that is less."""
+def measure_score(
+    kind: Kind, vqvae: VQVAE, config: VARConfig, candidates: int, device: torch.device, forms: Path | None
+) -> Speed:
+    """The speed of scoring images under so many candidates, or a batch of them where that is less; see measure."""
     config = dataclasses.replace(config, depth=min(config.depth, MOST_DEPTH), num_classes=candidates)
-    var = VAR(config).eval().requires_grad_(False)
+    var = computing_on(device, VAR(config).eval().requires_grad_(False), kind.precision, kind.scales, forms)
     length = tokens_at(config.patch_nums, kind.scales)
     candidates = min(candidates, pairs_per_batch(var, length, device))
     random = np.random.default_rng(0)
@@ -67,7 +83,7 @@ def measure_score(kind: Kind, vqvae: VQVAE, config: VARConfig, candidates: int, 
     def score_random(images: int) -> None:
         tokens = random.integers(0, config.vocab_size, (images, length)).astype(np.uint16)
         classes = np.tile(np.arange(candidates, dtype=np.int32), (images, 1))
-        score(var.to(device), vqvae.quantize.to(device), tokens, classes, device=device, precision=kind.precision)
+        score(var, vqvae.quantize.to(device), tokens, classes, device=device)
 
     return speed(candidates * pass_gflops(config, kind.scales), score_random, device)
 

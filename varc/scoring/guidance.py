@@ -11,6 +11,7 @@ from torch import Tensor
 from varc.keep import Keep, at_once
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR
+from varc.scoring.attention import log_prob
 from varc.scoring.likelihood import (
     HEAD_ROWS,
     ClassTables,
@@ -90,5 +91,5 @@ def guided_log_prob(var: VAR, hidden: Tensor, bases: Tensor, base: Tensor, token
         logits = linear(rows, var.head.weight, var.head.bias)
         unconditional = linear(flat[other], var.head.weight, var.head.bias)
         guided = (1 + guidance) * logits - guidance * unconditional
-        parts.append(guided.gather(1, target[:, None])[:, 0] - guided.logsumexp(1))
+        parts.append(log_prob(guided, target, var.arithmetic.forms.log_prob))
     return torch.cat(parts).view(tokens.shape)

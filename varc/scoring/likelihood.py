@@ -1,13 +1,14 @@
 """The engine: log-likelihoods of tokens under classes, by teacher-forced forward passes over (image, class) pairs.
 
-It gives what varc.models.var.VAR gives, in less time: what depends on the class alone (adaLN, the start token) or on
-the image alone (the input embedding) is computed once; each scale attends, without a mask, to just the positions that
-it may see; and the head's logits are reduced in pieces, so that no tensor of (pairs, positions, vocabulary) exists.
+It gives what the forward of varc.models.var.VAR gives, in less time: what depends on the class alone (adaLN, the start
+token) or on the image alone (the input embedding) is computed once; each scale attends to just the positions that it
+may see; and the head's logits are reduced in pieces, so that no tensor of (pairs, positions, vocabulary) exists.
 Shapes: B pairs, L tokens of which l are computed, C width, H heads, D = C / H, V codebook entries.
 """
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
@@ -18,8 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from varc.keep import Keep, at_once
+from varc.models.arithmetic import Arithmetic
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import MAX_LOG_SCALE, VAR, Block, tokens_at
+from varc.scoring.attention import attend, log_prob
 from varc.scoring.batching import in_batches, most_pairs, pairs_per_batch
 
 HEAD_ROWS = 1024  # positions whose logits exist at a time
@@ -83,16 +86,6 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "no
     return F.gelu(h, approximate="tanh") if activation == "gelu" else h
 
 
-def attend(q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """softmax(q k^T) v for q (B, H, l, D) over keys and values (B, H, L, D), without a mask.
-
-    On the CPU as plain products, which measured faster there than the fused kernel: 1.2 times in float32, 1.8 in bf16.
-    """
-    if q.device.type == "cpu":
-        return (q @ keys.transpose(-1, -2)).softmax(-1) @ values
-    return F.scaled_dot_product_attention(q, keys, values, scale=1.0)
-
-
 def modulated(x: Tensor, scale: Tensor, shift: Tensor, dtype: torch.dtype) -> Tensor:
     """LayerNorm, scaled and shifted."""
     return torch.addcmul(shift, F.layer_norm(x, (x.shape[-1],), eps=1e-6), scale).to(dtype)
@@ -111,14 +104,9 @@ def attention(block: Block, h: Tensor, spans: Sequence[tuple[int, int]], past: T
     scale = attn.scale_mul_1H11.clamp_max(MAX_LOG_SCALE).exp()  # (1, H, 1, 1)
     q = q * (scale / lengths(q)).to(q.dtype)  # (B, H, l, D)
     kv = torch.stack([k * (1 / lengths(k)).to(k.dtype), v])  # (2, B, H, l, D)
-    before = 0
     if past is not None:
-        before = past.shape[3]
-        kv = torch.cat([past, kv], dim=3)  # (2, B, H, before + l, D)
-    out = h.new_empty(B, length, attn.heads, C // attn.heads)  # (B, l, H, D)
-    for first, end in spans:
-        keys, values = kv[:, :, :, : before + end]  # each (B, H, before + end, D)
-        out[:, first:end] = attend(q[:, :, first:end], keys, values).transpose(1, 2)  # (B, end - first, H, D)
+        kv = torch.cat([past, kv], dim=3)  # (2, B, H, L, D)
+    out = attend(q, kv, spans, block.arithmetic.forms.attention)  # (B, l, H, D)
     return linear(out.view(B, length, C), attn.proj.weight, attn.proj.bias), kv  # (B, l, C)
 
 
@@ -133,12 +121,24 @@ def block_pass(
     """One block over the residual stream x (B, l, C), float32; the linear layers run in the weights' dtype."""
     gamma1, gamma2, scale1, scale2, shift1, shift2 = modulation
     dtype = block.attn.proj.weight.dtype
-    h, kv = attention(block, modulated(x, scale1, shift1, dtype), spans, past)
-    x = torch.addcmul(x, h.to(x.dtype), gamma1)
-    fc1, fc2 = block.ffn.fc1, block.ffn.fc2
-    h = linear(modulated(x, scale2, shift2, dtype), fc1.weight, fc1.bias, "gelu")  # (B, l, 4 C)
-    h = linear(h, fc2.weight, fc2.bias)  # (B, l, C)
-    return torch.addcmul(x, h.to(x.dtype), gamma2), kv
+    with tensor_float_32() if block.arithmetic.precision == "tf32" else nullcontext():
+        h, kv = attention(block, modulated(x, scale1, shift1, dtype), spans, past)
+        x = torch.addcmul(x, h.to(x.dtype), gamma1)
+        fc1, fc2 = block.ffn.fc1, block.ffn.fc2
+        h = linear(modulated(x, scale2, shift2, dtype), fc1.weight, fc1.bias, "gelu")  # (B, l, 4 C)
+        h = linear(h, fc2.weight, fc2.bias)  # (B, l, C)
+        return torch.addcmul(x, h.to(x.dtype), gamma2), kv
+
+
+@contextmanager
+def tensor_float_32() -> Iterator[None]:
+    """For a block in which a GPU's products of float32 are TensorFloat-32 ones; without effect on a CPU."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def head_log_prob(var: VAR, hidden: Tensor, tokens: Tensor) -> Tensor:
@@ -146,7 +146,7 @@ def head_log_prob(var: VAR, hidden: Tensor, tokens: Tensor) -> Tensor:
     parts = []
     for rows, target in zip(hidden.flatten(0, 1).split(HEAD_ROWS), tokens.flatten().split(HEAD_ROWS), strict=True):
         logits = linear(rows, var.head.weight, var.head.bias)  # (HEAD_ROWS or fewer, V)
-        parts.append(logits.gather(1, target[:, None])[:, 0] - logits.logsumexp(1))
+        parts.append(log_prob(logits, target, var.arithmetic.forms.log_prob))
     return torch.cat(parts).view(tokens.shape)
 
 
@@ -167,16 +167,25 @@ def pair_hidden(var: VAR, tables: ClassTables, x: Tensor, rows: Tensor) -> Tenso
     return modulated(x, tables.head[0][rows], tables.head[1][rows], torch.float32)
 
 
-def in_precision(var: VAR, precision: str) -> VAR:
-    """The model itself for float32; for bf16 one whose blocks' linear layers are bfloat16, and that shares all else."""
-    if precision == "float32":
+def computing(var: VAR, arithmetic: Arithmetic) -> VAR:
+    """The model, computing so: it shares its weights, but for bf16 the blocks' linear layers, which are bfloat16.
+
+    Raises ValueError for a model in another precision than float32, from which no other can be had.
+    """
+    if arithmetic == var.arithmetic:
         return var
+    if var.arithmetic.precision != "float32":
+        raise ValueError(f"a model in {var.arithmetic.precision} cannot compute in {arithmetic.precision}")
     same: dict[int, Any] = {id(t): t for t in (*var.parameters(), *var.buffers())}  # what stands for each tensor
-    for part in (part for block in var.blocks for part in (block.attn, block.ffn)):
-        assert isinstance(part, nn.Module)
-        same |= {id(t): nn.Parameter(t.bfloat16(), requires_grad=False) for t in part.parameters()}
-        same |= {id(t): t.bfloat16() for t in part.buffers()}
-    return copy.deepcopy(var, same)
+    if arithmetic.precision == "bf16":
+        for part in (part for block in var.blocks for part in (block.attn, block.ffn)):
+            assert isinstance(part, nn.Module)
+            same |= {id(t): nn.Parameter(t.bfloat16(), requires_grad=False) for t in part.parameters()}
+            same |= {id(t): t.bfloat16() for t in part.buffers()}
+    model = copy.deepcopy(var, same)
+    for part in (model, *model.blocks):
+        part.arithmetic = arithmetic
+    return model
 
 
 @torch.inference_mode()
@@ -188,7 +197,6 @@ def score(
     *,
     device: torch.device,
     batch_size: int | None = None,
-    precision: str = "float32",
     report: Callable[[int, int], None] = lambda done, total: None,
     keep: Keep = at_once,
 ) -> NDArray[np.float64]:
@@ -196,8 +204,8 @@ def score(
 
     tokens: (N, L) of the first k scales. candidates: (N, M) class_ids. A batch holds (image, class) pairs, also of
     several images; its size (None: chosen by varc.scoring.batching) changes results by float rounding only, and is
-    halved where memory does not suffice. precision: float32, or bf16 for the linear layers of the blocks.
-    report(done, total) is called with the pairs scored so far, after each batch. A batch is a piece for `keep`.
+    halved where memory does not suffice. The model says how it computes (see computing). report(done, total) is called
+    with the pairs scored so far, after each batch. A batch is a piece for `keep`.
     """
     patch_nums = var.config.patch_nums
 
@@ -205,8 +213,7 @@ def score(
         return sum_per_scale(pair_log_prob(*pairs), patch_nums).cpu().numpy()
 
     result = np.empty((candidates.size, scales_in(patch_nums, tokens.shape[1])))
-    model = in_precision(var, precision)
-    for first, found in batches(model, quantizer, tokens, candidates, device, batch_size, scales, keep):
+    for first, found in batches(var, quantizer, tokens, candidates, device, batch_size, scales, keep):
         result[first : first + len(found)] = found
         report(first + len(found), len(result))
     return result.reshape(*candidates.shape, result.shape[1])
