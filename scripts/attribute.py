@@ -27,11 +27,11 @@ with job(snakemake) as log:
     device = compute_device(snakemake)
     files, params, method = snakemake.input, snakemake.params, snakemake.params.method
     vqvae, var, _, made_with = read_models(snakemake)
-    vqvae, var = vqvae.to(device), computing_on(device, var, "float32", len(var.config.patch_nums), FORMS)
-    made_with["forms"] = var.arithmetic.forms
+    vqvae, var = vqvae.to(device), computing_on(device, var, params.precision, len(var.config.patch_nums), FORMS)
+    computed = {**made_with, "dtype": params.precision, "forms": var.arithmetic.forms}
     found = explained(snakemake)
     images = load_images(params.dataset, found.rows, vqvae.config.image_size)
-    parts = job_parts(snakemake, snakemake.output.maps, device, **made_with)
+    parts = job_parts(snakemake, snakemake.output.maps, device, **computed)
     grid, report = var.config.patch_nums[-1], progress(log, parts)
     maps = np.empty((len(images), grid * grid), np.float32)
     with measured(device, len(images), log, parts=parts) as record:
@@ -43,6 +43,6 @@ with job(snakemake) as log:
     asked = masked_images(method, grid, params.budget)
     cost = encoder_cost(vqvae.config).gflops + 2 * pass_gflops(var.config, len(var.config.patch_nums))
     record |= {"passes_per_image": 2 * asked, "gflops_per_image": asked * cost}
-    record |= made_with
+    record |= computed
     write_maps(snakemake.output.maps, found.ids, *found.classes, maps, var.config.num_tokens, record)
     parts.remove()

@@ -23,13 +23,13 @@ with job(snakemake) as log:
         vqvae, var, _, made_from = read_models(snakemake)
         for key in models_of(files.maps):  # maps of pixels alone have none
             check_made_with([files.maps], key, made_from.get(key), files.var)
-        var = computing_on(device, var, "float32", len(var.config.patch_nums), FORMS)
-        made_from["forms"] = var.arithmetic.forms
+        var = computing_on(device, var, params.precision, len(var.config.patch_nums), FORMS)
+        made_from |= {"dtype": params.precision, "forms": var.arithmetic.forms}
         parts = job_parts(snakemake, snakemake.output.curves, device, **made_from)
         judge = varc_judge(vqvae.to(device), var, classes, device, parts)
     else:
-        judge, card = read_judge(files.judge, params.rival, classes, params.seed, device)
-        made_from = {"judge_sha256": card["sha256"]}
+        judge, card = read_judge(files.judge, params.rival, classes, params.seed, device, params.precision)
+        made_from = {"judge_sha256": card["sha256"], "dtype": params.precision}
         parts = job_parts(snakemake, snakemake.output.curves, device, **made_from)
     table = read_parquet(files.maps, ["image_id", "target", "map"])
     ids = image_ids(table)

@@ -3,6 +3,7 @@
 from varc.baselines.convnet import cam_layer, load_convnet
 from varc.baselines.family import family, settings
 from varc.baselines.weights import read_baseline
+from varc.device import check_precision
 from varc.explain.judges import baseline_judge, network_judge
 
 
@@ -19,11 +20,12 @@ def read_network(file, rival):
     return net, kind.cam_layer(net) if hasattr(kind, "cam_layer") else None, card
 
 
-def read_judge(file, rival, class_ids, seed, device):
-    """Who judges images, and the card of it; see read_network."""
+def read_judge(file, rival, class_ids, seed, device, precision):
+    """Who judges images, and the card of it; see read_network. A rival judges in float32."""
+    check_precision(precision, device)
     net, _, card = read_network(file, rival)
     if rival is None:
-        return network_judge(net.to(device), class_ids, device), card
+        return network_judge(net.to(device), class_ids, device, precision), card
     kind = family(rival["baseline"]["family"])
     scoring = settings(kind.Scoring, rival["scoring"])
     return baseline_judge(kind, net.to(device), scoring, class_ids, seed), card

@@ -40,8 +40,8 @@ with job(snakemake) as log:
     found = calibrated["thresholds"]
     thresholds = np.array([np.inf if t is None else t for t in found])
     candidates = all_classes(class_ids(data_set_classes(snakemake.params.dataset)), len(ids), card)
-    var = computing_on(device, var, "float32", len(thresholds), FORMS)
-    computed = {**made_with, "forms": var.arithmetic.forms}
+    var = computing_on(device, var, snakemake.params.precision, len(thresholds), FORMS)
+    computed = {**made_with, "dtype": snakemake.params.precision, "forms": var.arithmetic.forms}
     parts = job_parts(snakemake, snakemake.output.scores, device, **computed)
     with measured(device, len(ids), log, parts=parts) as record:
         result = adaptive_scores(

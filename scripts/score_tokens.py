@@ -20,8 +20,8 @@ with job(snakemake) as log:
         var = randomised(var, params.seed)
     class_ids = images.classes[0]
     candidates = embedding_rows(class_ids, var.config.num_classes)[:, None]
-    var = computing_on(device, var, "float32", len(var.config.patch_nums), FORMS)
-    computed = {**made_with, "forms": var.arithmetic.forms}
+    var = computing_on(device, var, params.precision, len(var.config.patch_nums), FORMS)
+    computed = {**made_with, "dtype": params.precision, "forms": var.arithmetic.forms}
     parts = job_parts(snakemake, snakemake.output.token_scores, device, **computed)
     models = var, vqvae.quantize.to(device)
     with measured(device, len(class_ids), log, parts=parts) as record:

@@ -5,7 +5,10 @@ import logging
 import os
 import platform
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,6 +20,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 LARGE_BLOCK = 32 * 2**20  # the most that M_MMAP_THRESHOLD may be, in bytes
 
 DRIVER = Path("/proc/driver/nvidia")  # there where NVIDIA's driver is loaded
+TF32_CAPABILITY = (8, 0)  # of the first cards that have it
 GRANTED = ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_GPUS", "SLURM_STEP_GPUS")  # where Slurm names a job's GPUs
 NONE_GRANTED = ("", "NoDevFiles", "-1")
 WHEELS = "https://download.pytorch.org/whl"
@@ -85,9 +89,29 @@ def report_device(device: torch.device, chosen: bool) -> None:
         )
 
 
+@contextmanager
+def products_in(precision: str) -> Iterator[None]:
+    """For a block in which a GPU's products and convolutions of float32 are TensorFloat-32 ones if the precision is
+    tf32. No other changes anything here: bf16 is the dtype of what is multiplied."""
+    backends: list[Any] = [torch.backends.cuda.matmul, torch.backends.cudnn]
+    before = [backend.allow_tf32 for backend in backends]
+    try:
+        if precision == "tf32":
+            for backend in backends:
+                backend.allow_tf32 = True
+        yield
+    finally:
+        for backend, allowed in zip(backends, before, strict=True):
+            backend.allow_tf32 = allowed
+
+
 def check_precision(precision: str, device: torch.device) -> None:
-    """Raises InputError where the device has no arithmetic in bfloat16."""
+    """Raises InputError where the device has no arithmetic in that precision."""
     if precision == "float32":
+        return
+    if precision == "tf32":
+        if device.type != "cuda" or torch.cuda.get_device_capability(device) < TF32_CAPABILITY:
+            raise InputError(f"precision: tf32: this {device.type} has no TensorFloat-32; take the key away")
         return
     if device.type == "cuda":
         able = torch.cuda.is_bf16_supported(including_emulation=False)

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 from varc.explain.pairs import has_counterparts, read_pairs
 from workflow.config.entry import ConfigError
-from workflow.config.tables import BUDGETED, Explanation, Faithfulness, tells_by_scores
+from workflow.config.tables import BUDGETED, MASKED_METHODS, Explanation, Faithfulness, tells_by_scores
 from workflow.run import Inputs, Run
-from workflow.stages import spell_noises, spell_sigma
+from workflow.stages import spell_noises, spell_precision, spell_sigma
 
 
 class Map(NamedTuple):
@@ -107,8 +107,8 @@ class Explaining:
         """log p of the tokens under both classes, one file per sample, and what was computed before them."""
         name, entry = self.maps[key]
         noises = spell_noises(spell_sigma(entry.sigma), entry.samples)
-        weights = "-randomised" if name.endswith("_randomised") else ""
-        folders = [f"token_scores/{key.model}/{key.dataset}/{role}{weights}" for role in entry.roles]
+        made = ("-randomised" if name.endswith("_randomised") else "") + spell_precision(entry.precision)
+        folders = [f"token_scores/{key.model}/{key.dataset}/{role}{made}" for role in entry.roles]
         target, against = ([self.run.path(f"{f}/{noise}/{shard}.parquet") for noise in noises] for f in folders)
         return {
             "target": target,
@@ -206,6 +206,12 @@ class Explaining:
         if judge in self.config.rivals:
             return self.checkpoints.baseline_weights(self.run.baseline_of(judge))
         return self.run.path(f"judges/{judge}.safetensors")
+
+    def judge_precision(self, key: Map, judge: str) -> str:
+        """In which a judge computes: the explained model as its entry says; rivals in float32."""
+        if judge == "varc":
+            return self.entry(key).precision
+        return self.config.judges[judge].precision if judge in self.config.judges else "float32"
 
     def rival(self, judge: str) -> dict[str, Any] | None:
         """A rival that judges: its baseline, what it scores with, and what its public weights are."""
@@ -322,11 +328,14 @@ def maps_of(entry: Explanation) -> list[tuple[Map, str]]:
 
 
 def spell_method(entry: Explanation, method: str) -> str:
-    """A method of an entry as in paths: with samples and sigma where TMI is averaged, and with the budget of what has
-    one where pairs are explained, so that several can be compared."""
+    """A method of an entry as in paths: with samples and sigma where TMI is averaged, with the budget of what has one
+    where pairs are explained, so that several can be compared, and with the precision of what the model scores."""
+    precision = spell_precision(entry.precision)
     if method.startswith("tmi"):
-        return f"{method}x{entry.samples}s{spell_sigma(entry.sigma)}" if entry.samples > 1 else method
-    return f"{method}-b{entry.budget}" if entry.pairs and method in BUDGETED else method
+        averaged = f"x{entry.samples}s{spell_sigma(entry.sigma)}" if entry.samples > 1 else ""
+        return f"{method}{averaged}{precision}"
+    budget = f"-b{entry.budget}" if entry.pairs and method in BUDGETED else ""
+    return f"{method}{budget}{precision if method in MASKED_METHODS else ''}"
 
 
 def pairs_of(role: str) -> str:

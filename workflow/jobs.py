@@ -159,10 +159,15 @@ class Jobs:
             **self.checkpoints.both(model),
         }
 
+    def adaptive_precision(self, model: str, dataset: str, stage: str) -> str:
+        found = self.run.scored[model, dataset, "all", stage]
+        assert isinstance(found, AdaptiveStage)
+        return found.precision
+
     def calibrate_inputs(self, model: str, dataset: str, stage: str) -> Inputs:
         """What thresholds come from: scores of all classes at all scales and samples, on the calibration images."""
         found = self.thresholded(model, dataset, stage)
-        scores = self.run.full_scores(model, dataset, found.sigma, found.samples)
+        scores = self.run.scores(dataset, self.run.full_stage(model, found.sigma, found.samples, found.precision))
         weights = self.run.scale_weights(found)
         return {"manifest": self.run.manifest(dataset), "scores": scores, "scale_weights": weights}
 

@@ -18,7 +18,7 @@ from workflow.config.models import FinetunedModel
 from workflow.gpu import Needs
 from workflow.run import Run
 from workflow.sources import stamp
-from workflow.stages import RivalStage, ScaleStage, Stage, spell_noises, spell_sigma
+from workflow.stages import AdaptiveStage, RivalStage, ScaleStage, Stage, spell_noises, spell_sigma
 
 
 class Plan:
@@ -60,9 +60,9 @@ class Plan:
                 own |= {"model": self.rival_name(dataset, stage)}
             elif isinstance(stage, ScaleStage):
                 own |= {"scales": stage.scales, "precision": stage.precision}
-            else:
+            elif isinstance(stage, AdaptiveStage):
                 own |= {"scales": self.config.num_scales(stage.scorer), "candidates": candidates}
-                own |= {"samples": len(stage.noises)}
+                own |= {"samples": len(stage.noises), "precision": stage.precision}
             yield from (Work(folder=folder, **own) for folder in self.run.computed(dataset, stage))
             candidates = min(candidates, stage.keep)
 

@@ -65,9 +65,9 @@ class Run:
     def num_scales(self, entry: Any) -> int:
         return self.config.num_scales(entry.model) if hasattr(entry, "model") else 1
 
-    def full_stage(self, model: str, sigma: str = "", samples: int = 1) -> ScaleStage:
+    def full_stage(self, model: str, sigma: str = "", samples: int = 1, precision: str = "float32") -> ScaleStage:
         """The stage that scores all classes at all scales, on so many samples."""
-        return ScaleStage(model, (), 1, self.config.num_scales(model), samples, sigma if samples > 1 else "")
+        return ScaleStage(model, (), 1, self.config.num_scales(model), samples, sigma if samples > 1 else "", precision)
 
     def is_full(self, stage: Stage) -> bool:
         """Whether a stage scores all classes at all scales, in float32, without guidance."""
@@ -79,7 +79,7 @@ class Run:
         if not isinstance(stage, AdaptiveStage):
             return stage
         sigma = spell_sigma(self.config.own[classifier].sigma)
-        return self.full_stage(stage.scorer, sigma, len(stage.noises))
+        return self.full_stage(stage.scorer, sigma, len(stage.noises), stage.precision)
 
     def wanted(self) -> Iterator[tuple[str, Stage]]:
         """All data sets and stages that classifiers and tables need scored."""

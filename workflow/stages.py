@@ -94,7 +94,7 @@ class ScaleStage(Stage):
 
     @property
     def spelled_precision(self) -> str:
-        return "" if self.precision == "float32" else f"-{self.precision}"
+        return spell_precision(self.precision)
 
     @property
     def spelled(self) -> str:
@@ -142,11 +142,13 @@ class AdaptiveStage(Stage):
     samples: int
     sigma: str
     calibrate: str
+    precision: str
 
     @property
     def name(self) -> str:
         smoothing = f"x{self.samples}s{self.sigma}" if self.samples > 1 else ""
-        return f"adaptive{spell_number(self.alpha)}{smoothing}{self.spelled_weights}-{self.calibrate}"
+        precision = spell_precision(self.precision)
+        return f"adaptive{spell_number(self.alpha)}{smoothing}{precision}{self.spelled_weights}-{self.calibrate}"
 
     @property
     def noises(self) -> list[str]:
@@ -157,7 +159,7 @@ class AdaptiveStage(Stage):
 
     @property
     def computes(self) -> Any:
-        return self.alpha, self.noises, self.calibrate, self.weights
+        return self.alpha, self.noises, self.calibrate, self.precision, self.weights
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ def funnel(entry: Classifier | Rival, num_scales: int) -> tuple[Stage, ...]:
     sigma, weights = spell_sigma(entry.sigma), entry.scale_weights.fit if entry.scale_weights else ""
     if adaptive := entry.adaptive:
         assert entry.calibrate is not None
-        settings = (adaptive.alpha, adaptive.samples, sigma, entry.calibrate)
+        settings = (adaptive.alpha, adaptive.samples, sigma, entry.calibrate, entry.adaptive_precision)
         return (AdaptiveStage(entry.model, (), 1, num_scales, *settings, weights=weights),)
     for fixed in entry.stages:
         own = (fixed.scales, fixed.samples, sigma if fixed.samples > 1 else "", fixed.precision, fixed.guidance)
@@ -207,6 +209,11 @@ def spell_sigma(sigma: Any) -> str:
     if isinstance(sigma, Spread):
         return f"{spell_number(sigma.spread)}spread"
     return f"{spell_number(sigma['spread'])}spread" if isinstance(sigma, dict) else spell_number(sigma)
+
+
+def spell_precision(precision: str) -> str:
+    """As paths end with it: "-bf16"; nothing for float32."""
+    return "" if precision == "float32" else f"-{precision}"
 
 
 def spell_number(number: float) -> str:

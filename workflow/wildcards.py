@@ -33,6 +33,7 @@ def constraints(run: Run, explaining: Explaining) -> dict[str, str]:
         "seed": r"\d+",
         "role": r"[\w-]+?",
         "randomised": r"(-randomised)?",
+        "precision": r"(-tf32|-bf16)?",
         "method": one_of(key.method for key in explaining.maps),
         "target": rf"label|prediction|\d+|{one_of(key.target for key in explaining.maps)}",
         "against": rf"unconditional|runner_up|\d+|{one_of(key.against for key in explaining.maps)}",

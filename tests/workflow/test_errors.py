@@ -165,7 +165,7 @@ BAD_CONFIGS = {
     "size of another test image": (set_key([*DIGITS, "size"], 16), "digits has size 16, but model base takes 8"),
     "no scales": (set_key([*FUNNEL, 0, "scales"], None), "a_varc: funnel: 0: scales is missing"),
     "unknown precision": (
-        set_key([*FUNNEL, 0, "precision"], "fp8"), "funnel: 0: precision: 'fp8' should be 'float32' or 'bf16'"
+        set_key([*FUNNEL, 0, "precision"], "fp8"), "funnel: 0: precision: 'fp8' should be 'float32', 'tf32' or 'bf16'"
     ),
     "an adaptive stage among others": (set_key([*FUNNEL, 0], {"adaptive": {"alpha": 0.1}}), "stands alone"),
     "an adaptive stage without images": (set_key(FUNNEL, [{"adaptive": {"alpha": 0.1}}]), "calibrate is missing"),

@@ -9,7 +9,7 @@ FLOAT = 4  # bytes
 # Bytes that a block keeps for its backward pass, per token and number of width. float32: 23 numbers (residual,
 # normalised, modulated, q, k and v, normalised q, scaled q, normalised k, attended, projected; residual, normalised,
 # modulated, MLP's inner layer before and after GELU, its output). bf16: autocast halves 18 of them; 5 stay float32.
-BLOCK_BYTES = {"float32": 23 * 4, "bf16": 5 * 4 + 18 * 2}
+BLOCK_BYTES = {"float32": 23 * 4, "tf32": 23 * 4, "bf16": 5 * 4 + 18 * 2}
 
 
 def labels_per_image(settings: dict[str, Any]) -> int:

@@ -9,6 +9,7 @@ from torch import nn
 
 from varc.baselines.family import Family, Images
 from varc.data.preprocess import to_input
+from varc.device import products_in
 from varc.explain.faithfulness import Judge, Pixels
 from varc.explain.tmi import embedding_rows
 from varc.keep import Keep, at_once
@@ -39,12 +40,15 @@ def varc_judge(
     return judge
 
 
-def network_judge(net: nn.Module, class_ids: NDArray[np.int32], device: torch.device) -> Judge:
-    """A discriminative network: logits (B, M) of the classes (M,)."""
+def network_judge(
+    net: nn.Module, class_ids: NDArray[np.int32], device: torch.device, precision: str = "float32"
+) -> Judge:
+    """A discriminative network: logits (B, M) of the classes (M,). precision: float32, tf32, or bf16 by autocast."""
+    amp = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
     columns = torch.from_numpy(class_ids.astype(np.int64))
 
     def judge(images: Pixels) -> NDArray[np.float64]:
-        with torch.inference_mode():
+        with torch.inference_mode(), products_in(precision), amp:
             return net(to_input(images).to(device)).cpu()[:, columns].double().numpy()
 
     return judge

@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-PRECISIONS = ("float32", "tf32", "bf16")
-
 
 class Forms(NamedTuple):
     """Which way computes a step: all give the same numbers but for float rounding, and which is fastest depends on the
@@ -19,7 +17,7 @@ class Forms(NamedTuple):
 
 
 class Arithmetic(NamedTuple):
-    """How a model computes. precision: of the blocks' linear layers; all else is float32."""
+    """How a model computes. precision: float32, tf32 or bf16, of the blocks' linear layers; all else is float32."""
 
     precision: str = "float32"
     forms: Forms = Forms()

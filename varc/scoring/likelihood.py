@@ -8,7 +8,6 @@ Shapes: B pairs, L tokens of which l are computed, C width, H heads, D = C / H, 
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from varc.device import products_in
 from varc.keep import Keep, at_once
 from varc.models.arithmetic import Arithmetic
 from varc.models.quantizer import MultiScaleQuantizer
@@ -121,24 +121,13 @@ def block_pass(
     """One block over the residual stream x (B, l, C), float32; the linear layers run in the weights' dtype."""
     gamma1, gamma2, scale1, scale2, shift1, shift2 = modulation
     dtype = block.attn.proj.weight.dtype
-    with tensor_float_32() if block.arithmetic.precision == "tf32" else nullcontext():
+    with products_in(block.arithmetic.precision):
         h, kv = attention(block, modulated(x, scale1, shift1, dtype), spans, past)
         x = torch.addcmul(x, h.to(x.dtype), gamma1)
         fc1, fc2 = block.ffn.fc1, block.ffn.fc2
         h = linear(modulated(x, scale2, shift2, dtype), fc1.weight, fc1.bias, "gelu")  # (B, l, 4 C)
         h = linear(h, fc2.weight, fc2.bias)  # (B, l, C)
         return torch.addcmul(x, h.to(x.dtype), gamma2), kv
-
-
-@contextmanager
-def tensor_float_32() -> Iterator[None]:
-    """For a block in which a GPU's products of float32 are TensorFloat-32 ones; without effect on a CPU."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = True
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def head_log_prob(var: VAR, hidden: Tensor, tokens: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from varc.costs.memory import finetune_bytes, has_reference, labels_per_image
-from varc.device import gpu_memory
+from varc.device import gpu_memory, products_in
 from varc.errors import InputError
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig
@@ -45,10 +45,10 @@ def finetune(
 ) -> tuple[VAR, Curve]:
     """Fine-tunes `var`, in place, on tokens (S, N, L) with labels (N,); returns it in eval mode, and the curve.
 
-    settings: steps, batch_size, lr, accumulate (micro-batches per step and process), precision (float32 or bf16, by
-    autocast); beta and lambda for CCA; beta, negatives and gen for the discriminative loss; without them the loss is
-    cross-entropy. With a validation set the weights of the step with the best accuracy are returned, of several the
-    last one; step 0 takes part. Of several processes all validate, and the first one returns these weights.
+    settings: steps, batch_size, lr, accumulate (micro-batches per step and process), precision (float32, tf32, or
+    bf16 by autocast); beta and lambda for CCA; beta, negatives and gen for the discriminative loss; without them the
+    loss is cross-entropy. With a validation set the weights of the step with the best accuracy are returned, of several
+    the last one; step 0 takes part. Of several processes all validate, and the first one returns these weights.
 
     Raises InputError for a batch_size that accumulate times the processes does not divide, for more negatives than
     there are other classes, for a step that is planned to take more memory than the GPU has, and for a loss that is not
@@ -59,19 +59,20 @@ def finetune(
     made_from = made_from_digest(var, quantizer, tokens, labels, settings, seed, validation) if checkpoint else ""
     var = var.to(device)
     tuning = prepare(var, quantizer, tokens.shape[:2], settings, device)
-    measure = measured(var, quantizer, validation, device, top1)
+    measure = measured(var, quantizer, validation, device, top1, settings["precision"])
     selection = Selection(var, settings["steps"], measure=measure, keeps=place()[0] == 0)
     start = {"step": 0, **selection.after({"step": 0})}
-    curve = optimise(
-        var.parameters(),
-        partial(step_losses, tuning, tokens, labels, settings, seed),
-        steps=settings["steps"],
-        lr=settings["lr"],
-        report=report,
-        after=selection.after,
-        checkpoint=checkpoint,
-        state=selection.state(made_from),
-    )
+    with products_in(settings["precision"]):
+        curve = optimise(
+            var.parameters(),
+            partial(step_losses, tuning, tokens, labels, settings, seed),
+            steps=settings["steps"],
+            lr=settings["lr"],
+            report=report,
+            after=selection.after,
+            checkpoint=checkpoint,
+            state=selection.state(made_from),
+        )
     selection.finish(report)
     return var.eval().requires_grad_(False), [start, *curve]
 

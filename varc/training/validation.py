@@ -10,9 +10,10 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
+from varc.models.arithmetic import Arithmetic
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR
-from varc.scoring.likelihood import score
+from varc.scoring.likelihood import computing, score
 from varc.seeded import first_by_hash
 from varc.storage import image_ids, read_labels, read_parquet, read_tokens
 from varc.training.selection import Figures, Measure, Rule
@@ -53,12 +54,17 @@ def top1_then_likelihood(figures: Figures) -> tuple[float, ...]:
 
 
 def measured(
-    var: VAR, quantizer: MultiScaleQuantizer, validation: Validation | None, device: torch.device, rule: Rule
+    var: VAR,
+    quantizer: MultiScaleQuantizer,
+    validation: Validation | None,
+    device: torch.device,
+    rule: Rule,
+    precision: str = "float32",
 ) -> Measure | None:
-    """The validation of a VAR as a Selection takes it."""
+    """The validation of a VAR as a Selection takes it, in a precision of varc.models.arithmetic."""
     if validation is None:
         return None
-    return Measure(partial(figures, var, quantizer, validation, device), validation.every, rule)
+    return Measure(partial(figures, var, quantizer, validation, device, precision), validation.every, rule)
 
 
 def place() -> tuple[int, int]:
@@ -66,12 +72,15 @@ def place() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
-def figures(var: VAR, quantizer: MultiScaleQuantizer, validation: Validation, device: torch.device) -> Figures:
+def figures(
+    var: VAR, quantizer: MultiScaleQuantizer, validation: Validation, device: torch.device, precision: str
+) -> Figures:
     """VARC's top-1 on the validation images, and their cross-entropy under their labels, -log p(x|y) in nats per token;
     the processes share the images."""
     rank, processes = place()
     tokens, labels = validation.tokens[rank::processes], validation.labels[rank::processes]
     candidates = np.tile(validation.class_ids, (len(labels), 1))
+    var = computing(var, Arithmetic(precision))
     scores = score(var, quantizer, tokens, candidates, device=device).sum(-1)  # (N, M)
     right = (validation.class_ids[scores.argmax(1)] == labels).sum()
     lost = -scores[candidates == labels[:, None]].sum()

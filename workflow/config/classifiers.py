@@ -1,11 +1,11 @@
 """Classifiers: a model and a funnel; or a rival, a baseline and its stages."""
 
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from workflow.config.entry import Entry, OpenEntry, Path, Positive, Rate, Sigma, Some, given_keys
+from workflow.config.entry import Entry, OpenEntry, Path, Positive, Precision, Rate, Sigma, Some, given_keys
 from workflow.config.families import check_settings, has, known_family
 
 
@@ -17,16 +17,10 @@ class FixedStage(Entry):
     """Token samples: one clean, the others noisy."""
     keep: Positive
     """Candidates that go on; all, where there are fewer. It falls from stage to stage and ends with 1."""
-    precision: Literal["float32", "bf16"] = "float32"
-    """`bf16` runs the linear layers in bfloat16, where the processor can."""
+    precision: Precision = "float32"
+    """Of the linear layers: `bf16` where the processor has it, `tf32` on GPUs that do."""
     guidance: Rate | None = None
     """Scores a single stage under logits guided by so much; default: none."""
-
-    @model_validator(mode="after")
-    def check_guidance(self) -> "FixedStage":
-        if self.guidance is not None and self.precision != "float32":
-            raise ValueError(f"precision {self.precision} does not go with guidance; take it away")
-        return self
 
 
 class Adaptive(Entry):
@@ -42,6 +36,8 @@ class AdaptiveStage(Entry):
     called = "an adaptive stage"
     adaptive: Adaptive
     """Candidates are dropped after every scale; the stage stands alone."""
+    precision: Precision = "float32"
+    """As of a fixed stage; the images of `calibrate` are scored in it too."""
 
 
 def kind_of_stage(given: Any) -> str:
@@ -82,6 +78,11 @@ class Classifier(Entry):
     def adaptive(self) -> Adaptive | None:
         """The settings of an adaptive stage; None for a funnel of fixed stages."""
         return next((stage.adaptive for stage in self.funnel if isinstance(stage, AdaptiveStage)), None)
+
+    @property
+    def adaptive_precision(self) -> str:
+        """The precision of an adaptive stage."""
+        return next(stage.precision for stage in self.funnel if isinstance(stage, AdaptiveStage))
 
     @property
     def stages(self) -> list[FixedStage]:

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 
 from varc.models.architectures import ARCHITECTURES
-from workflow.config.entry import Entry, Name, Path, Positive, Rate, Sigma, Some, did_you_mean, given_keys
+from workflow.config.entry import Entry, Name, Path, Positive, Precision, Rate, Sigma, Some, did_you_mean, given_keys
 
 PUBLIC_NORM_GROUPS, PIXELS_PER_PATCH = 32, 16  # of the public VQ-VAE
 CHECKPOINTS = "checkpoints"  # the one folder that is downloaded to
@@ -174,7 +174,7 @@ class Finetuning(Validated):
     """Of their noise; default: as the base."""
     accumulate: Positive = 1
     """Micro-batches per step and process."""
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Precision = "float32"
     """`bf16`: by autocast."""
 
     @model_validator(mode="after")

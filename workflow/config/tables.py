@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from workflow.config.entry import Entry, Path, Positive, Rate, Sigma, Some, each_once, either
+from workflow.config.entry import Entry, Path, Positive, Precision, Rate, Sigma, Some, each_once, either
 from workflow.config.models import SampledTraining
 
 
@@ -80,6 +80,8 @@ class Judge(Entry):
     """Optimiser steps."""
     lr: Rate
     """Peak learning rate."""
+    precision: Precision = "float32"
+    """In which it judges; it is trained in float32."""
 
 
 TMI_METHODS = ("tmi", "tmi_flat", "tmi_steep", "tmi_last", "tmi_randomised", "tmi_abs", "tmi_abs_randomised")
@@ -93,7 +95,7 @@ Method = Literal[
     "lime", "kernel_shap", "occlusion", "gradient_shap", "saliency", "grad_cam",
     "random", "centre", "edge", "ink", "mean_mask",
 ]  # fmt: skip
-PAIRS_NAME = re.compile(r"[A-Za-z0-9_-]+(?<!-randomised)")  # which ends the role of a model with shuffled weights
+PAIRS_NAME = re.compile(r"[A-Za-z0-9_-]+(?<!-randomised)(?<!-tf32)(?<!-bf16)")  # what ends the roles of other models
 ClassId = Annotated[int, Field(ge=0)]
 Target = Annotated[ClassId | Literal["label", "prediction"], either("a class_id, nor label, nor prediction")]
 Against = Annotated[
@@ -149,6 +151,8 @@ class Explanation(Entry):
     """TMI is averaged over so many smoothing samples."""
     sigma: Sigma | None = None
     """Of their noise; default: none."""
+    precision: Precision = "float32"
+    """In which the model scores tokens and masked images, and judges; not with a gallery of predictions."""
     budget: Positive | None = None
     """Images that `lime`, `kernel_shap` and `gradient_shap` look at per map; required by them."""
     gallery: Positive | None = None
@@ -176,6 +180,9 @@ class Explanation(Entry):
                 raise ValueError(f"{method} explains a network; name one in faithfulness: judges")
         if self.samples > 1 and self.sigma is None:
             raise ValueError(f"samples is {self.samples}, but there is no sigma; add it")
+        if self.gallery and not self.pairs and self.precision != "float32":
+            found = f"precision {self.precision} does not go with gallery"
+            raise ValueError(f"{found}, whose maps are float32; take one away")
         return self
 
     @property

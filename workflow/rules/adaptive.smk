@@ -26,6 +26,7 @@ rule score_adaptive:
     params:
         **WEIGHTS_KNOWN,
         dataset=ask(RUN.dataset),
+        precision=ask(JOBS.adaptive_precision),
     script:
         "../../scripts/score_adaptive.py"
 

@@ -19,9 +19,9 @@ rule score_tokens:
         unpack(ask(EXPLAINING.score_tokens_inputs)),
         code=code("score_tokens"),
     output:
-        token_scores="results/{run}/token_scores/{model}/{dataset}/{role}{randomised}/{noise}/{shard}.parquet",
+        token_scores="results/{run}/token_scores/{model}/{dataset}/{role}{randomised}{precision}/{noise}/{shard}.parquet",
     log:
-        "results/{run}/logs/score_tokens/{model}/{dataset}/{role}{randomised}/{noise}/{shard}.log",
+        "results/{run}/logs/score_tokens/{model}/{dataset}/{role}{randomised}{precision}/{noise}/{shard}.log",
     resources:
         **gpu_job("score_tokens", mem_mb=16_000, runtime=60),
         shards=RUN.shards,
@@ -29,6 +29,7 @@ rule score_tokens:
         **WEIGHTS_KNOWN,
         shard=ask(RUN.shard),
         randomised=lambda wildcards: wildcards.randomised != "",
+        precision=lambda wildcards: wildcards.precision.removeprefix("-") or "float32",
         roles=lambda wildcards: [wildcards.role],
         images=ask(EXPLAINING.scored_images),
         seed=SEED,
@@ -87,6 +88,7 @@ rule attribute:
         **EXPLAINED,
         **WEIGHTS_KNOWN,
         budget=ask(EXPLAINING.entry, get="budget"),
+        precision=ask(EXPLAINING.entry, get="precision"),
     script:
         "../../scripts/attribute.py"
 
@@ -245,6 +247,7 @@ rule faithfulness:
         upsample=ask(EXPLAINING.faithfulness, get="upsample"),
         seed=SEED,
         rival=ask(EXPLAINING.rival),
+        precision=ask(EXPLAINING.judge_precision),
         vqvae_checkpoint=ask(EXPLAINING.judge_known, part="vqvae"),
         var_checkpoint=ask(EXPLAINING.judge_known, part="var"),
     script:
