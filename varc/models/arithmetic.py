@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import torch
+
 
 class Forms(NamedTuple):
     """Which way computes a step: all give the same numbers but for float rounding, and which is fastest depends on the
@@ -21,3 +23,8 @@ class Arithmetic(NamedTuple):
 
     precision: str = "float32"
     forms: Forms = Forms()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of those layers, and of queries, keys and values."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32

@@ -81,7 +81,7 @@ def measure_forms(var: VAR, patch_nums: Sequence[int], precision: str, device: t
     """The forms that take the least time for a batch of pairs at some scales, on random numbers."""
     config, length = var.config, tokens_at(patch_nums, len(patch_nums))
     pairs = min(pairs_per_batch(var, length, device), 64)
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    dtype = Arithmetic(precision).dtype
     generator = torch.Generator().manual_seed(0)
 
     def random(*shape: int) -> Tensor:

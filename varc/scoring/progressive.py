@@ -224,7 +224,8 @@ def scale_by_scale(
     left = alive = np.ones(candidates.shape, bool)
     per_scale = np.zeros((*alive.shape, len(config.patch_nums)))
     scales = np.zeros(alive.shape, np.int32)
-    past = [x.new_empty(2, alive.size, config.heads, 0, config.width // config.heads)] * config.depth
+    of_block = 2, alive.size, config.heads, 0, config.width // config.heads
+    past = [x.new_empty(of_block, dtype=var.arithmetic.dtype)] * config.depth
     for k in range(len(config.patch_nums)):
         room = pairs_with_past(config, k, memory)
         done = whole_images(left, room)

@@ -1,0 +1,173 @@
+"""`precision` from the config to every file whose making runs the transformer."""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from configs import DIGITS, begun, read
+from job_graph import run_missing
+from snakemake_runs import write_config
+
+from varc.explain import judges
+from varc.scoring.adaptive import read_adaptive
+from varc.scoring.funnel import read_per_scale
+from varc.storage import provenance, read_parquet
+from workflow.config.entry import ConfigError
+from workflow.jobs import Jobs
+from workflow.run import Run
+from workflow.tables import Tables
+
+BF16 = {"precision": "bf16"}
+STAGE = {"scales": 4, "keep": 1}
+ADAPTIVE = {"model": "base", "calibrate": "known", "funnel": [{"adaptive": {"alpha": 0.1}}]}
+CLASSIFIERS = {
+    "varc": {"model": "base", "funnel": [STAGE]},
+    "half": {"model": "base", "funnel": [STAGE | BF16]},
+    "guided": {"model": "base", "funnel": [STAGE | BF16 | {"guidance": 0.5}]},
+    "guided_exactly": {"model": "base", "funnel": [STAGE | {"guidance": 0.5}]},
+    "adaptive": {**ADAPTIVE, "funnel": [{"adaptive": {"alpha": 0.1}, **BF16}]},
+    "adaptive_exactly": ADAPTIVE,
+}
+EXPLAIN = {"datasets": ["digits"], "models": ["base"], "target": "label", "against": "unconditional", "images": 3}
+TMI = EXPLAIN | {"methods": ["tmi"]}
+JUDGED = EXPLAIN | {"methods": ["occlusion"], "faithfulness": {"steps": 2, "judges": ["cnn"]}, **BF16}
+
+
+def config_of(**changed):
+    config = copy.deepcopy(DIGITS) | {"classifiers": copy.deepcopy(CLASSIFIERS)}
+    config["datasets"] |= {
+        "digits": {"reader": "digits", "split": "test", "per_class": 8},
+        "known": {"reader": "digits", "split": "calibration"},
+    }
+    train = config["models"]["base"]["train"]
+    train["vqvae"]["steps"], train["var"]["steps"], train["var"]["samples"] = 60, 60, 1
+    config["evaluate"] = [{"datasets": ["digits"], "classifiers": list(config["classifiers"])}]
+    config["judges"] = {"cnn": {"data": "digits_train", "steps": 20, "lr": 0.002, **BF16}}
+    config["explain"] = [TMI, TMI | BF16, JUDGED]
+    for key in ("smoothing", "published", "ablation"):
+        config.pop(key, None)
+    return config | changed
+
+
+def test_paths_name_the_precision():
+    run = Run(read(config_of()), 1, lambda file: None)
+    folder = {name: run.funnels[name][0].folders("d")[0] for name in CLASSIFIERS}
+    assert folder["half"] == "scores/base/d/all/scales4-bf16/clean"
+    assert folder["guided"] == "scores/base/d/all/scales4-bf16-cfg0.5/clean"
+    assert folder["adaptive"] == "scores/base/d/all/adaptive0.1-bf16-known"
+    assert folder["adaptive_exactly"] == "scores/base/d/all/adaptive0.1-known"
+    maps = [key.method for key in begun(config_of()).explaining.maps]
+    assert maps == ["tmi", "tmi-bf16", "occlusion-bf16"]
+
+
+def test_an_adaptive_funnel_is_calibrated_and_judged_by_scores_of_its_precision():
+    run = Run(read(config_of()), 1, lambda file: None)
+    found = Jobs(run).calibrate_inputs("base", "known", "adaptive0.1-bf16-known")
+    assert found["scores"] == ["results/digits/scores/base/known/all/scales4-bf16/clean/0.parquet"]
+    files = Tables(run).calibration_files(0, "digits", "adaptive")
+    assert files["test_scores0"] == ["results/digits/scores/base/digits/all/scales4-bf16/clean/0.parquet"]
+    exact = Jobs(run).calibrate_inputs("base", "known", "adaptive0.1-known")
+    assert exact["scores"] == ["results/digits/scores/base/known/all/scales4/clean/0.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"explain": [TMI | BF16, TMI | BF16]}, "explain: 1: tmi of base on digits, label against uncond"),
+        ({"explain": [TMI | BF16 | {"gallery": 2}]}, "explain: 0: precision bf16 does not go with gallery"),
+        ({"explain": [TMI | {"precision": "half"}]}, "precision: 'half' should be 'float32', 'tf32' or 'bf16'"),
+        ({"judges": {"cnn": {"data": "digits", "steps": 1, "lr": 1, "precision": "x"}}}, "judges: cnn: precision: 'x'"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(change, words):
+    with pytest.raises(ConfigError) as error:
+        begun(config_of(**change))
+    assert words in str(error.value)
+
+
+# a run; where a processor has no bfloat16 torch rounds the numbers all the same
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+        patch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+        folder = tmp_path_factory.mktemp("precision")
+        config = folder / write_config(folder, config_of())
+        below = "base/digits"
+        names = [f"predictions/{name}/digits.parquet" for name in CLASSIFIERS]
+        names += [f"maps/{below}/{m}/label-vs-unconditional/0.parquet" for m in ("tmi", "tmi-bf16", "occlusion-bf16")]
+        names += [f"curves/{below}/occlusion-bf16/label-vs-unconditional/{j}/0.parquet" for j in ("varc", "cnn")]
+        for name in names:
+            run_missing(config, folder, f"results/digits/{name}")
+    return folder / "results/digits"
+
+
+def test_every_file_says_in_which_precision_it_was_made(results):
+    made = {
+        "scores/base/digits/all/scales4/clean/0.parquet": "float32",
+        "scores/base/digits/all/scales4-bf16/clean/0.parquet": "bf16",
+        "scores/base/digits/all/scales4-bf16-cfg0.5/clean/0.parquet": "bf16",
+        "scores/base/digits/all/adaptive0.1-bf16-known/0.parquet": "bf16",
+        "scores/base/digits/all/adaptive0.1-known/0.parquet": "float32",
+        "scores/base/known/all/scales4-bf16/clean/0.parquet": "bf16",
+        "token_scores/base/digits/label/clean/0.parquet": "float32",
+        "token_scores/base/digits/label-bf16/clean/0.parquet": "bf16",
+        "maps/base/digits/occlusion-bf16/label-vs-unconditional/0.parquet": "bf16",
+        "curves/base/digits/occlusion-bf16/label-vs-unconditional/varc/0.parquet": "bf16",
+        "curves/base/digits/occlusion-bf16/label-vs-unconditional/cnn/0.parquet": "bf16",
+    }
+    assert {name: provenance(results / name)["dtype"] for name in made} == made
+    assert provenance(results / next(iter(made)))["forms"] == ["fused", "logsumexp"]
+
+
+def of(results, folder, dataset="digits"):
+    return read_per_scale(results / f"scores/base/{dataset}/all/{folder}/0.parquet")
+
+
+@pytest.mark.parametrize("guidance", ["", "-cfg0.5"])
+def test_scores_are_rounded_and_near_the_exact_ones(results, guidance):
+    exact, half = of(results, f"scales4{guidance}/clean"), of(results, f"scales4-bf16{guidance}/clean")
+    assert 1e-4 < np.abs(half - exact).max() < 0.02 * np.abs(exact).max()
+
+
+def test_an_adaptive_funnel_scores_in_its_precision(results):
+    """Its numbers are nearer to the full scores in bf16 than these are to the exact ones."""
+    exact, half = of(results, "scales4/clean"), of(results, "scales4-bf16/clean")
+    found, _, _ = read_adaptive(results / "scores/base/digits/all/adaptive0.1-bf16-known/0.parquet")
+    reached = ~np.isnan(found.per_scale)
+    assert reached.mean() > 0.3
+    error, rounding = (np.abs(found.per_scale - scores)[reached].mean() for scores in (half, exact))
+    assert error < 0.5 * rounding
+
+
+def test_token_scores_are_rounded(results):
+    exact, half = (
+        np.stack(read_parquet(results / f"token_scores/base/digits/label{p}/clean/0.parquet")["log_prob"].to_pylist())
+        for p in ("", "-bf16")
+    )
+    assert 1e-5 < np.abs(exact - half).max() < 0.2
+
+
+def test_a_network_judges_in_bfloat16():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16, 4))
+    images = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), np.uint8)
+    classes, cpu = np.arange(4, dtype=np.int32), torch.device("cpu")
+    exact, half = (judges.network_judge(net, classes, cpu, p)(images) for p in ("float32", "bf16"))
+    assert 1e-4 < np.abs(exact - half).max() < 0.05
+    assert (half == torch.from_numpy(half).bfloat16().double().numpy()).all()
+
+
+def test_tf32_on_a_cpu_is_an_error_that_names_the_key(tmp_path, capsys):
+    config = config_of(classifiers={"varc": {"model": "base", "funnel": [STAGE | {"precision": "tf32"}]}})
+    config["evaluate"] = [{"datasets": ["digits"], "classifiers": ["varc"]}]
+    with pytest.raises(SystemExit):
+        run_missing(
+            tmp_path / write_config(tmp_path, config), tmp_path, "results/digits/predictions/varc/digits.parquet"
+        )
+    assert "precision: tf32: this cpu has no TensorFloat-32; take the key away" in capsys.readouterr().err
+    assert pd.DataFrame(list((tmp_path / "results/digits").glob("scores/**/*.parquet"))).empty
