@@ -29,7 +29,7 @@ with job(snakemake) as log:
                 "dataset": dataset,
                 "classifier": classifier,
                 "model": snakemake.params.models[classifier],
-                **accuracy_row(predictions, total["classes"], classifier in snakemake.params.adaptive, groups),
+                **accuracy_row(predictions, total["classes"], classifier in snakemake.params.open, groups),
                 "gflops_per_image": total["gflops"],
                 "seconds_per_image": (sum(record["seconds"].values()) + record["read_seconds"]) / record["images"],
             }

@@ -7,7 +7,14 @@ from shapes import model_configs
 from varc.baselines.costs import shaped_family, stage_costs
 from varc.costs.models import model_costs
 from varc.data.classes import data_set_classes
-from varc.metrics.tables import adaptive_gflops_rows, baseline_gflops_rows, gflops_rows, with_published, write_table
+from varc.metrics.tables import (
+    adaptive_gflops_rows,
+    baseline_gflops_rows,
+    certified_gflops_rows,
+    gflops_rows,
+    with_published,
+    write_table,
+)
 from varc.scoring.adaptive import read_adaptive
 
 CAPTION = (
@@ -22,7 +29,7 @@ with job(snakemake) as log:
     params = snakemake.params
     configs = {name: model_configs(shape) for name, shape in params.shapes.items()}
     costs = {name: model_costs(*pair) for name, pair in configs.items()}
-    rows, counted, adaptive_files = [], {}, list(snakemake.input.get("adaptive") or [])
+    rows, counted, open_scores = [], {}, list(snakemake.input.get("open_scores") or [])
     for (dataset, classifier), funnel in zip(params.pairs, params.funnels, strict=True):
         classes = len(data_set_classes(params.datasets[dataset]))
         if entry := params.rivals.get(classifier):
@@ -34,12 +41,16 @@ with job(snakemake) as log:
             rows += baseline_gflops_rows(dataset, classes, classifier, counted[classifier, classes])
             continue
         model = params.models[classifier]
-        if "adaptive" in funnel[0]:
-            files, adaptive_files = adaptive_files[: params.shards], adaptive_files[params.shards :]
+        patch_nums, result = configs[model][0].patch_nums, None
+        if "open" in funnel[-1]:
+            files, open_scores = open_scores[: params.shards], open_scores[params.shards :]
             result, _, _ = read_adaptive(*files)
+        if funnel[-1].get("open") == "score_adaptive":
             rows += adaptive_gflops_rows(dataset, classifier, result, costs[model])
+        elif result:
+            quick = funnel[0]
+            rows += certified_gflops_rows(dataset, classes, classifier, quick, result, patch_nums, costs[model])
         else:
-            patch_nums = configs[model][0].patch_nums
             rows += gflops_rows(dataset, classes, classifier, funnel, patch_nums, costs[model])
     table = pd.DataFrame(rows).astype({"tokens": "Int64", "samples": "Int64", "passes": "float64"})
     published = snakemake.input.get("published") or None

@@ -4,7 +4,7 @@ import pyarrow as pa
 from job import job
 
 from varc.freshness import check_agree, check_expected, models_of
-from varc.scoring.adaptive import predict_adaptive, read_adaptive
+from varc.scoring.adaptive import predict_open, read_adaptive
 from varc.scoring.funnel import mean_over_samples, predict, read_label_of, read_scores
 from varc.scoring.scale_weights import read_scale_weights
 from varc.storage import (
@@ -24,11 +24,12 @@ from varc.storage import (
 def predict_shard(shard, labels):
     """The predictions of a shard's images, and their image_ids."""
     paths = [files[shard::shards] for files in stage_files]
-    if snakemake.params.adaptive:
-        result, class_ids, ids = read_adaptive(*paths[0])
-        return predict_adaptive(result, class_ids, ids, labels, label_of), ids
-    known = zip(paths, snakemake.params.scales, weights, strict=True)
-    stages = [mean_over_samples([read_scores(path, k, w) for path in stage]) for stage, k, w in known]
+    known = list(zip(paths, snakemake.params.scales, weights, strict=True))
+    closed = known[:-1] if snakemake.params.open else known
+    stages = [mean_over_samples([read_scores(path, k, w) for path in stage]) for stage, k, w in closed]
+    if snakemake.params.open:
+        result, class_ids, ids = read_adaptive(*paths[-1])
+        return predict_open(result, class_ids, ids, labels, label_of, stages), ids
     return predict(stages, labels, label_of), stages[-1].image_ids
 
 
@@ -45,7 +46,7 @@ with job(snakemake) as log:
     check_expected(scores, snakemake.params.expected)
     check_agree([scores[0], *encoder], ["vqvae_sha256"])
     models = models_of(scores[0])
-    weights = [read_scale_weights(snakemake.input.scale_weights, models, k) for k in snakemake.params.scales]
+    weights = [k and read_scale_weights(snakemake.input.scale_weights, models, k) for k in snakemake.params.scales]
     schema = predictions_schema(len(samples))
     tables = []
     for shard in range(shards):

@@ -6,7 +6,6 @@ from kept import job_parts
 from models import FORMS, read_models
 
 from varc.data.classes import class_ids, data_set_classes
-from varc.errors import InputError
 from varc.freshness import check_value
 from varc.scoring.forms import computing_on
 from varc.scoring.funnel import all_classes
@@ -14,21 +13,18 @@ from varc.scoring.progressive import adaptive_scores
 from varc.scoring.scale_weights import read_scale_weights
 from varc.seal import read_json
 from varc.storage import (
-    adaptive_schema,
+    check_apart,
     check_images,
     column_matrix,
-    fixed_size_list,
     image_ids,
     read_parquet,
-    write_parquet,
+    write_open_scores,
 )
 
 with job(snakemake) as log:
     device = compute_device(snakemake)
     if calibration := snakemake.input.calibration:  # of the same source
-        known = set(image_ids(read_parquet(calibration)))
-        if both := sorted(known & set(image_ids(read_parquet(snakemake.input.manifest)))):
-            raise InputError(f"{calibration}: {both[0]} and {len(both) - 1} others are test images as well")
+        check_apart(calibration, snakemake.input.manifest)
     tables = [read_parquet(path) for path in snakemake.input.tokens]
     ids = image_ids(tables[0])
     for path, table in zip(snakemake.input.tokens, tables, strict=True):
@@ -54,17 +50,5 @@ with job(snakemake) as log:
             weights=weights,
             keep=parts,
         )
-    write_parquet(
-        snakemake.output.scores,
-        {
-            "image_id": np.repeat(ids, candidates.shape[1]),
-            "class_id": candidates.ravel(),
-            "scales": result.scales.ravel(),
-            "samples": result.samples.ravel(),
-            "log_likelihood": result.log_likelihood.ravel(),
-            "per_scale": fixed_size_list(result.per_scale.reshape(-1, len(thresholds))),
-        },
-        adaptive_schema(len(thresholds)),
-        {**record, "thresholds": found, **computed},
-    )
+    write_open_scores(snakemake.output.scores, ids, candidates, result, {**record, "thresholds": found, **computed})
     parts.remove()

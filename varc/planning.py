@@ -85,7 +85,8 @@ class Speed(NamedTuple):
 
 
 Rate = Callable[[Kind], Speed]
-RATED_AS = {"score_adaptive": "score", "validate": "score"}  # rules whose rate is that of another
+# Rules whose rate is that of another.
+RATED_AS = {"score_adaptive": "score", "score_certified": "score", "validate": "score"}
 UNSHARDED = ("finetune", "validate")  # one job for all shards; `validate` is no rule, but a part of it
 
 

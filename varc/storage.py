@@ -171,6 +171,13 @@ def write_parquet(path: str | Path, columns: dict[str, Any], schema: pa.Schema, 
         seal(temporary)
 
 
+def check_apart(calibration: str | Path, manifest: str | Path) -> None:
+    """Raises InputError where the manifest of a calibration set has images of another manifest."""
+    known = set(image_ids(read_parquet(calibration)))
+    if both := sorted(known & set(image_ids(read_parquet(manifest)))):
+        raise InputError(f"{calibration}: {both[0]} and {len(both) - 1} others are test images as well")
+
+
 def write_scores(
     path: str | Path,
     image_ids: Sequence[str] | NDArray[np.object_],
@@ -186,6 +193,27 @@ def write_scores(
         "per_scale": fixed_size_list(per_scale.reshape(candidates.size, -1)),
     }
     write_parquet(path, columns, scores_schema(per_scale.shape[-1]), provenance)
+
+
+def write_open_scores(
+    path: str | Path,
+    image_ids: Sequence[str] | NDArray[np.object_],
+    candidates: NDArray[np.int32],
+    result: Any,
+    provenance: dict[str, Any],
+) -> None:
+    """A file of the scores (varc.scoring.adaptive.AdaptiveScores) of images under their candidates (N, M), of which not
+    all are scored alike."""
+    scales = result.per_scale.shape[-1]
+    columns = {
+        "image_id": np.repeat(image_ids, candidates.shape[1]),
+        "class_id": candidates.ravel(),
+        "scales": result.scales.ravel(),
+        "samples": result.samples.ravel(),
+        "log_likelihood": result.log_likelihood.ravel(),
+        "per_scale": fixed_size_list(result.per_scale.reshape(-1, scales)),
+    }
+    write_parquet(path, columns, adaptive_schema(scales), provenance)
 
 
 def write_maps(

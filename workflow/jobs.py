@@ -7,7 +7,7 @@ from workflow.config.calibration import same_root
 from workflow.config.lineage import bases, finetuning, patch_nums, var_training
 from workflow.config.models import FinetunedModel, TrainedModel, Training, VQVAETraining
 from workflow.run import Inputs, Run
-from workflow.stages import AdaptiveStage, RivalStage, ScaleStage, Stage, spell_noises, spell_sigma
+from workflow.stages import AdaptiveStage, CertifiedStage, RivalStage, ScaleStage, Stage, spell_noises, spell_sigma
 
 
 class Jobs:
@@ -158,6 +158,36 @@ class Jobs:
             "classes": self.run.class_list(dataset),
             **self.checkpoints.both(model),
         }
+
+    def score_certified_inputs(self, model: str, dataset: str, stage: str, shard: str) -> Inputs:
+        """What a certified stage reads for a shard: the scores of all classes in the lower precision, how far behind
+        float32's prediction may be, and what it scores with."""
+        found = self.certified(model, stage)
+        ids_mean_images = same_root(self.config.datasets[dataset], self.config.datasets[found.calibrate])
+        return {
+            "tokens": self.run.path(f"{self.run.tokens_folder(model, dataset, 'clean')}/{shard}.parquet"),
+            "quick": self.run.scores(dataset, found.quick, shard),
+            "delta": self.run.path(f"certified/{model}/{found.calibrate}/{stage}.json"),
+            "scale_weights": self.run.scale_weights(found),
+            "manifest": self.run.manifest(dataset),
+            "calibration": self.run.manifest(found.calibrate) if ids_mean_images else [],
+            **self.checkpoints.both(model),
+        }
+
+    def certify_inputs(self, model: str, dataset: str, stage: str) -> Inputs:
+        """What delta comes from: scores of all classes of the calibration images in both precisions."""
+        found = self.certified(model, stage)
+        return {
+            "manifest": self.run.manifest(dataset),
+            "quick": self.run.scores(dataset, found.quick),
+            "exact": self.run.scores(dataset, self.run.exact_stage(found)),
+            "scale_weights": self.run.scale_weights(found),
+        }
+
+    def certified(self, model: str, stage: str) -> CertifiedStage:
+        """The certified stage of a name."""
+        certified = (found for found in self.run.scored.values() if isinstance(found, CertifiedStage))
+        return next(found for found in certified if (found.scorer, found.name) == (model, stage))
 
     def adaptive_precision(self, model: str, dataset: str, stage: str) -> str:
         found = self.run.scored[model, dataset, "all", stage]

@@ -18,7 +18,7 @@ from workflow.config.models import FinetunedModel
 from workflow.gpu import Needs
 from workflow.run import Run
 from workflow.sources import stamp
-from workflow.stages import AdaptiveStage, RivalStage, ScaleStage, Stage, spell_noises, spell_sigma
+from workflow.stages import AdaptiveStage, CertifiedStage, RivalStage, ScaleStage, Stage, spell_noises, spell_sigma
 
 
 class Plan:
@@ -63,6 +63,8 @@ class Plan:
             elif isinstance(stage, AdaptiveStage):
                 own |= {"scales": self.config.num_scales(stage.scorer), "candidates": candidates}
                 own |= {"samples": len(stage.noises), "precision": stage.precision}
+            elif isinstance(stage, CertifiedStage):
+                own |= {"scales": stage.scales}
             yield from (Work(folder=folder, **own) for folder in self.run.computed(dataset, stage))
             candidates = min(candidates, stage.keep)
 

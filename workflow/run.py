@@ -18,7 +18,7 @@ from workflow.config.models import PublicModel
 from workflow.config.study import Config
 from workflow.prefixes import Prefixes
 from workflow.sources import file_sha256
-from workflow.stages import AdaptiveStage, ScaleStage, Stage, funnel, spell_noises, spell_sigma
+from workflow.stages import AdaptiveStage, CertifiedStage, ScaleStage, Stage, funnel, spell_noises, spell_sigma
 
 Pair = tuple[str, str]  # a data set and a classifier
 Inputs = dict[str, Any]  # of a job: name -> file or files
@@ -91,6 +91,9 @@ class Run:
         """Those that a table reads beside what classifiers score."""
         for dataset, name in self.clean(self.pairs):
             if calibrate := self.config.classifiers[name].calibrate:
+                if certified := self.certified(name):
+                    yield from ((calibrate, stage) for stage in (certified.quick, self.exact_stage(certified)))
+                    continue
                 stage = self.calibrating_stage(name)
                 own = [dataset] if name in self.config.own else []  # a rival scores all classes by itself
                 yield from ((images, stage) for images in [*own, calibrate])
@@ -164,6 +167,23 @@ class Run:
 
     def is_adaptive(self, classifier: str) -> bool:
         return isinstance(self.funnels[classifier][0], AdaptiveStage)
+
+    def certified(self, classifier: str) -> CertifiedStage | None:
+        """The certified stage of a classifier, None where it has none."""
+        last = self.funnels[classifier][-1]
+        return last if isinstance(last, CertifiedStage) else None
+
+    def certified_names(self) -> list[str]:
+        """The names of all certified stages."""
+        return sorted({stage.name for _, name in self.own_pairs if (stage := self.certified(name))})
+
+    def is_open(self, classifier: str) -> bool:
+        """Whether the scores alone tell how many candidates the last stage scores."""
+        return self.is_adaptive(classifier) or self.certified(classifier) is not None
+
+    def exact_stage(self, certified: CertifiedStage) -> ScaleStage:
+        """The stage whose prediction a certified one gives: all classes in float32."""
+        return ScaleStage(certified.scorer, (), 1, certified.scales)
 
     @property
     def models(self) -> list[str]:

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 from workflow.config.classifiers import Classifier, Rival
 from workflow.config.entry import Spread
 
+CONTENDERS = 2  # of an image, that a plan of a certified stage counts
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -163,6 +165,40 @@ class AdaptiveStage(Stage):
 
 
 @dataclass(frozen=True)
+class CertifiedStage(Stage):
+    """In float32 the candidates that may be its prediction, by the scores of all in a lower precision: the stage
+    before. Of how many is told by its file."""
+
+    rule: ClassVar[str] = "score_certified"
+    scales: int
+    alpha: float
+    calibrate: str
+
+    @property
+    def quick(self) -> ScaleStage:
+        """The stage before."""
+        (stage,) = self.before
+        assert isinstance(stage, ScaleStage)
+        return stage
+
+    @property
+    def candidates(self) -> str:
+        return "all"
+
+    @property
+    def name(self) -> str:
+        return f"{self.quick.name}-certify{spell_number(self.alpha)}{self.spelled_weights}-{self.calibrate}"
+
+    @property
+    def noises(self) -> list[str]:
+        return ["clean"]
+
+    @property
+    def computes(self) -> Any:
+        return self.quick.computes, self.alpha, self.calibrate, self.weights
+
+
+@dataclass(frozen=True)
 class RivalStage(Stage):
     """A stage of a rival: its family's keys."""
 
@@ -196,9 +232,14 @@ def funnel(entry: Classifier | Rival, num_scales: int) -> tuple[Stage, ...]:
         assert entry.calibrate is not None
         settings = (adaptive.alpha, adaptive.samples, sigma, entry.calibrate, entry.adaptive_precision)
         return (AdaptiveStage(entry.model, (), 1, num_scales, *settings, weights=weights),)
+    if certified := entry.certified:
+        assert entry.calibrate is not None
+        quick = ScaleStage(entry.model, (), CONTENDERS, certified.scales, 1, "", certified.precision, weights=weights)
+        own = certified.scales, certified.certify.alpha, entry.calibrate
+        return quick, CertifiedStage(entry.model, (quick,), 1, *own, weights=weights)
     for fixed in entry.stages:
-        own = (fixed.scales, fixed.samples, sigma if fixed.samples > 1 else "", fixed.precision, fixed.guidance)
-        stages.append(ScaleStage(entry.model, tuple(stages), fixed.keep, *own, weights=weights))
+        given = (fixed.scales, fixed.samples, sigma if fixed.samples > 1 else "", fixed.precision, fixed.guidance)
+        stages.append(ScaleStage(entry.model, tuple(stages), fixed.keep, *given, weights=weights))
     return tuple(stages)
 
 

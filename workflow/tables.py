@@ -23,6 +23,7 @@ class Tables:
             ("robustness.csv",): len(run.evaluated()) > 1,
             ("robustness_paired.csv", "robustness.svg"): config.shifts,
             ("adaptive.csv", "adaptive.svg"): self.adaptive_rows(),
+            ("certified.csv",): self.certified_rows(),
             ("calibration.csv", "calibration.svg"): self.calibrated(),
             ("scale_weights.csv",): run.fits(),
             ("ablation.csv",): config.ablation,
@@ -59,10 +60,13 @@ class Tables:
     def adaptive_pairs(self) -> list[Pair]:
         return [(dataset, name) for dataset, name in self.run.own_pairs if self.run.is_adaptive(name)]
 
-    def adaptive_scores(self) -> list[str]:
-        """The scores of all adaptive classifiers, whose costs only they tell."""
-        pairs = self.adaptive_pairs()
-        return [file for dataset, name in pairs for file in self.run.scores(dataset, self.run.funnels[name][0])]
+    def open_pairs(self) -> list[Pair]:
+        return [(dataset, name) for dataset, name in self.run.own_pairs if self.run.is_open(name)]
+
+    def open_scores(self) -> list[str]:
+        """The scores of all classifiers whose costs only they tell."""
+        pairs = self.open_pairs()
+        return [file for dataset, name in pairs for file in self.run.scores(dataset, self.run.funnels[name][-1])]
 
     def gflops_params(self) -> dict[str, Any]:
         """The pairs, and what the costs of their stages are counted from."""
@@ -71,7 +75,7 @@ class Tables:
         rivals = {name: config.rivals[name].given() for name in sorted({name for _, name in run.rival_pairs})}
         return {
             "pairs": run.pairs,
-            "shards": run.shards if self.adaptive_pairs() else 0,
+            "shards": run.shards if self.open_pairs() else 0,
             "datasets": {name: entry.params() for name, entry in run.evaluated().items()},
             "models": {name: config.own[name].model for name in own},
             "funnels": [self.funnel(dataset, name) if name in config.own else None for dataset, name in run.pairs],
@@ -88,7 +92,7 @@ class Tables:
             | {"reused": self.run.reused(dataset, stage)}
             | ({"guidance": stage.guidance} if stage.guidance else {})
             if isinstance(stage, ScaleStage)
-            else {"adaptive": True}
+            else {"open": stage.rule}
             for stage in self.run.funnels[classifier]
         ]
 
@@ -140,7 +144,7 @@ class Tables:
         the same weights of the scales."""
         model = self.config.own[classifier].model
         same = [c for d, c in self.run.own_pairs if d == dataset and self.config.own[c].model == model]
-        fixed = [name for name in same if not self.run.is_adaptive(name)]
+        fixed = [name for name in same if not self.run.is_open(name)]
         weights = self.run.funnels[classifier][0].weights
         likest = (self.run.funnels[name] for name in fixed)
         order = {name: (stages[0].weights == weights, len(stages)) for name, stages in zip(fixed, likest)}
@@ -173,10 +177,42 @@ class Tables:
             files[f"{kind}_scores{i}"] = self.run.scores(images, stage)
         return files
 
+    def certified_rows(self) -> list[dict[str, Any]]:
+        """What tables/certified.csv has: data set, classifier and its settings, and the classifier whose prediction it
+        gives, where one is evaluated."""
+        rows = []
+        for dataset, name in self.run.clean(self.run.own_pairs):
+            if stage := self.run.certified(name):
+                exact = self.run.exact_stage(stage).folders(dataset)
+                same = [c for d, c in self.run.own_pairs if d == dataset and self.only_folders(d, c) == exact]
+                names = {"dataset": dataset, "classifier": name, "reference": same[0] if same else None}
+                known = {"model": stage.scorer, "scales": stage.scales, "alpha": stage.alpha}
+                rows.append({**names, **known, "precision": stage.quick.precision})
+        return rows
+
+    def only_folders(self, dataset: str, classifier: str) -> list[str]:
+        """The folders of the scores of a classifier that has one stage; none for others."""
+        first, *others = self.run.funnels[classifier]
+        return [] if others else first.folders(dataset)
+
+    def certified_inputs(self) -> Inputs:
+        """Per row of the table: manifest, scores in both precisions and of the stage, delta, weights of the scales."""
+        files: Inputs = {}
+        for i, row in enumerate(self.certified_rows()):
+            stage, dataset = self.run.certified(row["classifier"]), row["dataset"]
+            assert stage
+            files[f"manifest{i}"] = self.run.manifest(dataset)
+            files[f"quick{i}"] = self.run.scores(dataset, stage.quick)
+            files[f"scores{i}"] = self.run.scores(dataset, stage)
+            files[f"exact{i}"] = self.run.scores(dataset, self.run.exact_stage(stage)) if row["reference"] else []
+            files[f"delta{i}"] = self.run.path(f"certified/{stage.scorer}/{stage.calibrate}/{stage.name}.json")
+            files[f"scale_weights{i}"] = self.run.scale_weights(stage)
+        return files
+
     def calibrated(self) -> list[Pair]:
         """Pairs that score all classes at all scales in one stage, so that a softmax over them has a meaning."""
         pairs = self.run.clean(self.run.own_pairs) + self.run.clean(self.run.rival_pairs)
-        fixed = [(dataset, name) for dataset, name in pairs if not self.run.is_adaptive(name)]
+        fixed = [(dataset, name) for dataset, name in pairs if not self.run.is_open(name)]
         return [(dataset, name) for dataset, name in fixed if self.config.classifiers[name].calibrate]
 
     def calibration_inputs(self) -> Inputs:

@@ -15,7 +15,7 @@ from varc.scoring.adaptive import (
     class_behind,
     equal_quantiles,
     final_order,
-    predict_adaptive,
+    predict_open,
     risk_factor,
     simulate,
     survivors,
@@ -276,7 +276,7 @@ def test_predictions_of_an_adaptive_funnel():
         per_scale=np.zeros((2, 3, 2)),
         log_likelihood=np.array([[-5.0, -1.0, -6.0], [-1.0, -4.0, -3.0]]),
     )
-    found = predict_adaptive(result, np.array([3, 5, 8]), np.array(["a", "b"], object), np.array([8, 5]), {})
+    found = predict_open(result, np.array([3, 5, 8]), np.array(["a", "b"], object), np.array([8, 5]), {})
     assert found["prediction"].tolist() == [3, 8]
     assert found["runner_up"] == [None, 5]
     assert found["margin"] == [None, 1.0]

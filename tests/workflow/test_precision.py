@@ -12,7 +12,9 @@ from snakemake_runs import write_config
 
 from varc.explain import judges
 from varc.scoring.adaptive import read_adaptive
+from varc.scoring.certified import certified_delta, open_contenders
 from varc.scoring.funnel import read_per_scale
+from varc.seal import read_json
 from varc.storage import provenance, read_parquet
 from workflow.config.entry import ConfigError
 from workflow.jobs import Jobs
@@ -29,6 +31,7 @@ CLASSIFIERS = {
     "guided_exactly": {"model": "base", "funnel": [STAGE | {"guidance": 0.5}]},
     "adaptive": {**ADAPTIVE, "funnel": [{"adaptive": {"alpha": 0.1}, **BF16}]},
     "adaptive_exactly": ADAPTIVE,
+    "certified": {**ADAPTIVE, "funnel": [{"scales": 4, **BF16, "certify": {"alpha": 0.006}}]},
 }
 EXPLAIN = {"datasets": ["digits"], "models": ["base"], "target": "label", "against": "unconditional", "images": 3}
 TMI = EXPLAIN | {"methods": ["tmi"]}
@@ -57,6 +60,8 @@ def test_paths_name_the_precision():
     assert folder["half"] == "scores/base/d/all/scales4-bf16/clean"
     assert folder["guided"] == "scores/base/d/all/scales4-bf16-cfg0.5/clean"
     assert folder["adaptive"] == "scores/base/d/all/adaptive0.1-bf16-known"
+    assert run.funnels["certified"][0].folders("d") == [folder["half"]]
+    assert run.funnels["certified"][1].folders("d") == ["scores/base/d/all/scales4-bf16-certify0.006-known"]
     assert folder["adaptive_exactly"] == "scores/base/d/all/adaptive0.1-known"
     maps = [key.method for key in begun(config_of()).explaining.maps]
     assert maps == ["tmi", "tmi-bf16", "occlusion-bf16"]
@@ -72,12 +77,24 @@ def test_an_adaptive_funnel_is_calibrated_and_judged_by_scores_of_its_precision(
     assert exact["scores"] == ["results/digits/scores/base/known/all/scales4/clean/0.parquet"]
 
 
+def certified(calibrate="known", **changed):
+    """A certified stage with other keys."""
+    stage = {"scales": 4, **BF16, "certify": {"alpha": 0.006}, **changed}
+    entry = {"model": "base", "funnel": [stage], **({"calibrate": calibrate} if calibrate else {})}
+    return {"classifiers": {**CLASSIFIERS, "certified": entry}}
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"explain": [TMI | BF16, TMI | BF16]}, "explain: 1: tmi of base on digits, label against uncond"),
         ({"explain": [TMI | BF16 | {"gallery": 2}]}, "explain: 0: precision bf16 does not go with gallery"),
         ({"explain": [TMI | {"precision": "half"}]}, "precision: 'half' should be 'float32', 'tf32' or 'bf16'"),
+        (certified(scales=5), "classifiers: certified: funnel: 0: scales is 5, but model base has 4"),
+        (certified(precision="float32"), "funnel: 0: precision: 'float32' should be 'tf32' or 'bf16'"),
+        (certified(certify={"alpha": 0}), "funnel: 0: certify: alpha: 0 should be greater than 0"),
+        (certified(keep=1), "certified: funnel: 0: keep is no key of a certified stage"),
+        (certified(calibrate=None), "certified: calibrate is missing; a certified funnel takes its thresholds"),
         ({"judges": {"cnn": {"data": "digits", "steps": 1, "lr": 1, "precision": "x"}}}, "judges: cnn: precision: 'x'"),
     ],
 )  # fmt: skip
@@ -99,6 +116,7 @@ def results(tmp_path_factory):
         config = folder / write_config(folder, config_of())
         below = "base/digits"
         names = [f"predictions/{name}/digits.parquet" for name in CLASSIFIERS]
+        names += ["tables/certified.csv", "tables/gflops.csv", "tables/cost.csv"]
         names += [f"maps/{below}/{m}/label-vs-unconditional/0.parquet" for m in ("tmi", "tmi-bf16", "occlusion-bf16")]
         names += [f"curves/{below}/occlusion-bf16/label-vs-unconditional/{j}/0.parquet" for j in ("varc", "cnn")]
         for name in names:
@@ -125,7 +143,14 @@ def test_every_file_says_in_which_precision_it_was_made(results):
 
 
 def of(results, folder, dataset="digits"):
-    return read_per_scale(results / f"scores/base/{dataset}/all/{folder}/0.parquet")
+    """The scores of all shards."""
+    files = sorted((results / f"scores/base/{dataset}/all/{folder}").glob("*.parquet"))
+    return np.concatenate([read_per_scale(file) for file in files])
+
+
+def open_scores(results, folder):
+    """What read_adaptive says of all shards."""
+    return read_adaptive(*sorted((results / f"scores/base/digits/all/{folder}").glob("*.parquet")))[0]
 
 
 @pytest.mark.parametrize("guidance", ["", "-cfg0.5"])
@@ -137,11 +162,49 @@ def test_scores_are_rounded_and_near_the_exact_ones(results, guidance):
 def test_an_adaptive_funnel_scores_in_its_precision(results):
     """Its numbers are nearer to the full scores in bf16 than these are to the exact ones."""
     exact, half = of(results, "scales4/clean"), of(results, "scales4-bf16/clean")
-    found, _, _ = read_adaptive(results / "scores/base/digits/all/adaptive0.1-bf16-known/0.parquet")
+    found = open_scores(results, "adaptive0.1-bf16-known")
     reached = ~np.isnan(found.per_scale)
     assert reached.mean() > 0.3
     error, rounding = (np.abs(found.per_scale - scores)[reached].mean() for scores in (half, exact))
     assert error < 0.5 * rounding
+
+
+def test_a_certified_stage_gives_the_prediction_of_float32(results):
+    name = "scales4-bf16-certify0.006-known"
+    exact, half = of(results, "scales4/clean"), of(results, "scales4-bf16/clean")
+    delta = read_json(results / f"certified/base/known/{name}.json")["delta"]
+    expected = certified_delta(*(of(results, f"scales4{p}/clean", "known").sum(-1) for p in ("-bf16", "")), 0.006)
+    assert delta == pytest.approx(expected) and 0 <= delta < 1
+    found = open_scores(results, name)
+    asked = open_contenders(half.sum(-1), delta)
+    assert 0 < asked.any(1).mean() < 1
+    assert np.abs(found.per_scale - exact)[asked].max() < 1e-4
+    assert np.array_equal(found.per_scale[~asked], half[~asked])
+    predicted = {c: pd.read_parquet(results / f"predictions/{c}/digits.parquet") for c in ("varc", "half", "certified")}
+    differs = (predicted["certified"]["prediction"] != predicted["varc"]["prediction"]).sum()
+    row = pd.read_csv(results / "tables/certified.csv").iloc[0]
+    assert row["changed"] == differs and row["observed_risk"] <= 0.1
+    assert row["changed_by_precision"] == (predicted["half"]["prediction"] != predicted["varc"]["prediction"]).sum()
+    assert row["reference"] == "varc" and row["calibration_unit"] == "image"
+    assert predicted["certified"]["rank_stage1"].equals(predicted["half"]["rank_stage1"])
+    assert predicted["certified"]["margin"].isna().mean() == pytest.approx(row["settled"])
+
+
+def test_a_certified_stage_costs_what_it_computes(results):
+    row = pd.read_csv(results / "tables/certified.csv").iloc[0]
+    gflops = pd.read_csv(results / "tables/gflops.csv").set_index(["classifier", "stage"])
+    one = gflops.loc[("varc", "stage1"), "gflops"] / 10
+    stages = [gflops.loc[("certified", stage), "gflops"] for stage in ("stage1", "stage2")]
+    assert stages == pytest.approx([10 * one, row["passes_float32"] * one]) and row["gflops"] == pytest.approx(
+        sum(stages)
+    )
+    total = gflops.loc[("certified", "total")]
+    assert total["gflops"] == pytest.approx(sum(stages) + gflops.loc[("certified", "encoder"), "gflops"])
+    assert total["passes"] == pytest.approx(10 + row["passes_float32"])
+    cost = pd.read_csv(results / "tables/cost.csv").set_index(["classifier", "stage"])
+    both = [cost.loc[("certified", stage), "device_seconds"] for stage in ("stage1", "stage2")]
+    assert row["seconds"] == pytest.approx(sum(both), rel=1e-4)
+    assert row["times_faster"] == pytest.approx(cost.loc[("varc", "stage1"), "device_seconds"] / sum(both), rel=1e-4)
 
 
 def test_token_scores_are_rounded(results):

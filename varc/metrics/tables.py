@@ -101,6 +101,27 @@ def adaptive_gflops_rows(
     return [{"dataset": dataset, "classes": result.scales.shape[1], "classifier": classifier, **row} for row in rows]
 
 
+def certified_gflops_rows(
+    dataset: str,
+    classes: int,
+    classifier: str,
+    quick: dict[str, Any],
+    result: AdaptiveScores,
+    patch_nums: Sequence[int],
+    costs: ModelCosts,
+) -> list[dict[str, Any]]:
+    """Costs per image of a certified stage: all classes in the lower precision, as gflops_rows counts them, and passes
+    in float32 of the contenders of images that have several, a mean."""
+    *rows, total = gflops_rows(dataset, classes, classifier, [quick], patch_nums, costs)
+    kept = (result.samples > 0).sum(1)
+    passes, cost = kept[kept > 1].sum() / len(kept), costs.passes[quick["scales"]]
+    tokens = sum(p * p for p in patch_nums[: quick["scales"]])
+    figures = (passes * cost.gflops,) * 2 + (passes * cost.attention_gflops,)
+    own = {**total, **stage_row("stage2", passes, tokens, 1, *figures)}
+    added = {key: total[key] + own[key] for key in ("passes", "gflops", "gflops_computed", "attention_gflops")}
+    return [*rows, own, total | added]
+
+
 def baseline_gflops_rows(dataset: str, classes: int, classifier: str, costs: Sequence[Cost]) -> list[dict[str, Any]]:
     """Costs per image of a rival's stages, and their sum; see gflops_rows. gflops_computed is nominal too: what an
     earlier stage computed is taken over, but for a diffusion model's latents, which a second stage encodes again.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from varc.errors import InputError
 from varc.groups import Groups, in_order, numbered, unit_of
-from varc.scoring.funnel import Scores, as_labels, read_per_scale, read_scores
+from varc.scoring.funnel import Scores, as_labels, label_ranks, read_per_scale, read_scores
 from varc.storage import column_matrix, image_ids, provenance, read_parquet
 
 SMALLEST_SHAPE = 0.05
@@ -236,16 +236,17 @@ def read_adaptive(*paths: str | Path) -> tuple[AdaptiveScores, NDArray[np.intege
     return AdaptiveScores(*whole[:4]), whole[4][0], whole[5]
 
 
-def predict_adaptive(
+def predict_open(
     result: AdaptiveScores,
     class_ids: NDArray[np.integer],
     image_ids: NDArray[np.object_],
     labels: NDArray[np.integer],
     label_of: dict[int, int],
+    before: Sequence[Scores] = (),
 ) -> dict[str, Any]:
     """The best survivor of each image, as columns of `predictions`; see varc.scoring.funnel.predict.
 
-    margin: to the best other survivor; null, like runner_up, where there is none.
+    margin: to the best other survivor; null, like runner_up, where there is none. before: the stages before this one.
     """
     order = final_order(result)
     ranked = np.take_along_axis(result.log_likelihood, order, 1)
@@ -260,5 +261,6 @@ def predict_adaptive(
         "score": ranked[:, 0],
         "runner_up": [None if a else int(c) for a, c in zip(alone, best[:, second], strict=True)],
         "margin": [None if a else m for a, m in zip(alone, ranked[:, 0] - ranked[:, second], strict=True)],
-        "rank_stage1": [int(row.argmax()) + 1 if row.any() else None for row in hit],
+        **{f"rank_stage{i}": label_ranks(stage, labels, label_of) for i, stage in enumerate(before, 1)},
+        f"rank_stage{len(before) + 1}": [int(row.argmax()) + 1 if row.any() else None for row in hit],
     }

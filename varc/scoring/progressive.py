@@ -39,6 +39,7 @@ from varc.scoring.likelihood import (
     modulated,
     on_device,
     pair_hidden,
+    scales_in,
     score,
 )
 
@@ -119,15 +120,31 @@ def score_survivors(
 
     batch_size and keep: see varc.scoring.likelihood.score. weights (K,): of the scales.
     """
-    result = np.zeros(candidates.shape)
-    full = functools.partial(score, var, quantizer, device=device, batch_size=batch_size, keep=keep)
-    for count in np.unique(alive.sum(1)[alive.any(1)]):  # images with as many survivors each make one dense call
-        which = (alive.sum(1) == count).nonzero()[0]
-        chosen = candidates[which][alive[which]].reshape(len(which), count)
-        found = (full(tokens[which], chosen) * weights).sum(-1)
-        part = np.zeros((len(which), candidates.shape[1]))
-        part[alive[which]] = found.ravel()
-        result[which] = part
+    scored = score_chosen(var, quantizer, tokens, candidates, alive, device=device, batch_size=batch_size, keep=keep)
+    return (scored * weights).sum(-1)
+
+
+def score_chosen(
+    var: VAR,
+    quantizer: MultiScaleQuantizer,
+    tokens: NDArray[np.uint16],
+    candidates: NDArray[np.int32],
+    chosen: NDArray[np.bool_],
+    *,
+    device: torch.device,
+    batch_size: int | None = None,
+    keep: Keep = at_once,
+) -> NDArray[np.float64]:
+    """Log-likelihoods per scale (N, M, k) of the chosen ones of each image's candidates, (N, M); 0 for the others.
+
+    batch_size and keep: see varc.scoring.likelihood.score.
+    """
+    result = np.zeros((*candidates.shape, scales_in(var.config.patch_nums, tokens.shape[1])))
+    for count in np.unique(chosen.sum(1)[chosen.any(1)]):  # images with as many each make one dense call
+        which = chosen.sum(1) == count
+        own = candidates[which][chosen[which]].reshape(-1, count)
+        found = score(var, quantizer, tokens[which], own, device=device, batch_size=batch_size, keep=keep)
+        result[chosen & which[:, None]] = found.reshape(-1, result.shape[2])
     return result
 
 

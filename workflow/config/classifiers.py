@@ -1,7 +1,7 @@
 """Classifiers: a model and a funnel; or a rival, a baseline and its stages."""
 
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -10,7 +10,7 @@ from workflow.config.families import check_settings, has, known_family
 
 
 class FixedStage(Entry):
-    called = "a stage (which has scales and keep, or adaptive)"
+    called = "a stage (which has scales and keep, or adaptive, or certify)"
     scales: Positive
     """The first so many scales are scored."""
     samples: Positive = 1
@@ -40,12 +40,33 @@ class AdaptiveStage(Entry):
     """As of a fixed stage; the images of `calibrate` are scored in it too."""
 
 
+class Certify(Entry):
+    called = "certify"
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    """The class that float32 predicts is not looked at again with a chance of at most alpha; where images have groups,
+    in the mean over groups."""
+
+
+class CertifiedStage(Entry):
+    called = "a certified stage"
+    scales: Positive
+    """All classes are scored at the first so many scales, and in float32 those that may be its prediction."""
+    precision: Literal["tf32", "bf16"]
+    """In which all classes are scored."""
+    certify: Certify
+    """How far float32's prediction may be behind the best, as the images of `calibrate` show; it stands alone."""
+
+
 def kind_of_stage(given: Any) -> str:
-    return "(adaptive)" if "adaptive" in given_keys(given) else "(fixed)"
+    keys = given_keys(given)
+    return "(adaptive)" if "adaptive" in keys else "(certified)" if "certify" in keys else "(fixed)"
 
 
 AnyStage = Annotated[
-    Annotated[FixedStage, Tag("(fixed)")] | Annotated[AdaptiveStage, Tag("(adaptive)")], Discriminator(kind_of_stage)
+    Annotated[FixedStage, Tag("(fixed)")]
+    | Annotated[AdaptiveStage, Tag("(adaptive)")]
+    | Annotated[CertifiedStage, Tag("(certified)")],
+    Discriminator(kind_of_stage),
 ]
 
 
@@ -80,6 +101,11 @@ class Classifier(Entry):
         return next((stage.adaptive for stage in self.funnel if isinstance(stage, AdaptiveStage)), None)
 
     @property
+    def certified(self) -> CertifiedStage | None:
+        """The certified stage; None for other funnels."""
+        return next((stage for stage in self.funnel if isinstance(stage, CertifiedStage)), None)
+
+    @property
     def adaptive_precision(self) -> str:
         """The precision of an adaptive stage."""
         return next(stage.precision for stage in self.funnel if isinstance(stage, AdaptiveStage))
@@ -91,20 +117,21 @@ class Classifier(Entry):
 
     @property
     def sampled(self) -> list[FixedStage | Adaptive]:
-        """What each stage says of its samples."""
-        return [stage.adaptive if isinstance(stage, AdaptiveStage) else stage for stage in self.funnel]
+        """What each stage that has samples says of them."""
+        return [*self.stages, *([self.adaptive] if self.adaptive else [])]
 
     @property
     def samples(self) -> int:
         """The most samples of a stage."""
-        return max(stage.samples for stage in self.sampled)
+        return max((stage.samples for stage in self.sampled), default=1)
 
     @model_validator(mode="after")
     def check_funnel(self) -> "Classifier":
-        if self.adaptive and len(self.funnel) > 1:
-            raise ValueError("funnel: an adaptive stage stands alone; take the others away")
-        if self.adaptive and not self.calibrate:
-            raise ValueError("calibrate is missing; an adaptive funnel takes its thresholds from that data set")
+        kind = "an adaptive" if self.adaptive else "a certified" if self.certified else ""
+        if kind and len(self.funnel) > 1:
+            raise ValueError(f"funnel: {kind} stage stands alone; take the others away")
+        if kind and not self.calibrate:
+            raise ValueError(f"calibrate is missing; {kind} funnel takes its thresholds from that data set")
         for i, stage in enumerate(self.sampled):
             if stage.samples > 1 and self.sigma is None:
                 found = f"funnel: {i}: samples is {stage.samples}"

@@ -186,12 +186,14 @@ class Config(Entry):
             size = image_size(self.models, entry.model)
             self.check_size(f"{key}: scale_weights: fit", fit, f"model {entry.model}", size)
         scales = self.num_scales(entry.model)
-        for i, own in enumerate(entry.stages):
-            if own.scales > scales:
-                found = f"scales is {own.scales}, but model {entry.model} has {scales}"
+        told = [stage.scales for stage in entry.stages] + ([entry.certified.scales] if entry.certified else [])
+        for i, own_scales in enumerate(told):
+            if own_scales > scales:
+                found = f"scales is {own_scales}, but model {entry.model} has {scales}"
                 raise ConfigError(f"{key}: funnel: {i}: {found}")
         if entry.calibrate and entry.stages and (len(entry.funnel) > 1 or entry.stages[0].scales < scales):
-            raise ConfigError(f"{key}: calibrate goes with an adaptive funnel, or one stage at all {scales} scales")
+            kinds = "an adaptive or certified funnel, or one stage"
+            raise ConfigError(f"{key}: calibrate goes with {kinds} at all {scales} scales")
 
     def check_evaluated(self, key: str, entry: Evaluation) -> None:
         known(f"{key}: datasets", entry.datasets, self.datasets)

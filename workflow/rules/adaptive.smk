@@ -31,6 +31,39 @@ rule score_adaptive:
         "../../scripts/score_adaptive.py"
 
 
+rule certify:
+    input:
+        unpack(ask(JOBS.certify_inputs)),
+        code=code("certify"),
+    output:
+        delta="results/{run}/certified/{model}/{dataset}/{stage}.json",
+    log:
+        "results/{run}/logs/certify/{model}/{dataset}/{stage}.log",
+    params:
+        alpha=ask(JOBS.certified, get="alpha"),
+        expected=lambda wildcards: CHECKPOINTS.expected(wildcards.model),
+    script:
+        "../../scripts/certify.py"
+
+
+rule score_certified:
+    input:
+        unpack(ask(JOBS.score_certified_inputs)),
+        code=code("score_certified"),
+    output:
+        scores="results/{run}/scores/{model}/{dataset}/all/{stage}/{shard}.parquet",
+    log:
+        "results/{run}/logs/score_certified/{model}/{dataset}/{stage}/{shard}.log",
+    wildcard_constraints:
+        stage=one_of(RUN.certified_names()),
+    resources:
+        **gpu_job("score_certified", mem_mb=16_000, runtime=120),
+    params:
+        **WEIGHTS_KNOWN,
+    script:
+        "../../scripts/score_certified.py"
+
+
 rule adaptive:
     input:
         unpack(ask(TABLES.adaptive_inputs)),
@@ -45,6 +78,21 @@ rule adaptive:
         shapes=CHECKPOINTS.shapes(RUN.models),
     script:
         "../../scripts/adaptive.py"
+
+
+rule certified:
+    input:
+        unpack(ask(TABLES.certified_inputs)),
+        code=code("certified"),
+    output:
+        **table("certified"),
+    log:
+        "results/{run}/logs/certified.log",
+    params:
+        rows=TABLES.certified_rows(),
+        shapes=CHECKPOINTS.shapes(RUN.models),
+    script:
+        "../../scripts/certified.py"
 
 
 rule calibration:

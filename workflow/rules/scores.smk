@@ -61,6 +61,6 @@ rule predict:
         scales=ask(JOBS.stage_scales),
         patch_nums=ask(JOBS.patch_nums),
         expected=ask(JOBS.expected),
-        adaptive=ask(RUN.is_adaptive),
+        open=ask(RUN.is_open),
     script:
         "../../scripts/predict.py"

@@ -3,7 +3,7 @@ rule gflops:
         classes=RUN.class_lists(RUN.evaluated()),
         published=PUBLISHED,
         checkpoints=ask(CHECKPOINTS.shape_files, models=RUN.models),
-        adaptive=TABLES.adaptive_scores(),
+        open_scores=TABLES.open_scores(),
         families=FAMILIES,
         code=code("gflops"),
     output:
@@ -29,7 +29,7 @@ rule accuracy:
         "results/{run}/logs/accuracy.log",
     params:
         pairs=RUN.pairs,
-        adaptive=sorted({name for _, name in TABLES.adaptive_pairs()}),
+        open=sorted({name for _, name in TABLES.open_pairs()}),
         models={name: RUN.funnels[name][0].scorer for _, name in RUN.pairs},
     script:
         "../../scripts/accuracy.py"

@@ -1,0 +1,46 @@
+"""Score in float32 the classes of a shard's images that may be its prediction."""
+
+import numpy as np
+from job import compute_device, job, measured
+from kept import job_parts
+from models import FORMS, read_models
+
+from varc.freshness import check_made_with, check_value
+from varc.models.scales import tokens_at
+from varc.scoring.certified import certified_scores
+from varc.scoring.forms import computing_on
+from varc.scoring.funnel import read_per_scale, read_scores
+from varc.scoring.progressive import score_chosen
+from varc.scoring.scale_weights import read_scale_weights
+from varc.seal import read_json
+from varc.storage import check_apart, check_images, column_matrix, image_ids, read_parquet, write_open_scores
+
+with job(snakemake) as log:
+    device, files = compute_device(snakemake), snakemake.input
+    if files.calibration:  # of the same source
+        check_apart(files.calibration, files.manifest)
+    table = read_parquet(files.tokens)
+    ids, (quick_file,) = image_ids(table), files.quick
+    quick, per_scale = read_scores(quick_file), read_per_scale(quick_file)
+    check_images(quick_file, quick.image_ids, files.tokens, ids)
+    vqvae, var, card, made_with = read_models(snakemake, [files.tokens, quick_file])
+    check_made_with([quick_file], "var_sha256", card["sha256"], files.var)
+    known = read_json(files.delta)
+    check_value(files.delta, "var_sha256", known, card["sha256"], files.var)
+    delta = np.inf if known["delta"] is None else known["delta"]
+    scales = per_scale.shape[2]
+    weights = read_scale_weights(files.scale_weights, made_with, scales)
+    tokens = column_matrix(table, "tokens")[:, : tokens_at(var.config.patch_nums, scales)]
+    var = computing_on(device, var, "float32", scales, FORMS)
+    computed = {**made_with, "forms": var.arithmetic.forms}
+    parts = job_parts(snakemake, snakemake.output.scores, device, **computed)
+    models, candidates = (var, vqvae.quantize.to(device)), quick.class_ids.astype(np.int32)
+    with measured(device, len(ids), log, parts=parts) as record:
+        result = certified_scores(
+            per_scale,
+            delta,
+            lambda chosen: score_chosen(*models, tokens, candidates, chosen, device=device, keep=parts),
+            weights,
+        )
+    write_open_scores(snakemake.output.scores, ids, candidates, result, {**record, "delta": known["delta"], **computed})
+    parts.remove()
