@@ -100,6 +100,15 @@ def score_bf16(device):
 
 
 @case
+def score_the_chosen(device):
+    from varc.scoring.progressive import score_chosen
+
+    vqvae, var = small_models(device)
+    chosen = np.random.default_rng(0).random(ALL.shape) < 0.3
+    return score_chosen(var, vqvae.quantize, TOKENS[0], ALL, chosen, device=device, batch_size=5)
+
+
+@case
 def score_each_token(device):
     from varc.scoring.likelihood import score_tokens
 

@@ -25,6 +25,7 @@ SCORINGS = {
     "encode",
     "score",
     "score_adaptive",
+    "score_certified",
     "score_baseline",
     "score_tokens",
     "attribute",
@@ -75,6 +76,9 @@ def run_killed(job, most):
 
 @pytest.fixture
 def small_batches(monkeypatch):
+    """Small pieces, and bfloat16 also where a processor lacks it."""
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr("torch.ops.mkldnn._is_mkldnn_bf16_supported", lambda: True)
     monkeypatch.setattr("varc.scoring.batching.CPU_TOKENS", 30 * 8)
     monkeypatch.setattr("varc.baselines.discriminative.BATCH", 4)
     monkeypatch.setattr("varc.baselines.vae.BATCH", 4)
