@@ -5,7 +5,7 @@ from job import job
 
 from varc.freshness import check_agree, check_expected, models_of
 from varc.scoring.adaptive import predict_adaptive, read_adaptive
-from varc.scoring.funnel import mean_over_samples, predict, read_label_of, read_scores
+from varc.scoring.funnel import over_samples, predict, read_label_of, read_scores
 from varc.scoring.scale_weights import read_scale_weights
 from varc.storage import (
     check_images,
@@ -27,8 +27,8 @@ def predict_shard(shard, labels):
     if snakemake.params.adaptive:
         result, class_ids, ids = read_adaptive(*paths[0])
         return predict_adaptive(result, class_ids, ids, labels, label_of), ids
-    known = zip(paths, snakemake.params.scales, weights, strict=True)
-    stages = [mean_over_samples([read_scores(path, k, w) for path in stage]) for stage, k, w in known]
+    known = zip(paths, snakemake.params.scales, weights, snakemake.params.combines, strict=True)
+    stages = [over_samples([read_scores(path, k, w) for path in stage], how) for stage, k, w, how in known]
     return predict(stages, labels, label_of), stages[-1].image_ids
 
 

@@ -17,7 +17,7 @@ from torch.nn.attention.bias import causal_lower_right
 THETA = 10000.0  # of the rotary embedding
 HIDDEN_MULTIPLE = 256  # the MLP's inner width is a multiple of it
 HEAD_ROWS = 1024  # positions whose logits exist at a time
-QUERIES = 64  # that attend at a time on the CPU
+QUERIES = 64  # that attend at a time on the CPU, where others came before
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class Attention(nn.Module):
         self.wqkv = nn.Linear(config.width, 3 * config.width, bias=False)
         self.wo = nn.Linear(config.width, config.width, bias=False)
 
-    def qkv(self, h: Tensor, turns: Tensor) -> Tensor:
-        """Queries, keys and values (3, B, H, S, D) of h (B, S, C) at positions with turns (B, S, D / 2)."""
+    def qkv(self, h: Tensor, turns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each (B, H, S, D), of h (B, S, C) at positions with turns (B, S, D / 2)."""
         qkv = self.wqkv(h).unflatten(-1, (3, self.heads, -1))  # (B, S, 3, H, D)
-        qk = turned(qkv[:, :, :2], turns[:, :, None, None])
-        return torch.cat([qk, qkv[:, :, 2:]], 2).permute(2, 0, 3, 1, 4)
+        q, k = turned(qkv[:, :, :2], turns[:, :, None, None]).permute(2, 0, 3, 1, 4)
+        return q, k, qkv[:, :, 2].transpose(1, 2)
 
 
 class FeedForward(nn.Module):
@@ -109,12 +109,16 @@ class AnyOrder(nn.Module):
             if weight.ndim == 2:
                 nn.init.normal_(weight, std=0.02)
 
+    def blocks(self) -> list[Block]:
+        """The layers, by their type."""
+        return list(self.layers)  # type: ignore[arg-type]
+
     def hidden(self, tokens: Tensor, orders: Tensor, labels: Tensor) -> Tensor:
         """What the head sees (B, 1 + 2 n, C); see forward."""
         tables = position_tables(self)
         x = torch.cat([self.cls_embedding.embedding_table(labels)[:, None], embed(self, tables, tokens, orders)], 1)
         turns = F.pad(tables.turns[orders].repeat_interleave(2, 1), (0, 0, 1, 0))
-        for block in self.layers:
+        for block in self.blocks():
             x = block(x, turns)
         return self.norm(x)
 
@@ -163,22 +167,36 @@ def embed(model: AnyOrder, tables: PositionTables, tokens: Tensor, orders: Tenso
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Causal attention (B, H, s, D) of the last s of S positions, q (B, H, s, D) over k and v (B, H, S, D), without a
-    dense mask.
-
-    On the CPU as plain products, QUERIES at a time over the keys that they may see; see benchmarks/any_order.py.
-    """
+    dense mask: the fused kernels leave out what is not seen. Where S is more than s, torch's kernels for the CPU take
+    a dense one; there it goes through QUERIES at a time, over the keys that they may see."""
     before = k.shape[2] - q.shape[2]
+    if not before:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
     if q.device.type != "cpu":
-        mask = causal_lower_right(q.shape[2], k.shape[2]) if before else None
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=not before)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=causal_lower_right(q.shape[2], k.shape[2]))
     out, q = torch.empty_like(q), q * q.shape[-1] ** -0.5
     for first in range(0, q.shape[2], QUERIES):
         end = min(first + QUERIES, q.shape[2])
         logits = q[:, :, first:end] @ k[:, :, : before + end].transpose(-1, -2)
-        own = torch.ones(end - first, end - first, dtype=torch.bool, device=q.device).triu(1)
-        logits[..., before + first :].masked_fill_(own, -torch.inf)
+        unseen = torch.ones(end - first, end - first, dtype=torch.bool).triu(1)
+        logits[..., before + first :].masked_fill_(unseen, -torch.inf)
         out[:, :, first:end] = logits.softmax(-1) @ v[:, :, : before + end]
     return out
+
+
+def shared_attention(block: Block, start: Tensor, x: Tensor, turns: Tensor, image: Tensor) -> Tensor:
+    """The first block's attention (B, H, 2 n, D) of all pairs, of which the classes of an image share all but the value
+    of the class token: its query and key are 0 for every class.
+
+    start (B, C): the class tokens; x (I, 2 n - 1, C) and turns (I, 2 n - 1, D / 2): what follows them, of each image.
+    """
+    q, k, v = (F.pad(part, (0, 0, 1, 0)) for part in block.attention.qkv(block.attention_norm(x), turns))
+    to_class = torch.zeros_like(v)
+    to_class[:, :, 0] = 1
+    others, weight = attend(q, k, v), attend(q, k, to_class)[..., :1]  # (I, H, 2 n, D), (I, H, 2 n, 1)
+    value_weight = block.attention.wqkv.weight[2 * x.shape[-1] :]
+    value = F.linear(block.attention_norm(start), value_weight).unflatten(-1, (block.attention.heads, 1, -1))
+    return torch.addcmul(others[image], weight[image], value)
 
 
 class Past(NamedTuple):
@@ -213,23 +231,27 @@ def pair_log_prob(
     the pairs, with all that comes before the span; it may be left out where that is nothing, and nothing follows.
     """
     first, end = span
-    tokens, order = tokens[:, :end], orders[:, :end]
-    x = embed(model, tables, tokens[:, first:], order[:, first:])[image, :-1]  # pos, tok, pos, ..., pos
-    turns = tables.turns[order].repeat_interleave(2, 1)[image, :-1]  # (B, 2 end - 1, D / 2)
+    tokens, orders = tokens[:, :end], orders[:, :end]
+    inputs = embed(model, tables, tokens[:, first:], orders[:, first:])[:, :-1]  # (I, 2 n - 1, C): pos, tok, ..., pos
+    turns = tables.turns[orders].repeat_interleave(2, 1)[:, :-1]  # (I, 2 end - 1, D / 2)
     if first:
-        start = model.tok_embeddings(tokens[image, first - 1])
-        turns = turns[:, 2 * first - 1 :]
+        start, turns_of_all = model.tok_embeddings(tokens[image, first - 1]), turns[:, 2 * first - 1 :]
     else:
-        start, turns = model.cls_embedding.embedding_table(labels), F.pad(turns, (0, 0, 1, 0))
-    x = torch.cat([start[:, None], x], 1)  # (B, 2 n, C)
-    for i, block in enumerate(model.layers):
-        q, k, v = block.attention.qkv(block.attention_norm(x), turns)  # type: ignore[operator, union-attr]
-        k, v = past.joined(i, torch.stack([k, v])) if past else (k, v)
-        h = attend(q, k, v).transpose(1, 2).flatten(2)
-        if i == len(model.layers) - 1:
+        start, turns_of_all = model.cls_embedding.embedding_table(labels), F.pad(turns, (0, 0, 1, 0))
+    x = torch.cat([start[:, None], inputs[image]], 1)  # (B, 2 n, C)
+    of_pairs = turns_of_all[image]
+    for i, block in enumerate(model.blocks()):
+        if i == 0 and past is None and len(image) > len(tokens):
+            h = shared_attention(block, start, inputs, turns, image)
+        else:
+            q, k, v = block.attention.qkv(block.attention_norm(x), of_pairs)
+            k, v = past.joined(i, torch.stack([k, v])) if past else (k, v)
+            h = attend(q, k, v)
+        h = h.transpose(1, 2).flatten(2)  # (B, 2 n, C)
+        if i == model.config.depth - 1:
             x, h = x[:, 1::2], h[:, 1::2]
-        x = x + block.attention.wo(h)  # type: ignore[operator, union-attr]
-        x = x + block.feed_forward(block.ffn_norm(x))  # type: ignore[operator]
+        x = x + block.attention.wo(h)
+        x = x + block.feed_forward(block.ffn_norm(x))
     return head_log_prob(model, x, tokens[image, first:])
 
 
