@@ -57,8 +57,8 @@ class Plan:
             passes = stage.passes(candidates)
             own = {**who, "stage": f"stage{i}", "rule": stage.rule, "model": stage.scorer, "candidates": passes}
             if isinstance(stage, RivalStage):
-                parts = (part for part in stage.parts if isinstance(part, RivalStage))
-                yield from (Work(folder=p.folder(dataset), **own | {"model": self.rival_name(dataset, p)}) for p in parts)
+                for part in stage.parts:
+                    yield Work(folder=part.folder(dataset), **own | {"model": self.rival_name(dataset, part)})
                 candidates = min(candidates, stage.keep)
                 continue
             if isinstance(stage, ScaleStage):
@@ -114,7 +114,7 @@ class Plan:
     def rivals(self) -> dict[str, dict[str, Any]]:
         """Name -> a rival's stage, with its baseline and what that is trained on: what its cost is counted from."""
         found = {}
-        for dataset, stage in ((dataset, part) for dataset, stage in self.run.wanted() for part in stage.parts):
+        for dataset, stage in ((name, part) for name, whole in self.run.wanted() for part in whole.parts):
             if isinstance(stage, RivalStage):
                 baseline = self.config.baselines[stage.scorer]
                 keeps = [each.keep for each in (*stage.before, stage)]

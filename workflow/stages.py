@@ -186,13 +186,17 @@ class RivalStage(Stage):
         return spell_scoring(self.scoring)
 
     @property
+    def parts(self) -> Sequence["RivalStage"]:
+        return [self]
+
+    @property
     def rated(self) -> str:
         """What its speed is known by: equal for those that cost the same."""
         return self.name
 
     @property
     def counted(self) -> list[dict[str, Any]]:
-        """The stages, the last one its own, that its cost is counted from; all before it, where it goes on from them."""
+        """The stages that its cost is counted from, its own last; those before it, where it goes on from them."""
         return self.scorings
 
     @property
@@ -207,9 +211,9 @@ class RivalStage(Stage):
 
 @dataclass(frozen=True)
 class SampleStage(RivalStage):
-    """One sample of a stage of a rival whose family scores them one by one, as the orders of `randar`: its scores depend
-    neither on how many there are nor on how they are combined. scoring: the family's Sample. alone: the Scoring of a
-    stage that has one such sample, which plans count."""
+    """One sample of a stage of a rival whose family scores them one by one, as the orders of `randar`: its scores
+    depend neither on how many there are nor on how they are combined. scoring: the family's Sample. alone: the Scoring of
+    a stage that has one such sample, which plans count."""
 
     called: str
     alone: dict[str, Any]
@@ -279,9 +283,8 @@ def funnel(entry: Classifier | Rival, num_scales: int, family: str | None = None
     stages: list[Stage] = []
     if isinstance(entry, Rival):
         for stage in entry.stages:
-            own = (entry.baseline, tuple(stages), stage.keep, stage.scoring)
-            sampled = family is not None and has_samples(family)
-            stages.append(SampledStage(*own, family) if sampled else RivalStage(*own))  # type: ignore[arg-type]
+            rival = RivalStage(entry.baseline, tuple(stages), stage.keep, stage.scoring)
+            stages.append(SampledStage(**vars(rival), family=family) if family and has_samples(family) else rival)
         return tuple(stages)
     sigma, weights = spell_sigma(entry.sigma), entry.scale_weights.fit if entry.scale_weights else ""
     if adaptive := entry.adaptive:

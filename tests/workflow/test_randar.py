@@ -136,7 +136,8 @@ def test_more_orders_score_the_new_ones_alone_and_another_combination_none(proje
 
 
 def test_combinations_differ_only_in_what_is_predicted_from(project):
-    settings = config("randar", soft=[{"orders": 3, "combine": "softmax"}], most=[{"orders": 3, "combine": "logsumexp"}])
+    ways = {"soft": "softmax", "most": "logsumexp"}
+    settings = config(**{name: [{"orders": 3, "combine": way}] for name, way in ways.items()})
     done = snakemake(project, "--configfile", write_config(project, settings, "combine.yaml"))
     assert done.code == 0, done.output
     per_order = np.stack([scores(project, "all", f"order{i}")[0] for i in range(3)])

@@ -1,5 +1,5 @@
-"""RandAR (Pang et al. 2024, arXiv 2412.01827): a causal transformer that learns the tokens of an image in any order; and
-the engine that scores classes with it. State dicts are named as the public ones.
+"""RandAR (Pang et al. 2024, arXiv 2412.01827): a causal transformer that learns the tokens of an image in any order;
+and the engine that scores classes with it. State dicts are named as the public ones.
 
 The sequence is [class, pos(o_1), tok(o_1), pos(o_2), tok(o_2), ...] for an order o of the grid's positions; the logits
 of the i-th token are read at pos(o_i). Shapes: B pairs of an image and a class, I images, n tokens of an order, S
@@ -146,8 +146,8 @@ def position_tables(model: AnyOrder) -> PositionTables:
 
 
 def grid_turns(side: int, dim: int) -> Tensor:
-    """The two-dimensional rotary embedding (side^2, dim / 2), complex64: the first half of the pairs turns with the row,
-    the other with the column."""
+    """The two-dimensional rotary embedding (side^2, dim / 2), complex64: half of the pairs turn with the row, the
+    others with the column."""
     frequencies = THETA ** -(torch.arange(0, dim // 2, 2, dtype=torch.float32) / (dim // 2))  # (dim / 4,)
     angles = torch.arange(side, dtype=torch.float32)[:, None] * frequencies  # (side, dim / 4)
     rows, columns = angles[:, None].expand(-1, side, -1), angles[None].expand(side, -1, -1)

@@ -106,12 +106,11 @@ def score(
     known = [earlier.scores] * len(before) if earlier and means else []
     tokens = tokens_of(model, images.pixels, images.keep)
     new = list(wanted.values())[len(known) :]
-    return combined([*known, *(log_likelihood(model, tokens, images, candidates, each) for each in new)], scoring.combine)
+    found = [log_likelihood(model, tokens, images, candidates, sample) for sample in new]
+    return combined([*known, *found], scoring.combine)
 
 
-def score_sample(
-    model: RandAR, images: Images, candidates: NDArray[np.int32], sample: Sample
-) -> NDArray[np.float64]:
+def score_sample(model: RandAR, images: Images, candidates: NDArray[np.int32], sample: Sample) -> NDArray[np.float64]:
     """log p (N, M) of the tokens under each candidate, in nats, in one order."""
     return log_likelihood(model, tokens_of(model, images.pixels, images.keep), images, candidates, sample)
 

@@ -1,5 +1,5 @@
-"""The single-scale VQ tokeniser of LlamaGen (Sun et al. 2024, arXiv 2406.06525), as RandAR uses it: state dicts are named
-as in the public vq_ds16_c2i.pt.
+"""The single-scale VQ tokeniser of LlamaGen (Sun et al. 2024, arXiv 2406.06525), as RandAR uses it: state dicts are
+named as in the public vq_ds16_c2i.pt.
 
 The encoder is VQGAN's (Esser et al. 2021). Features and codes are compared on the unit sphere. N images, V codes of d
 numbers, (g, g) the grid of tokens.
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from varc.costs.closed_form import encoder_gflops
-from varc.models.vqvae import Downsample, ResnetBlock, Upsample, group_norm
+from varc.models.convolutions import Downsample, ResnetBlock, Upsample, group_norm
 
 GROUPS = 32  # of every GroupNorm
 RES_BLOCKS = 2  # of a level of the encoder; one more in the decoder
@@ -100,7 +100,7 @@ class Encoder(nn.Module):
         for level in self.conv_blocks:
             h = level(h)
             if hasattr(level, "downsample"):
-                h = level.downsample(h)
+                h = level.downsample(h)  # type: ignore[operator]
         return self.conv_out(F.silu(self.norm_out(self.mid(h))))
 
 
@@ -126,7 +126,7 @@ class Decoder(nn.Module):
         for level in self.conv_blocks:
             h = level(h)
             if hasattr(level, "upsample"):
-                h = level.upsample(h)
+                h = level.upsample(h)  # type: ignore[operator]
         return self.conv_out(F.silu(self.norm_out(h)))
 
 

@@ -209,7 +209,6 @@ class Baseline(Entry):
         check_settings("train", self.family, "Training", given)
         return self
 
-
     def check_checkpoint(self) -> None:
         """Public weights must be such as the family has. Raises ValueError."""
         files = list(getattr(settings_of(self.family), "PUBLIC_FILES", ()))

@@ -10,8 +10,8 @@ PUBLIC_FILES = ("vq", "gpt")  # which they are: the tokeniser and the transforme
 
 @dataclass(frozen=True)
 class Shape:
-    """The transformer's depth, width, heads; of its tokeniser vocab_size codes, ch channels times ch_mult in each level,
-    of which each but the last halves the resolution, and z_channels of the encoder's output."""
+    """The transformer's depth, width, heads; of its tokeniser vocab_size codes, ch channels times ch_mult in each
+    level, of which each but the last halves the resolution, and z_channels of the encoder's output."""
 
     image_size: int
     depth: int
@@ -87,7 +87,7 @@ def check_shape(shape: Shape) -> None:
     """Raises ValueError for a shape that no model can have, naming the key."""
     halved = 2 ** (len(shape.ch_mult) - 1)
     if shape.image_size % halved:
-        raise ValueError(f"image_size is {shape.image_size}; ch_mult {list(shape.ch_mult)} needs a multiple of {halved}")
+        raise ValueError(f"image_size is {shape.image_size}; the levels of ch_mult need a multiple of {halved}")
     if shape.width % (4 * shape.heads):
         raise ValueError(f"width is {shape.width}; rows and columns turn pairs, so it must be a multiple of 4 x heads")
     if wrong := [mult for mult in shape.ch_mult if shape.ch * mult % 32]:
