@@ -212,8 +212,8 @@ class RivalStage(Stage):
 @dataclass(frozen=True)
 class SampleStage(RivalStage):
     """One sample of a stage of a rival whose family scores them one by one, as the orders of `randar`: its scores
-    depend neither on how many there are nor on how they are combined. scoring: the family's Sample. alone: the Scoring of
-    a stage that has one such sample, which plans count."""
+    depend neither on how many there are nor on how they are combined. scoring: the family's Sample. alone: the
+    Scoring of a stage of one such sample, which plans count."""
 
     called: str
     alone: dict[str, Any]

@@ -1,4 +1,5 @@
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -141,3 +142,66 @@ def test_a_picture_that_is_enlarged_is_told():
     )
     assert enlarged(image, 32, 40) and enlarged(image, 28, border=1)
     assert not any([enlarged(image, 32, "none"), enlarged(image, 28), enlarged(image, 32, 32), enlarged(image, None)])
+
+
+def picture(width, height):
+    pixels = np.random.default_rng(width + height).integers(0, 256, (height, width, 3), np.uint8)
+    pixels[:, :: max(1, width // 7)] = 255  # edges, which overshoot
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "halved", "resized", "offset"),
+    [
+        (500, 375, None, (341, 256), (42, 0)),  # 500 * 256 / 375 = 341.33
+        (375, 500, None, (256, 341), (0, 42)),
+        (513, 515, (256, 257), (256, 257), (0, 0)),  # halved once, to whole numbers
+        (511, 900, None, (256, 451), (0, 97)),  # 450.88
+        (2100, 1030, (525, 257), (523, 256), (133, 0)),  # halved twice
+        (100, 120, None, (256, 307), (0, 25)),  # enlarged
+    ],
+)
+def test_adm_crop_is_the_public_codes(width, height, halved, resized, offset):
+    image = picture(width, height)
+    expected = image
+    while halved and expected.size != halved:
+        expected = expected.resize((expected.width // 2, expected.height // 2), Image.Resampling.BOX)
+    left, top = offset
+    whole = np.asarray(expected.resize(resized, Image.Resampling.BICUBIC))
+    assert np.array_equal(preprocess(image, 256, how="adm"), whole[top : top + 256, left : left + 256])
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "size", "resized", "offset"),
+    [
+        (500, 375, 224, (341, 256), (58, 16)),  # int(256 * 500 / 375); 58.5 to even
+        (375, 500, 224, (256, 341), (16, 58)),
+        (333, 500, 224, (256, 384), (16, 80)),
+        (100, 130, 64, (73, 94), (4, 15)),  # round(64 / 0.875); 4.5 to even
+    ],
+)
+def test_imagenet_is_torchvisions_evaluation(width, height, size, resized, offset):
+    """Resize(256) and CenterCrop(224), by what their code says."""
+    image, (left, top) = picture(width, height), offset
+    whole = np.asarray(image.resize(resized, Image.Resampling.BILINEAR))
+    assert np.array_equal(preprocess(image, size, how="imagenet"), whole[top : top + size, left : left + size])
+    assert np.array_equal(
+        preprocess(image, size, resize=min(resized), how="imagenet"), preprocess(image, size, how="imagenet")
+    )
+
+
+def test_ways_differ_and_are_named():
+    image = picture(300, 280)
+    found = [preprocess(image, 64, how=how) for how in ("var", "adm", "imagenet")]
+    assert not any(np.array_equal(a, b) for a, b in combinations(found, 2))
+    assert enlarged(picture(70, 80), 64) and enlarged(picture(70, 80), 64, how="imagenet")
+    assert enlarged(picture(70, 80), 64, how="adm") is None
+    assert "shorter side to 64, and" in enlarged(picture(60, 80), 64, how="adm")
+
+
+@pytest.mark.parametrize("shape", [(1, 500), (3, 2000), (500, 1), (2000, 2), (37, 1000), (1000, 130), (700, 4200)])
+@pytest.mark.parametrize("how", ["adm", "imagenet"])
+def test_a_long_picture_has_the_pixels_that_pillow_gives_it_by_other_filters(shape, how, monkeypatch):
+    found = preprocess(picture(*shape), 50, how=how)
+    monkeypatch.setattr("varc.data.preprocess.LONG", 10**9)
+    assert np.array_equal(found, preprocess(picture(*shape), 50, how=how))
