@@ -13,6 +13,7 @@ from varc.baselines.randar import (
     Sample,
     Scoring,
     Shape,
+    Training,
     build,
     cost,
     draw_order,
@@ -20,6 +21,7 @@ from varc.baselines.randar import (
     score,
     score_sample,
     tokens_of,
+    train,
 )
 from varc.baselines.settings.randar import check_shape, check_stages, samples, spelled
 from varc.baselines.vq import VQ, VQConfig, features_gflops
@@ -326,3 +328,26 @@ def test_stages_that_cannot_be_scored_are_refused():
         check_stages(SHAPE, [Scoring(orders=2, order="raster")])
     with pytest.raises(InputError, match="orders: 1; a stage needs more orders"):
         cost(SHAPE, 5, Scoring(), 5, Scoring())
+
+
+def test_training_makes_the_label_the_likeliest():
+    """Light and dark images, whose halves differ, so that tokens tell them apart."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 200)
+    pixels = np.where(labels[:, None, None, None] == 1, 220, 40) + generator.integers(0, 30, (200, 8, 8, 1))
+    pixels = np.repeat(pixels, 3, 3).astype(np.uint8)
+    model, lines = seeded(build, SHAPE, 2, 0), []
+    steps = Training(steps=60, batch_size=32, lr=0.01, vq_steps=60, vq_batch_size=16, vq_lr=0.003)
+    train(model, pixels, labels, steps, 0, lines.append)
+    assert any("tokeniser: step 60/60" in line for line in lines)
+    assert any("transformer: step 60/60" in line for line in lines)
+    given = Images(pixels[:20], np.array([f"i:{i}" for i in range(20)], dtype=object), 0)
+    both = np.tile(np.arange(2, dtype=np.int32), (20, 1))
+    for scoring in (Scoring(orders=2), Scoring(order="raster"), Scoring(tokens=4)):
+        found = score(model.eval(), given, both, scoring, None)
+        assert (found.argmax(1) == labels[:20]).all()
+    assert len(np.unique(tokens_of(model, pixels))) > 2
+    with torch.no_grad():
+        x = to_input(pixels[:20])
+        codes = model.vq.quantize.codes()[model.vq.tokens(x)].transpose(1, 2).unflatten(2, (4, 4))
+        assert (model.vq.decode(codes) - x).square().mean() < 0.2 * x.var()

@@ -105,7 +105,7 @@ class AnyOrder(nn.Module):
         self.layers = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = nn.RMSNorm(config.width, eps=1e-5)
         self.output = nn.Linear(config.width, config.vocab_size, bias=False)
-        for weight in (self.pos_instruct_embeddings, *self.parameters()):
+        for weight in self.parameters():
             if weight.ndim == 2:
                 nn.init.normal_(weight, std=0.02)
 

@@ -5,7 +5,8 @@ A stage's orders are scored one by one, each into files of its own: see varc.bas
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from varc.baselines.any_order import (
     position_tables,
 )
 from varc.baselines.family import Cost, Earlier, Images, device_of
+from varc.baselines.randar_training import train_tokeniser, train_transformer
 from varc.baselines.settings.randar import Sample, Scoring, Shape, Training, samples
 from varc.baselines.vq import VQ, VQConfig, features_gflops
 from varc.data.preprocess import to_input
@@ -33,7 +35,7 @@ from varc.scoring.batching import CPU_NUMBERS, CPU_TOKENS, FLOAT, GPU_SHARE, in_
 from varc.scoring.combining import combined
 from varc.seeded import image_generator
 
-__all__ = ["Sample", "Scoring", "Shape", "Training", "build", "cost", "load_public", "score", "score_sample"]
+__all__ = ["Sample", "Scoring", "Shape", "Training", "build", "cost", "load_public", "score", "score_sample", "train"]
 
 ENCODER_BATCH = 16
 COPIES = 32  # of a position's activations, of width C, that exist at a time in a pass
@@ -73,6 +75,23 @@ def load_public(path: Mapping[str, str], shape: Shape, classes: int) -> RandAR:
     vq, gpt = (dict(read_state(path[part])) for part in ("vq", "gpt"))
     vq.setdefault(UNUSED, torch.zeros(model.vq.quantize.codebook_used.shape))
     return RandAR(assign_weights(model.vq, path["vq"], vq), assign_weights(model.gpt, path["gpt"], gpt))
+
+
+def train(
+    model: RandAR,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    training: Training,
+    seed: int,
+    report: Callable[[str], None],
+) -> None:
+    """The tokeniser, then the transformer on its tokens, in orders drawn per image and step."""
+    device, generator = device_of(model), torch.Generator().manual_seed(seed)
+    how: dict[str, Any] = {"generator": generator, "device": device, "report": report}
+    sizes: dict[str, Any] = {"steps": training.vq_steps, "batch_size": training.vq_batch_size, "lr": training.vq_lr}
+    train_tokeniser(model.vq, images, **sizes, **how)
+    sizes = {"steps": training.steps, "batch_size": training.batch_size, "lr": training.lr}
+    train_transformer(model.gpt, tokens_of(model, images), labels, **sizes, **how)
 
 
 def draw_order(image_id: str, order: int | None, seed: int, tokens: int) -> NDArray[np.int64]:

@@ -14,9 +14,7 @@ from varc.data.preprocess import Resize
 from varc.errors import InputError
 from varc.yaml_bounds import read_bounded
 
-Settings = dict[
-    str, Any
-]  # size, resize, preprocess, border: as in a data set's entry, whose other keys change nothing here
+Settings = dict[str, Any]  # size, resize, preprocess, border: of a data set's entry, whose other keys change nothing
 RECORD = "config.yaml"  # of a run: the config that made it
 
 
