@@ -17,6 +17,7 @@ from torch.nn.attention.bias import causal_lower_right
 THETA = 10000.0  # of the rotary embedding
 HIDDEN_MULTIPLE = 256  # the MLP's inner width is a multiple of it
 HEAD_ROWS = 1024  # positions whose logits exist at a time
+AT_CLASS = (0, 0, 0, 0, 1, 0)  # pads turns for the class token, with cos and sin both 0
 QUERIES = 64  # that attend at a time on the CPU, where others came before
 
 
@@ -52,7 +53,7 @@ class Attention(nn.Module):
         self.wo = nn.Linear(config.width, config.width, bias=False)
 
     def qkv(self, h: Tensor, turns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, each (B, H, S, D), of h (B, S, C) at positions with turns (B, S, D / 2)."""
+        """Queries, keys and values, each (B, H, S, D), of h (B, S, C) at positions with turns (B, S, D / 2, 2)."""
         qkv = self.wqkv(h).unflatten(-1, (3, self.heads, -1))  # (B, S, 3, H, D)
         q, k = turned(qkv[:, :, :2], turns[:, :, None, None]).permute(2, 0, 3, 1, 4)
         return q, k, qkv[:, :, 2].transpose(1, 2)
@@ -105,9 +106,9 @@ class AnyOrder(nn.Module):
         self.layers = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = nn.RMSNorm(config.width, eps=1e-5)
         self.output = nn.Linear(config.width, config.vocab_size, bias=False)
-        for weight in self.parameters():
-            if weight.ndim == 2:
-                nn.init.normal_(weight, std=0.02)
+        tables = (self.cls_embedding.embedding_table.weight, self.tok_embeddings.weight)
+        for embedding in (self.pos_instruct_embeddings, *tables):
+            nn.init.normal_(embedding, std=config.width**-0.5)
 
     def blocks(self) -> list[Block]:
         """The layers, by their type."""
@@ -117,7 +118,7 @@ class AnyOrder(nn.Module):
         """What the head sees (B, 1 + 2 n, C); see forward."""
         tables = position_tables(self)
         x = torch.cat([self.cls_embedding.embedding_table(labels)[:, None], embed(self, tables, tokens, orders)], 1)
-        turns = F.pad(tables.turns[orders].repeat_interleave(2, 1), (0, 0, 1, 0))
+        turns = F.pad(tables.turns[orders].repeat_interleave(2, 1), AT_CLASS)
         for block in self.blocks():
             x = block(x, turns)
         return self.norm(x)
@@ -133,7 +134,7 @@ class AnyOrder(nn.Module):
 class PositionTables(NamedTuple):
     """What depends on a position of the grid alone."""
 
-    turns: Tensor  # (G, D / 2), complex: by which its queries and keys turn
+    turns: Tensor  # (G, D / 2, 2), cos and sin of the angles by which its queries and keys turn
     embeddings: Tensor  # (G, C): what stands for pos(o)
 
 
@@ -146,18 +147,19 @@ def position_tables(model: AnyOrder) -> PositionTables:
 
 
 def grid_turns(side: int, dim: int) -> Tensor:
-    """The two-dimensional rotary embedding (side^2, dim / 2), complex64: half of the pairs turn with the row, the
-    others with the column."""
+    """The two-dimensional rotary embedding (side^2, dim / 2, 2), cos and sin: half of the pairs turn with the row,
+    the others with the column."""
     frequencies = THETA ** -(torch.arange(0, dim // 2, 2, dtype=torch.float32) / (dim // 2))  # (dim / 4,)
     angles = torch.arange(side, dtype=torch.float32)[:, None] * frequencies  # (side, dim / 4)
     rows, columns = angles[:, None].expand(-1, side, -1), angles[None].expand(side, -1, -1)
     both = torch.cat([rows, columns], -1).flatten(0, 1)
-    return torch.polar(torch.ones_like(both), both)
+    return torch.stack([both.cos(), both.sin()], -1)
 
 
 def turned(x: Tensor, turns: Tensor) -> Tensor:
-    """x (..., D) with each pair of neighbouring numbers turned by turns (..., D / 2); a turn of 0 gives 0."""
-    return torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (-1, 2))) * turns).flatten(-2)
+    """x (..., D) with each pair of neighbouring numbers turned by turns (..., D / 2, 2); where both are 0, 0."""
+    (a, b), (cos, sin) = x.unflatten(-1, (-1, 2)).unbind(-1), turns.unbind(-1)
+    return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2)
 
 
 def embed(model: AnyOrder, tables: PositionTables, tokens: Tensor, orders: Tensor) -> Tensor:
@@ -188,7 +190,7 @@ def shared_attention(block: Block, start: Tensor, x: Tensor, turns: Tensor, imag
     """The first block's attention (B, H, 2 n, D) of all pairs, of which the classes of an image share all but the value
     of the class token: its query and key are 0 for every class.
 
-    start (B, C): the class tokens; x (I, 2 n - 1, C) and turns (I, 2 n - 1, D / 2): what follows them, of each image.
+    start (B, C): the class tokens; x (I, 2 n - 1, C) and turns (I, 2 n - 1, D / 2, 2): what follows, of each image.
     """
     q, k, v = (F.pad(part, (0, 0, 1, 0)) for part in block.attention.qkv(block.attention_norm(x), turns))
     to_class = torch.zeros_like(v)
@@ -233,11 +235,11 @@ def pair_log_prob(
     first, end = span
     tokens, orders = tokens[:, :end], orders[:, :end]
     inputs = embed(model, tables, tokens[:, first:], orders[:, first:])[:, :-1]  # (I, 2 n - 1, C): pos, tok, ..., pos
-    turns = tables.turns[orders].repeat_interleave(2, 1)[:, :-1]  # (I, 2 end - 1, D / 2)
+    turns = tables.turns[orders].repeat_interleave(2, 1)[:, :-1]  # (I, 2 end - 1, D / 2, 2)
     if first:
         start, turns_of_all = model.tok_embeddings(tokens[image, first - 1]), turns[:, 2 * first - 1 :]
     else:
-        start, turns_of_all = model.cls_embedding.embedding_table(labels), F.pad(turns, (0, 0, 1, 0))
+        start, turns_of_all = model.cls_embedding.embedding_table(labels), F.pad(turns, AT_CLASS)
     x = torch.cat([start[:, None], inputs[image]], 1)  # (B, 2 n, C)
     of_pairs = turns_of_all[image]
     for i, block in enumerate(model.blocks()):
