@@ -20,9 +20,9 @@ from varc.baselines.family import Images
 from varc.baselines.randar import RandAR, draw_order, log_likelihood
 from varc.baselines.settings.randar import Sample
 
-CASES = {  # the shape, and how many classes
-    "RandAR-L's width, 4 of its 24 layers": (AnyOrderConfig(4, 1024, 16, 16384, 1000, 16), 8),
-    "desk scale: 7 x 7 tokens, 6 layers of 256": (AnyOrderConfig(6, 256, 4, 512, 100, 7), 100),
+CASES = {  # the shape, and how many classes: RandAR-L's width at 4 of its 24 layers; 7 x 7 tokens, 6 layers of 256
+    "wide": (AnyOrderConfig(4, 1024, 16, 16384, 1000, 16), 8),
+    "desk": (AnyOrderConfig(6, 256, 4, 512, 100, 7), 100),
 }
 PLAIN_BATCHES = (1, 2, 4, 10)
 
@@ -85,8 +85,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--case", choices=CASES, action="append")
     arguments = parser.parse_args()
-    for name, (config, classes) in CASES.items():
+    for name in arguments.case or CASES:
+        config, classes = CASES[name]
         measure(name, config, classes, torch.device(arguments.device), arguments.repeats)
 
 

@@ -156,7 +156,9 @@ class PublicFiles(Entry):
 
     called = "checkpoint of files"
     vq: Path
+    """File of the tokeniser's."""
     gpt: Path
+    """File of the transformer's."""
 
 
 class FileDigests(Entry):
