@@ -5,7 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from varc.data.classes import ClassEntry
+from varc.data.manifest import load_images, manifest
 from varc.data.preprocess import enlarged, preprocess, to_input
+from workflow.config.data import Digits, ImageFolder
+from workflow.config.entry import ConfigError, parse
 
 
 @pytest.mark.parametrize(
@@ -205,3 +209,32 @@ def test_a_long_picture_has_the_pixels_that_pillow_gives_it_by_other_filters(sha
     found = preprocess(picture(*shape), 50, how=how)
     monkeypatch.setattr("varc.data.preprocess.LONG", 10**9)
     assert np.array_equal(found, preprocess(picture(*shape), 50, how=how))
+
+
+@pytest.mark.parametrize("how", ["var", "adm", "imagenet"])
+def test_a_data_set_says_how_its_images_are_prepared(tmp_path, how):
+    (tmp_path / "a").mkdir()
+    picture(90, 70).save(tmp_path / "a/0.png")
+    spec = {"reader": "image_folder", "root": str(tmp_path), "size": 32, "preprocess": how}
+    listed, _ = manifest(spec, [ClassEntry("a", 0, "a")])
+    assert np.array_equal(load_images(spec, listed, 32)[0], preprocess(picture(90, 70), 32, how=how))
+
+
+PICTURES = {"reader": "image_folder", "root": "data", "classes": "classes.csv", "size": 32}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (PICTURES | {"preprocess": "adm", "resize": 40}, "resize 40 does not go with preprocess: adm"),
+        (PICTURES | {"preprocess": "adm", "resize": "none"}, "resize none does not go with preprocess: adm"),
+        (PICTURES | {"preprocess": "lanczos"}, "preprocess"),
+        ({"reader": "digits", "split": "test", "preprocess": "imagenet"}, "preprocess: imagenet needs a size"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(Digits if settings["reader"] == "digits" else ImageFolder, settings)
+    kept = parse(ImageFolder, PICTURES | {"preprocess": "imagenet", "resize": 40}).params()
+    assert kept == PICTURES | {"preprocess": "imagenet", "resize": 40}
+    assert "preprocess" not in parse(ImageFolder, PICTURES).params()  # reruns nothing
