@@ -11,6 +11,7 @@ from varc.metrics.calibration import (
 )
 from varc.metrics.plots import plot_reliability
 from varc.metrics.tables import write_table
+from varc.scoring.combining import combined
 from varc.scoring.labelled import read_labelled_scores
 from varc.scoring.scale_weights import read_labelled_weights
 
@@ -26,7 +27,7 @@ def read(kind, i):
     files = snakemake.input
     weights = read_labelled_weights(files[f"scale_weights{i}"], files[f"{kind}_scores{i}"])
     scores = read_labelled_scores(files[f"{kind}_manifest{i}"], files[f"{kind}_scores{i}"], weights)
-    return scores.samples.mean(0), scores.labels, scores.class_labels
+    return combined(scores.samples, snakemake.params.combines[i]), scores.labels, scores.class_labels
 
 
 with job(snakemake) as log:

@@ -9,6 +9,8 @@ from varc.prefetch import waited
 from varc.scoring.smoothing import encode_batches
 from varc.storage import features_schema, fixed_size_list, read_parquet, shard_bounds, write_parquet
 
+PREPARED = ("resize", "border", "preprocess")  # keys of a data set that say how its images come to the size
+
 with job(snakemake) as log:
     device = compute_device(snakemake)
     listed = rows(read_parquet(snakemake.input.manifest))
@@ -30,7 +32,7 @@ with job(snakemake) as log:
             **record,
             "shape": list(features.shape[1:]),
             "size": vqvae.config.image_size,
-            **{key: snakemake.params.dataset[key] for key in ("resize", "border") if key in snakemake.params.dataset},
+            **{key: value for key, value in snakemake.params.dataset.items() if key in PREPARED},
             "vqvae_sha256": card["sha256"],
         },
     )

@@ -5,7 +5,7 @@ from job import job
 
 from varc.freshness import check_agree, check_expected, models_of
 from varc.scoring.adaptive import predict_open, read_adaptive
-from varc.scoring.funnel import mean_over_samples, predict, read_label_of, read_scores
+from varc.scoring.funnel import over_samples, predict, read_label_of, read_scores
 from varc.scoring.scale_weights import read_scale_weights
 from varc.storage import (
     check_images,
@@ -24,9 +24,9 @@ from varc.storage import (
 def predict_shard(shard, labels):
     """The predictions of a shard's images, and their image_ids."""
     paths = [files[shard::shards] for files in stage_files]
-    known = list(zip(paths, snakemake.params.scales, weights, strict=True))
+    known = list(zip(paths, snakemake.params.scales, weights, snakemake.params.combines, strict=True))
     closed = known[:-1] if snakemake.params.open else known
-    stages = [mean_over_samples([read_scores(path, k, w) for path in stage]) for stage, k, w in closed]
+    stages = [over_samples([read_scores(path, k, w) for path in stage], how) for stage, k, w, how in closed]
     if snakemake.params.open:
         result, class_ids, ids = read_adaptive(*paths[-1])
         return predict_open(result, class_ids, ids, labels, label_of, stages), ids

@@ -3,7 +3,7 @@
 from job import job
 
 from varc.freshness import check_agree, check_expected, models_of
-from varc.scoring.funnel import mean_over_samples, prune, read_scores
+from varc.scoring.funnel import over_samples, prune, read_scores
 from varc.scoring.scale_weights import read_scale_weights
 from varc.storage import CANDIDATES, write_parquet
 
@@ -12,7 +12,8 @@ with job(snakemake) as log:
     check_expected(snakemake.input.scores, snakemake.params.expected)
     keep, scales = snakemake.params.keep, snakemake.params.scales
     weights = read_scale_weights(snakemake.input.scale_weights, models_of(snakemake.input.scores[0]), scales)
-    scores = mean_over_samples([read_scores(path, scales, weights) for path in snakemake.input.scores])
+    samples = [read_scores(path, scales, weights) for path in snakemake.input.scores]
+    scores = over_samples(samples, snakemake.params.combine)
     kept = prune(scores, keep)
     record = {"images": len(scores.image_ids), "keep": keep, "samples": len(snakemake.input.scores)}
     models = models_of(snakemake.input.scores[0])

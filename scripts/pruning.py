@@ -1,5 +1,7 @@
 """Make the table of pruning recall from scores of all classes."""
 
+from itertools import islice
+
 import pandas as pd
 from job import job
 from shapes import model_configs
@@ -8,6 +10,7 @@ from varc.costs.counting import Cost
 from varc.costs.models import ModelCosts, model_costs
 from varc.metrics.plots import plot_pruning
 from varc.metrics.tables import pruning_rows, write_table
+from varc.scoring.combining import combined
 from varc.scoring.labelled import read_labelled_scores
 
 CAPTION = (
@@ -18,15 +21,17 @@ CAPTION = (
 )
 
 
-def recall_rows(manifest, files, costs):
-    """The rows of one model on one data set, from the scores of all shards."""
+def recall_rows(manifest, files, costs, combine=None):
+    """The rows of one model on one data set, from the scores of all shards; combine: of a rival, how the scores of all
+    samples become one."""
     scores = read_labelled_scores(manifest, files)
-    return pruning_rows(scores.per_scale, scores.class_labels, scores.labels, costs, scores.groups)
+    per_scale = combined(scores.samples, combine)[..., None] if combine else scores.per_scale
+    return pruning_rows(per_scale, scores.class_labels, scores.labels, costs, scores.groups)
 
 
 with job(snakemake) as log:
     params, files = snakemake.params, snakemake.input
-    shards = (len(files.scores) + len(files.rival_scores)) // (len(params.pairs) + len(params.rivals))
+    shards = (len(files.scores) + len(files.rival_scores)) // (len(params.pairs) + sum(params.rival_samples))
     configs = {name: model_configs(shape) for name, shape in params.shapes.items()}
     costs = {name: model_costs(*pair) for name, pair in configs.items()}
     rows = []
@@ -36,11 +41,13 @@ with job(snakemake) as log:
         rows += [{"dataset": dataset, "model": model, **row} for row in found]
     if params.rivals:
         gflops = pd.read_csv(files.gflops).set_index(["dataset", "classifier", "stage"])
+    rival_scores = iter(files.rival_scores)
     for i, (dataset, name) in enumerate(params.rivals):
         stage = gflops.loc[(dataset, name, "stage1")]
         one_class = Cost(stage["gflops"] / stage["classes"], 0.0)
-        scores = files.rival_scores[i * shards : (i + 1) * shards]
-        found = recall_rows(files.rival_manifests[i], scores, ModelCosts(Cost(0.0, 0.0), {1: one_class}))
+        scores = list(islice(rival_scores, params.rival_samples[i] * shards))
+        only = ModelCosts(Cost(0.0, 0.0), {1: one_class})
+        found = recall_rows(files.rival_manifests[i], scores, only, params.rival_combines[i])
         rows += [{"dataset": dataset, "model": name, **row} for row in found]
     table = pd.DataFrame(rows)
     write_table(table, snakemake.output.csv, snakemake.output.markdown, CAPTION)

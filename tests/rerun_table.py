@@ -22,7 +22,7 @@ README = ROOT / "config" / "README.md"
 KEYS = Path(__file__).with_name("rerun_keys.yaml")
 BEGIN, END = "<!-- made by `make rerun-table` -->\n", "<!-- end of the table -->\n"
 FILES = ["published.csv", "other.csv", "labels.txt", "labels2.txt", "ids.txt", "ids2.txt", "data/0.tar", "data2/0.tar"]
-FILES += ["vit/model.safetensors", "vit2/model.safetensors"]
+FILES += ["vit/model.safetensors", "vit2/model.safetensors", "vq.pt", "vq2.pt", "gpt.pt", "gpt2.pt"]
 WEIGHTS = ("vae.pth", "var.pth", "vae2.pth", "var2.pth")  # the others come from a hub
 REFUSED = {"shards": "none: refused, choose another `run`"}
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from varc.files import joined_sha256
 from varc.models.headers import downsampling
+from workflow.config.classifiers import PublicFiles
 from workflow.config.entry import ConfigError
 from workflow.config.lineage import ancestry, architecture, image_size, origin, patch_nums, shape_of, vqvae_owner
 from workflow.config.models import CHECKPOINTS as FOLDER
@@ -182,7 +183,11 @@ class Checkpoints:
 
     def public_files(self, baseline: str) -> list[str]:
         """The files of a baseline's public weights, as far as they are there; none where it is trained here."""
-        folder = self.config.baselines[baseline].checkpoint
+        entry = self.config.baselines[baseline]
+        if entry.files:
+            return sorted(file for file in entry.files.values() if os.path.exists(file))
+        folder = entry.checkpoint
+        assert not isinstance(folder, PublicFiles)
         if folder is None or (os.path.exists(folder) and not os.path.isdir(folder)):
             return [folder] if folder else []
         found = [os.path.join(at, name) for at, _, names in os.walk(folder) for name in names]
@@ -198,8 +203,10 @@ class Checkpoints:
         return [f"{self.folder}/baselines/{baseline}.json"] if self.config.baselines[baseline].train else []
 
     def public_sha256(self, baseline: str) -> dict[str, str | None]:
-        """File -> SHA-256 of public weights."""
-        return {file: self.digest(file) for file in self.public_files(baseline)}
+        """File -> SHA-256 of public weights: as the config says, else of the file."""
+        entry = self.config.baselines[baseline]
+        said = {file: entry.digest(part) for part, file in entry.files.items()}
+        return {file: said.get(file) or self.digest(file) for file in self.public_files(baseline)}
 
     def baseline(self, baseline: str) -> dict[str, Any]:
         """A baseline's entry, as scripts take it."""

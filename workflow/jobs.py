@@ -7,7 +7,16 @@ from workflow.config.calibration import same_root
 from workflow.config.lineage import bases, finetuning, patch_nums, var_training
 from workflow.config.models import FinetunedModel, TrainedModel, Training, VQVAETraining
 from workflow.run import Inputs, Run
-from workflow.stages import AdaptiveStage, CertifiedStage, RivalStage, ScaleStage, Stage, spell_noises, spell_sigma
+from workflow.stages import (
+    AdaptiveStage,
+    CertifiedStage,
+    RivalStage,
+    SampleStage,
+    ScaleStage,
+    Stage,
+    spell_noises,
+    spell_sigma,
+)
 
 
 class Jobs:
@@ -224,9 +233,11 @@ class Jobs:
             "cards": self.checkpoints.baseline_cards(baseline),
             "classes": self.run.class_list(dataset),
         }
-        if before := self.rival_stage(baseline, dataset, candidates, stage).before:
+        own = self.rival_stage(baseline, dataset, candidates, stage)
+        if own.before:
             files["candidates"] = self.run.candidates(baseline, dataset, candidates, shard)
-            files["earlier"] = self.run.path(f"{before[-1].folder(dataset)}/{shard}.parquet")
+        if own.before and not isinstance(own, SampleStage):
+            files["earlier"] = self.run.path(f"{own.before[-1].folder(dataset)}/{shard}.parquet")
         return files
 
     # candidates and predictions
@@ -235,6 +246,16 @@ class Jobs:
         """The scores that a pruning step looks at, one file per sample, and the weights of their scales."""
         stage = self.run.pruned[scorer, dataset, candidates]
         return {"scores": self.run.scores(dataset, stage, shard), "scale_weights": self.run.scale_weights(stage)}
+
+    def sample(self, baseline: str, dataset: str, candidates: str, stage: str) -> dict[str, Any] | None:
+        """The sample that a rival's job scores, where its family scores them one by one."""
+        own = self.rival_stage(baseline, dataset, candidates, stage)
+        return own.scoring if isinstance(own, SampleStage) else None
+
+    def scorings(self, baseline: str, dataset: str, candidates: str, stage: str) -> list[dict[str, Any]]:
+        """What the stages up to a rival's score with; none where a job scores one sample, see sample."""
+        own = self.rival_stage(baseline, dataset, candidates, stage)
+        return [] if isinstance(own, SampleStage) else own.scorings
 
     def keep(self, scorer: str, dataset: str, candidates: str) -> int:
         return self.run.pruned[scorer, dataset, candidates].keep
@@ -253,6 +274,14 @@ class Jobs:
             files["features"] = self.run.features(stages[0].scorer, dataset)
             files["tokens"] = self.run.tokens(stages[0].scorer, dataset, noises)
         return files | {f"stage{i}": self.run.scores(dataset, stage) for i, stage in enumerate(stages, 1)}
+
+    def combine(self, scorer: str, dataset: str, candidates: str) -> str:
+        """How the samples of the stage that keeps the candidates become one score."""
+        return self.run.pruned[scorer, dataset, candidates].combine
+
+    def combines(self, classifier: str) -> list[str]:
+        """The same of each stage."""
+        return [stage.combine for stage in self.run.funnels[classifier]]
 
     def samples(self, classifier: str) -> list[int]:
         """Of each stage, how many samples its scores are the mean of."""

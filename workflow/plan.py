@@ -57,8 +57,11 @@ class Plan:
             passes = stage.passes(candidates)
             own = {**who, "stage": f"stage{i}", "rule": stage.rule, "model": stage.scorer, "candidates": passes}
             if isinstance(stage, RivalStage):
-                own |= {"model": self.rival_name(dataset, stage)}
-            elif isinstance(stage, ScaleStage):
+                for part in stage.parts:
+                    yield Work(folder=part.folder(dataset), **own | {"model": self.rival_name(dataset, part)})
+                candidates = min(candidates, stage.keep)
+                continue
+            if isinstance(stage, ScaleStage):
                 own |= {"scales": stage.scales, "precision": stage.precision}
             elif isinstance(stage, AdaptiveStage):
                 own |= {"scales": self.config.num_scales(stage.scorer), "candidates": candidates}
@@ -108,22 +111,23 @@ class Plan:
 
     def rival_name(self, dataset: str, stage: RivalStage) -> str:
         """What tells the costs of a rival's stages apart: the stage, those before it, and the number of classes."""
-        return f"{stage.scorer} {stage.candidates} {stage.name} of {self.config.datasets[dataset].class_count()}"
+        return f"{stage.scorer} {stage.candidates} {stage.rated} of {self.config.datasets[dataset].class_count()}"
 
     def rivals(self) -> dict[str, dict[str, Any]]:
         """Name -> a rival's stage, with its baseline and what that is trained on: what its cost is counted from."""
         found = {}
-        for dataset, stage in self.run.wanted():
+        for dataset, stage in ((name, part) for name, whole in self.run.wanted() for part in whole.parts):
             if isinstance(stage, RivalStage):
                 baseline = self.config.baselines[stage.scorer]
                 keeps = [each.keep for each in (*stage.before, stage)]
                 classes = self.config.datasets[dataset].class_count()
+                counted, candidates = stage.counted, min([classes, *keeps[:-1]])
                 found[self.rival_name(dataset, stage)] = {
                     "baseline": baseline.given(),
                     "training": baseline.train and self.run.dataset(baseline.train.data),
-                    "stages": [{**scoring, "keep": keep} for scoring, keep in zip(stage.scorings, keeps)],
-                    "classes": classes,
-                    "candidates": min([classes, *keeps[:-1]]),
+                    "stages": [{**each, "keep": keep} for each, keep in zip(counted, keeps[-len(counted) :])],
+                    "classes": classes if len(counted) == len(keeps) else candidates,
+                    "candidates": candidates,
                 }
         return found
 

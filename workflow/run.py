@@ -11,6 +11,7 @@ from functools import cache, cached_property
 from typing import Any
 
 from workflow.checkpoints import PARTS, Checkpoints
+from workflow.config.classifiers import Classifier, Rival
 from workflow.config.data import DataSet
 from workflow.config.entry import ConfigError, plain_sigma
 from workflow.config.lineage import ancestry, origin, var_training
@@ -43,15 +44,16 @@ class Run:
         self.checkpoints = Checkpoints(config, self.folder, digest)
         self.pairs: list[Pair] = sorted({(d, c) for e in config.evaluate for d in e.datasets for c in e.classifiers})
         self.shifted = {name: entry.dataset for entry in config.shifts for name in entry.shifted()}  # the one shifted
-        self.funnels = {name: funnel(entry, self.num_scales(entry)) for name, entry in config.classifiers.items()}
+        self.funnels = {name: self.stages_of(entry) for name, entry in config.classifiers.items()}
         self.scored: dict[tuple[str, ...], Stage] = {}  # scorer, data set, candidates, name: the place of its scores
         self.pruned: dict[tuple[str, ...], Stage] = {}  # scorer, data set, candidates: the place of what it keeps
         for dataset, stage in [*self.wanted(), *self.looked_up()]:
-            before = self.scored.setdefault((stage.scorer, dataset, stage.candidates, stage.name), stage)
             self.pruned.setdefault((stage.scorer, dataset, stage.kept), stage)
-            if before.computes != stage.computes:
-                found = f"{before.folder(dataset)}, made by {before.computes} and by {stage.computes}"
-                raise ConfigError(f"classifiers: two stages have one folder, {found}; evaluate them in two runs")
+            for part in stage.parts:
+                before = self.scored.setdefault((part.scorer, dataset, part.candidates, part.name), part)
+                if before.computes != part.computes:
+                    found = f"{before.folder(dataset)}, made by {before.computes} and by {part.computes}"
+                    raise ConfigError(f"classifiers: two stages have one folder, {found}; evaluate them in two runs")
         self.recipe = cache(self.recipe_of)
         needed = [*self.wanted(), *self.looked_up(surely=True)]
         self.prefixes = Prefixes(needed, config.num_scales, self.path, self.recipe, known)
@@ -61,6 +63,11 @@ class Run:
                 self.scored.setdefault((stage.scorer, sample.dataset, stage.candidates, stage.name), stage)
 
     # stages
+
+    def stages_of(self, entry: Classifier | Rival) -> tuple[Stage, ...]:
+        """The stages of a classifier's entry."""
+        family = self.checkpoints.family(entry.baseline) if isinstance(entry, Rival) else None
+        return funnel(entry, self.num_scales(entry), family)
 
     def num_scales(self, entry: Any) -> int:
         return self.config.num_scales(entry.model) if hasattr(entry, "model") else 1

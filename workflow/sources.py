@@ -87,11 +87,22 @@ def unfit_sources(run: Any, reading: Iterable[Params], jobs: Iterable[Params]) -
                 return message
     baselines = [value.get("baseline", value) for value in known]
     for name, entry in run.config.baselines.items():
-        weights = [file for file in run.checkpoints.public_files(name) if file.endswith(".safetensors")]
-        if entry.checkpoint and run.checkpoints.baseline(name) in baselines and not weights:
-            return (
-                f"baselines: {name}: checkpoint: {entry.checkpoint}: no safetensors there; put the public folder there"
-            )
+        if run.checkpoints.baseline(name) in baselines and (message := unfit_baseline(name, entry, run.checkpoints)):
+            return message
+    return None
+
+
+def unfit_baseline(name: str, entry: Any, checkpoints: Any) -> str | None:
+    """A message for public weights of a rival that are not there, or are not those that the config names; or None."""
+    for part, file in entry.files.items():
+        found, expected = file_sha256(file), entry.digest(part)
+        if found is None:
+            return f"baselines: {name}: checkpoint: {part}: {file}: no such file; put the public weights there"
+        if expected and found != expected:
+            return f"baselines: {name}: {part}: {file} has SHA-256 {found}, but the config says {expected}"
+    weights = any(file.endswith(".safetensors") for file in checkpoints.public_files(name))
+    if entry.checkpoint and not entry.files and not weights:
+        return f"baselines: {name}: checkpoint: {entry.checkpoint}: no safetensors there; put the public folder there"
     return None
 
 

@@ -4,12 +4,15 @@ A stage's candidates are spelled by what chose them, so classifiers that agree o
 changed stage has other paths than before. Folders are below results/<run>/.
 """
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar
 
 from workflow.config.classifiers import Classifier, Rival
 from workflow.config.entry import Spread
+from workflow.config.families import has_samples, scoring_of, settings_of
 
 CONTENDERS = 2  # of an image, that a plan of a certified stage counts
 
@@ -40,6 +43,16 @@ class Stage:
     def noises(self) -> list[str]:
         """The <noise> of each of its token samples; none for a rival."""
         return []
+
+    @property
+    def parts(self) -> Sequence["Stage"]:
+        """What of it is scored by itself, into a folder of its own."""
+        return [self]
+
+    @property
+    def combine(self) -> str:
+        """How the scores of its samples become one, where they are read: see varc.scoring.combining."""
+        return "mean"
 
     @property
     def spelled_weights(self) -> str:
@@ -208,7 +221,21 @@ class RivalStage(Stage):
     @property
     def name(self) -> str:
         """Keys and values, e.g. "draws25", or "plain" where there are none."""
-        return "-".join(f"{key}{value}" for key, value in sorted(self.scoring.items())) or "plain"
+        return spell_scoring(self.scoring)
+
+    @property
+    def parts(self) -> Sequence["RivalStage"]:
+        return [self]
+
+    @property
+    def rated(self) -> str:
+        """What its speed is known by: equal for those that cost the same."""
+        return self.name
+
+    @property
+    def counted(self) -> list[dict[str, Any]]:
+        """The stages that its cost is counted from, its own last; those before it, where it goes on from them."""
+        return self.scorings
 
     @property
     def scorings(self) -> list[dict[str, Any]]:
@@ -220,12 +247,82 @@ class RivalStage(Stage):
         return self.scorings, self.candidates
 
 
-def funnel(entry: Classifier | Rival, num_scales: int) -> tuple[Stage, ...]:
-    """The stages of a classifier's entry; num_scales: of its model."""
+@dataclass(frozen=True)
+class SampleStage(RivalStage):
+    """One sample of a stage of a rival whose family scores them one by one, as the orders of `randar`: its scores
+    depend neither on how many there are nor on how they are combined. scoring: the family's Sample. alone: the
+    Scoring of a stage of one such sample, which plans count."""
+
+    called: str
+    alone: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.called
+
+    @property
+    def rated(self) -> str:
+        return spell_scoring({key: value for key, value in self.alone.items() if value is not None})
+
+    @property
+    def counted(self) -> list[dict[str, Any]]:
+        return [self.alone]
+
+    @property
+    def computes(self) -> Any:
+        return self.scoring, self.candidates
+
+
+@dataclass(frozen=True)
+class SampledStage(RivalStage):
+    """A stage of such a rival. family: its name."""
+
+    family: str
+
+    @property
+    def settings(self) -> Any:
+        """Its family's Scoring."""
+        return scoring_of(self.family, self.scoring)
+
+    @property
+    def name(self) -> str:
+        return settings_of(self.family).spelled(self.settings)
+
+    @property
+    def combine(self) -> str:
+        return self.settings.combine
+
+    @property
+    def samples(self) -> list[SampleStage]:
+        """Its samples, those that the stage before has scored too first."""
+        alone = dataclasses.asdict(settings_of(self.family).alone(self.settings))
+        own = [
+            SampleStage(self.scorer, self.before, self.keep, dataclasses.asdict(sample), name, alone)
+            for name, sample in settings_of(self.family).samples(self.settings).items()
+        ]
+        before = self.before[-1].samples if self.before and isinstance(self.before[-1], SampledStage) else []
+        known = {sample.name: sample for sample in before}
+        return [known.get(sample.name, sample) for sample in own]
+
+    @property
+    def reused(self) -> int:
+        return sum(sample.before != self.before for sample in self.samples)
+
+    @property
+    def parts(self) -> list[SampleStage]:
+        return self.samples[self.reused :]
+
+    def folders(self, dataset: str) -> list[str]:
+        return [sample.folder(dataset) for sample in self.samples]
+
+
+def funnel(entry: Classifier | Rival, num_scales: int, family: str | None = None) -> tuple[Stage, ...]:
+    """The stages of a classifier's entry; num_scales: of its model; family: of its baseline."""
     stages: list[Stage] = []
     if isinstance(entry, Rival):
         for stage in entry.stages:
-            stages.append(RivalStage(entry.baseline, tuple(stages), stage.keep, stage.scoring))
+            rival = RivalStage(entry.baseline, tuple(stages), stage.keep, stage.scoring)
+            stages.append(SampledStage(**vars(rival), family=family) if family and has_samples(family) else rival)
         return tuple(stages)
     sigma, weights = spell_sigma(entry.sigma), entry.scale_weights.fit if entry.scale_weights else ""
     if adaptive := entry.adaptive:
@@ -241,6 +338,11 @@ def funnel(entry: Classifier | Rival, num_scales: int) -> tuple[Stage, ...]:
         given = (fixed.scales, fixed.samples, sigma if fixed.samples > 1 else "", fixed.precision, fixed.guidance)
         stages.append(ScaleStage(entry.model, tuple(stages), fixed.keep, *given, weights=weights))
     return tuple(stages)
+
+
+def spell_scoring(scoring: dict[str, Any]) -> str:
+    """Keys and values of a rival's stage, e.g. "draws25"; "plain" where there are none."""
+    return "-".join(f"{key}{value}" for key, value in sorted(scoring.items())) or "plain"
 
 
 def spell_sigma(sigma: Any) -> str:

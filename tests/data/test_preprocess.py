@@ -1,10 +1,15 @@
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from varc.data.classes import ClassEntry
+from varc.data.manifest import load_images, manifest
 from varc.data.preprocess import enlarged, preprocess, to_input
+from workflow.config.data import Digits, ImageFolder
+from workflow.config.entry import ConfigError, parse
 
 
 @pytest.mark.parametrize(
@@ -141,3 +146,95 @@ def test_a_picture_that_is_enlarged_is_told():
     )
     assert enlarged(image, 32, 40) and enlarged(image, 28, border=1)
     assert not any([enlarged(image, 32, "none"), enlarged(image, 28), enlarged(image, 32, 32), enlarged(image, None)])
+
+
+def picture(width, height):
+    pixels = np.random.default_rng(width + height).integers(0, 256, (height, width, 3), np.uint8)
+    pixels[:, :: max(1, width // 7)] = 255  # edges, which overshoot
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "halved", "resized", "offset"),
+    [
+        (500, 375, None, (341, 256), (42, 0)),  # 500 * 256 / 375 = 341.33
+        (375, 500, None, (256, 341), (0, 42)),
+        (513, 515, (256, 257), (256, 257), (0, 0)),  # halved once, to whole numbers
+        (511, 900, None, (256, 451), (0, 97)),  # 450.88
+        (2100, 1030, (525, 257), (523, 256), (133, 0)),  # halved twice
+        (100, 120, None, (256, 307), (0, 25)),  # enlarged
+    ],
+)
+def test_adm_crop_is_the_public_codes(width, height, halved, resized, offset):
+    image = picture(width, height)
+    expected = image
+    while halved and expected.size != halved:
+        expected = expected.resize((expected.width // 2, expected.height // 2), Image.Resampling.BOX)
+    left, top = offset
+    whole = np.asarray(expected.resize(resized, Image.Resampling.BICUBIC))
+    assert np.array_equal(preprocess(image, 256, how="adm"), whole[top : top + 256, left : left + 256])
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "size", "resized", "offset"),
+    [
+        (500, 375, 224, (341, 256), (58, 16)),  # int(256 * 500 / 375); 58.5 to even
+        (375, 500, 224, (256, 341), (16, 58)),
+        (333, 500, 224, (256, 384), (16, 80)),
+        (100, 130, 64, (73, 94), (4, 15)),  # round(64 / 0.875); 4.5 to even
+    ],
+)
+def test_imagenet_is_torchvisions_evaluation(width, height, size, resized, offset):
+    """Resize(256) and CenterCrop(224), by what their code says."""
+    image, (left, top) = picture(width, height), offset
+    whole = np.asarray(image.resize(resized, Image.Resampling.BILINEAR))
+    assert np.array_equal(preprocess(image, size, how="imagenet"), whole[top : top + size, left : left + size])
+    assert np.array_equal(
+        preprocess(image, size, resize=min(resized), how="imagenet"), preprocess(image, size, how="imagenet")
+    )
+
+
+def test_ways_differ_and_are_named():
+    image = picture(300, 280)
+    found = [preprocess(image, 64, how=how) for how in ("var", "adm", "imagenet")]
+    assert not any(np.array_equal(a, b) for a, b in combinations(found, 2))
+    assert enlarged(picture(70, 80), 64) and enlarged(picture(70, 80), 64, how="imagenet")
+    assert enlarged(picture(70, 80), 64, how="adm") is None
+    assert "shorter side to 64, and" in enlarged(picture(60, 80), 64, how="adm")
+
+
+@pytest.mark.parametrize("shape", [(1, 500), (3, 2000), (500, 1), (2000, 2), (37, 1000), (1000, 130), (700, 4200)])
+@pytest.mark.parametrize("how", ["adm", "imagenet"])
+def test_a_long_picture_has_the_pixels_that_pillow_gives_it_by_other_filters(shape, how, monkeypatch):
+    found = preprocess(picture(*shape), 50, how=how)
+    monkeypatch.setattr("varc.data.preprocess.LONG", 10**9)
+    assert np.array_equal(found, preprocess(picture(*shape), 50, how=how))
+
+
+@pytest.mark.parametrize("how", ["var", "adm", "imagenet"])
+def test_a_data_set_says_how_its_images_are_prepared(tmp_path, how):
+    (tmp_path / "a").mkdir()
+    picture(90, 70).save(tmp_path / "a/0.png")
+    spec = {"reader": "image_folder", "root": str(tmp_path), "size": 32, "preprocess": how}
+    listed, _ = manifest(spec, [ClassEntry("a", 0, "a")])
+    assert np.array_equal(load_images(spec, listed, 32)[0], preprocess(picture(90, 70), 32, how=how))
+
+
+PICTURES = {"reader": "image_folder", "root": "data", "classes": "classes.csv", "size": 32}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (PICTURES | {"preprocess": "adm", "resize": 40}, "resize 40 does not go with preprocess: adm"),
+        (PICTURES | {"preprocess": "adm", "resize": "none"}, "resize none does not go with preprocess: adm"),
+        (PICTURES | {"preprocess": "lanczos"}, "preprocess"),
+        ({"reader": "digits", "split": "test", "preprocess": "imagenet"}, "preprocess: imagenet needs a size"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(Digits if settings["reader"] == "digits" else ImageFolder, settings)
+    kept = parse(ImageFolder, PICTURES | {"preprocess": "imagenet", "resize": 40}).params()
+    assert kept == PICTURES | {"preprocess": "imagenet", "resize": 40}
+    assert "preprocess" not in parse(ImageFolder, PICTURES).params()  # reruns nothing

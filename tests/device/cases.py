@@ -454,6 +454,12 @@ STEPS = {"steps": 2, "batch_size": 4, "lr": 1e-2}
 RIVALS: dict[str, tuple[dict, dict, list[dict]]] = {  # shape, training, stages
     "diffusion": (DIT, STEPS, [{"draws": 2}, {"draws": 5}, {"draws": 2, "loss": "l1"}]),
     "meanflow": (DIT, STEPS, [{"draws": 2}, {"draws": 3, "interval": "average"}]),
+    "randar": (
+        {"image_size": SIDE, "depth": 2, "width": 16, "heads": 2, "vocab_size": 16, "ch": 32, "z_channels": 4}
+        | {"ch_mult": [1, 1, 1]},
+        STEPS | {"vq_steps": 2, "vq_batch_size": 4, "vq_lr": 1e-3},
+        [{"tokens": 3}, {"orders": 2}, {"orders": 3, "combine": "softmax"}],
+    ),
     "ibinn": ({"image_size": 8, "blocks": [1, 1], "width": 4, "dense": 8}, STEPS | {"beta": 1.0, "sigma": 0.01}, [{}]),
     "vae": ({"image_size": SIDE, "hidden": 8, "latent": 2, "sigma": 0.4}, STEPS, [{"samples": 2}, {"samples": 3}]),
     "knn": ({"image_size": SIDE, "memory": 5}, {}, [{"k": 3}]),

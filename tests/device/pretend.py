@@ -378,7 +378,9 @@ def attention_for(gpu: PretendCuda, original: Callable[..., Any]) -> Callable[..
         if not all(isinstance(t, OnCuda) for t in tensors):
             raise RuntimeError(f"Expected all tensors to be on the same device: attention at {place()}")
         if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-            assert not (dropout_p or is_causal or enable_gqa), "not pretended"
+            assert not (dropout_p or enable_gqa), "not pretended"
+            if is_causal:
+                attn_mask = q.new_full((q.shape[-2], k.shape[-2]), -torch.inf).triu(1)
             scores = q @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
             return (scores if attn_mask is None else scores + attn_mask).softmax(-1) @ v
         gpu.launches["attention"] += 1

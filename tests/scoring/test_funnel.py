@@ -6,7 +6,7 @@ from varc.scoring.funnel import (
     Scores,
     all_classes,
     label_ranks,
-    mean_over_samples,
+    over_samples,
     predict,
     prune,
     ranks,
@@ -51,9 +51,9 @@ def test_select_takes_each_rows_own_candidates():
             select(ALL, np.array(missing))
 
 
-def test_mean_over_samples_takes_the_clean_scores_of_an_earlier_stage():
+def test_over_samples_takes_the_clean_scores_of_an_earlier_stage():
     noisy = scores([[5, 9], [2, 7]], [[-3.0, -2.0], [-2.0, -1.5]])
-    mean = mean_over_samples([ALL, noisy])
+    mean = over_samples([ALL, noisy])
     assert mean.class_ids.tolist() == [[5, 9], [2, 7]]
     assert mean.log_likelihood.tolist() == [[-2.0, -3.0], [-1.5, -1.0]]
 
@@ -61,7 +61,7 @@ def test_mean_over_samples_takes_the_clean_scores_of_an_earlier_stage():
 def test_samples_of_other_images_are_refused():
     other = Scores(IDS[::-1], ALL.class_ids, ALL.log_likelihood)
     with pytest.raises(InputError, match="different images"):
-        mean_over_samples([ALL, other])
+        over_samples([ALL, other])
 
 
 def test_predict():

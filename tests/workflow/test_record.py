@@ -163,7 +163,9 @@ def test_pictures_that_a_run_would_prepare_in_several_ways_need_options(project,
     other["evaluate"][0]["datasets"] = ["pictures", "other"]
     picture = project / "data/a/0.png"
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(other))
-    with pytest.raises(InputError, match="data sets other and pictures differ in size, resize or border; give --size"):
+    with pytest.raises(
+        InputError, match="data sets other and pictures differ in size, resize, preprocess or border; give --size"
+    ):
         run_settings(tmp_path, picture, 8)
     other["datasets"]["other"] = PICTURES | {"size": 16}  # of another model
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(other))

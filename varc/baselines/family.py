@@ -6,6 +6,11 @@ A family `<name>` has, in varc/baselines/settings/<name>.py, which imports no to
 - Training: a frozen dataclass, the keys of `train:` beside `data`.
 - Scoring: a frozen dataclass, the keys of a stage of a classifier beside `keep`; it may be empty.
 - PUBLIC_WEIGHTS = True, CAM_LAYER = True: whether it has load_public, cam_layer;
+- PUBLIC_FILES: the names of its public files, where these are files and not a folder;
+- check_shape(shape), check_stages(shape, stages): raise ValueError for what no model can have, naming the key;
+- Sample, samples(scoring), alone(scoring), spelled(scoring), where a stage's samples are scored one by one, each into
+  files of its own: what says which sample it is, the samples of a stage by the names of their folders, a stage of one
+  of them alone, and a stage's name. Scoring then has `combine`, see varc.scoring.combining;
 
 and in the module varc/baselines/<name>.py these three, and
 
@@ -18,7 +23,8 @@ and in the module varc/baselines/<name>.py these three, and
 
 and, where they have a meaning,
 
-- load_public(path, shape, classes) -> Model: public weights.
+- score_sample(model, images, candidates, sample) -> log-likelihoods of the candidates: what `score` combines.
+- load_public(path, shape, classes) -> Model: public weights; path: of the folder, or of the files by PUBLIC_FILES.
 - cam_layer(model): the layer that GradCAM looks at, of a model that maps images (B, 3, H, W) in [-1, 1] to logits.
 - APART = True: classes are trained apart, each with all the steps of `train`, so that learning new ones leaves the
   others as they are.

@@ -59,15 +59,18 @@ def public_baseline(
 ) -> tuple[nn.Module, Card]:
     """Public weights; see read_baseline."""
     name = entry["family"]
-    if not public_sha256:
-        raise InputError(f"{entry['checkpoint']}: no weights there; put the public files of family {name} there")
+    given = entry["checkpoint"]
+    parts = list(given.values()) if isinstance(given, dict) else [given]
+    absent = [part for part in parts if isinstance(given, dict) and part not in public_sha256]
+    if absent or not public_sha256:
+        raise InputError(f"{(absent or parts)[0]}: no weights there; put the public files of family {name} there")
     if not hasattr(kind, "load_public"):
         raise InputError(f"checkpoint: family {name} has no public weights; give train instead")
     for file in sorted(public_sha256):
         if file.endswith(".safetensors"):
             check_kind(file)
     with unchanged(public_sha256):
-        model = kind.load_public(entry["checkpoint"], shape, entry["classes"])
+        model = kind.load_public(given, shape, entry["classes"])
         for file, expected in public_sha256.items():
             check_sha256(file, file_sha256(file), expected)
     architecture = {"family": name, "shape": dataclasses.asdict(shape), "num_classes": entry["classes"]}

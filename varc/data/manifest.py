@@ -108,7 +108,7 @@ def first_enlarged(spec: Spec, listed: list[Listed]) -> str | None:
         image = opened(open_images(spec), spec, first.image_id, first.path)
     except InputError:  # found where all are checked
         return None
-    found = enlarged(image, spec.get("size"), spec.get("resize"), spec.get("border", 0))
+    found = enlarged(image, spec.get("size"), spec.get("resize"), spec.get("border", 0), spec.get("preprocess", "var"))
     return f"{first.image_id}: {found}" if found else None
 
 
@@ -178,11 +178,11 @@ def image_batches(
 
 def opened_images(open_image: OpenImage, spec: Spec, listed: list[Listed], side: int) -> NDArray[np.uint8]:
     """The images of load_images, by what opens one."""
-    border, images = spec.get("border", 0), []
+    border, how, images = spec.get("border", 0), spec.get("preprocess", "var"), []
     for row in listed:
         image = opened(open_image, spec, row.image_id, row.path)
         with naming(row.image_id, "cannot be prepared for the model", "replace it, or take it away", b""):
-            images.append(preprocess(image, spec.get("size"), spec.get("resize"), border))
+            images.append(preprocess(image, spec.get("size"), spec.get("resize"), border, how))
     image_ids = [row.image_id for row in listed]
     stacked = stack_images(images, side, image_ids)
     return shifted(stacked, image_ids, **spec["shift"]) if "shift" in spec else stacked

@@ -14,7 +14,7 @@ from varc.data.preprocess import Resize
 from varc.errors import InputError
 from varc.yaml_bounds import read_bounded
 
-Settings = dict[str, Any]  # size, resize, border: as in a data set's entry, whose other keys change nothing here
+Settings = dict[str, Any]  # size, resize, preprocess, border: of a data set's entry, whose other keys change nothing
 RECORD = "config.yaml"  # of a run: the config that made it
 
 
@@ -62,7 +62,7 @@ def run_settings(folder: Path, image: str | Path | Image.Image, side: int) -> Se
     pixels = model_pixels(image, side, settings)
     for name, entry in others:
         if not np.array_equal(pixels, model_pixels(image, side, entry)):
-            both = f"data sets {first} and {name} differ in size, resize or border"
+            both = f"data sets {first} and {name} differ in size, resize, preprocess or border"
             raise InputError(f"{folder / RECORD}: {both}; give --size, --resize and --border instead of --run")
     return settings
 

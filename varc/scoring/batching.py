@@ -3,7 +3,7 @@
 import functools
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from numpy.typing import NDArray
@@ -11,7 +11,9 @@ from torch import Tensor
 
 from varc.device import free_memory
 from varc.keep import Keep, at_once
-from varc.models.var import VAR, VARConfig
+
+if TYPE_CHECKING:
+    from varc.models.var import VAR, VARConfig
 
 CPU_NUMBERS = 2**20  # tokens x width in a batch on the CPU: more leave its caches, see benchmarks/engine.py
 CPU_TOKENS = 2**12  # tokens in a batch on the CPU: more gain nothing at any width, see benchmarks/batches.py
@@ -26,12 +28,12 @@ T = TypeVar("T")
 Rows = TypeVar("Rows", NDArray[Any], Tensor)
 
 
-def pass_bytes(config: VARConfig, length: int) -> int:
+def pass_bytes(config: "VARConfig", length: int) -> int:
     """Bytes of a pair's activations in a pass over `length` tokens, at most."""
     return FLOAT * length * 24 * config.width  # residual, normalised, qkv twice, MLP's inner layer twice
 
 
-def past_bytes(config: VARConfig, length: int) -> int:
+def past_bytes(config: "VARConfig", length: int) -> int:
     """Bytes of a pair's keys and values of all blocks for `length` tokens."""
     return FLOAT * length * 2 * config.depth * config.width
 
@@ -41,7 +43,7 @@ def most_pairs(length: int) -> int:
     return max(1, min(MOST_TOKENS // length, MOST_PAIRS))
 
 
-def pairs_per_batch(var: VAR, length: int, device: torch.device, free: int | None = None) -> int:
+def pairs_per_batch(var: "VAR", length: int, device: torch.device, free: int | None = None) -> int:
     """How many pairs of `length` tokens a batch should hold: a measured number on the CPU, by free memory on a GPU.
 
     free: bytes of it; None: what there is now.

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varc.errors import InputError
+from varc.scoring.combining import combined
 from varc.storage import column_matrix, image_ids, provenance, read_parquet, scales_in
 
 Ints = NDArray[np.integer[Any]]
@@ -86,8 +87,8 @@ def select_images(scores: Scores, which: Sequence[int]) -> Scores:
     return Scores(scores.image_ids[rows], scores.class_ids[rows], scores.log_likelihood[rows])
 
 
-def mean_over_samples(samples: Sequence[Scores]) -> Scores:
-    """The mean log-likelihood over a stage's samples (likelihood smoothing).
+def over_samples(samples: Sequence[Scores], combine: str = "mean") -> Scores:
+    """The log-likelihood over a stage's samples, by default the mean (likelihood smoothing); see combined.
 
     The candidates are those of the last sample: the clean one may come from an earlier stage, which scored more.
     """
@@ -96,7 +97,7 @@ def mean_over_samples(samples: Sequence[Scores]) -> Scores:
         if not np.array_equal(sample.image_ids, samples[-1].image_ids):
             raise InputError("the samples of a stage hold different images; delete the run's scores and start again")
     selected = [select(sample, class_ids).log_likelihood for sample in samples]
-    return Scores(samples[-1].image_ids, class_ids, np.mean(selected, axis=0))
+    return Scores(samples[-1].image_ids, class_ids, combined(selected, combine))
 
 
 def ranks(scores: Scores) -> Ints:

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from workflow.config.entry import Entry, OpenEntry, Path, Positive, Precision, Rate, Sigma, Some, given_keys
-from workflow.config.families import check_settings, has, known_family
+from workflow.config.families import check_own, check_settings, has, known_family, settings_of, shape_of
+from workflow.config.models import SHA256
 
 
 class FixedStage(Entry):
@@ -178,19 +179,43 @@ class RivalStage(OpenEntry):
         return {key: value for key, value in self.given().items() if key != "keep"}
 
 
+class PublicFiles(Entry):
+    """Public weights of a tokeniser and a transformer: `.pth`, `.pt` or `.safetensors`."""
+
+    called = "checkpoint of files"
+    vq: Path
+    """File of the tokeniser's."""
+    gpt: Path
+    """File of the transformer's."""
+
+
+class FileDigests(Entry):
+    called = "sha256"
+    vq: SHA256 | None = None
+    gpt: SHA256 | None = None
+
+
 class Baseline(Entry):
     """A model of a rival family."""
 
     called = "a baseline"
     family: str
-    """A rival family (`docs/families.md`). `models` must have an entry all the same."""
+    """A rival family (`docs/families.md`)."""
     shape: RivalShape
     """The shape that the family asks for."""
     train: RivalTraining | None = None
     """How it is trained: `data`, and what its family needs, mostly steps, batch_size, lr; required without
     `checkpoint`."""
-    checkpoint: Path | None = None
-    """Instead of `train`: the folder of public weights."""
+    checkpoint: (
+        Annotated[
+            Annotated[Path, Tag("(folder)")] | Annotated[PublicFiles, Tag("(files)")],
+            Discriminator(lambda given: "(folder)" if isinstance(given, str) else "(files)"),
+        ]
+        | None
+    ) = None
+    """Instead of `train`: the folder of public weights; of family `randar` two files, `{vq, gpt}`."""
+    sha256: FileDigests | None = None
+    """What the files must have; default: not checked, but recorded."""
     classes: Positive | None = None
     """How many classes public weights know; required with `checkpoint`."""
 
@@ -204,8 +229,8 @@ class Baseline(Entry):
         shape = self.shape.given()
         check_settings("shape", self.family, "Shape", shape)
         check_shape(shape)
-        if self.checkpoint and not has(self.family, "PUBLIC_WEIGHTS"):
-            raise ValueError(f"checkpoint: family {self.family} has no public weights; give train instead")
+        check_own("shape", self.family, "check_shape", shape_of(self.family, shape))
+        self.check_checkpoint()
         if self.train is None:
             return self
         if shape.get("latent") is True:
@@ -213,6 +238,28 @@ class Baseline(Entry):
         given = {key: value for key, value in self.train.given().items() if key != "data"}
         check_settings("train", self.family, "Training", given)
         return self
+
+    def check_checkpoint(self) -> None:
+        """Public weights must be such as the family has. Raises ValueError."""
+        files = list(getattr(settings_of(self.family), "PUBLIC_FILES", ()))
+        if self.sha256 and not isinstance(self.checkpoint, PublicFiles):
+            raise ValueError("sha256 goes with checkpoint: {vq, gpt}; take it away")
+        if self.checkpoint is None:
+            return
+        if not has(self.family, "PUBLIC_WEIGHTS"):
+            raise ValueError(f"checkpoint: family {self.family} has no public weights; give train instead")
+        if isinstance(self.checkpoint, PublicFiles) != bool(files):
+            wanted = f"files, {{{', '.join(files)}}}" if files else "a folder"
+            raise ValueError(f"checkpoint: the public weights of family {self.family} are {wanted}; give that")
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The files of public weights by their parts, where the config names them one by one."""
+        return self.checkpoint.given() if isinstance(self.checkpoint, PublicFiles) else {}
+
+    def digest(self, part: str) -> str | None:
+        """The SHA-256 that the config gives for a file."""
+        return getattr(self.sha256, part) if self.sha256 else None
 
 
 def check_shape(shape: dict[str, Any]) -> None:

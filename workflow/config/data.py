@@ -44,14 +44,24 @@ class DataSet(Entry):
     size: Positive | None = None
     """Pixels per side after the centre crop; default: the images' own. Required for pictures."""
     resize: Positive | Literal["none"] | None = None
-    """Pixels of the shorter side before the crop (Lanczos); `none` for pictures that have their pixels already:
+    """Pixels of the shorter side before the crop; `none` for pictures that have their pixels already:
     they are cropped alone. Default: round(1.125 size)."""
+    preprocess: Literal["var", "adm", "imagenet"] | None = None
+    """How pictures come to `size`. `var`: as VAR's code. `adm`: halved by boxes, then bicubic, the shorter side to
+    `size` itself, as the code of ADM, DiT, SiT and RandAR; without `resize`. `imagenet`: bilinear, as torchvision's
+    evaluation of ViT and ResNet; `resize` is round(size / 0.875) by default. Needs a size; default: var."""
     border: Annotated[int, Field(ge=0)] | None = None
     """Pixels cropped from each side before anything else; default: 0."""
     shift: Shift | None = None
 
     @model_validator(mode="after")
     def check_resize(self) -> "DataSet":
+        if self.preprocess and self.size is None:
+            raise ValueError(f"preprocess: {self.preprocess} needs a size; add it, or take preprocess away")
+        if self.preprocess == "adm" and self.resize is not None:
+            raise ValueError(
+                f"resize {self.resize} does not go with preprocess: adm, which resizes to size; take it away"
+            )
         if self.resize is None or (self.resize == "none" and self.size):
             return self
         if self.resize == "none" or self.resize < (self.size or math.inf):

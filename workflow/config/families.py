@@ -36,6 +36,26 @@ def has(family: str, ability: str) -> bool:
     return getattr(settings_of(family), ability, False)
 
 
+def has_samples(family: str) -> bool:
+    """Whether a family's stages have samples that are scored one by one."""
+    return hasattr(settings_of(family), "Sample")
+
+
+def shape_of(family: str, given: dict[str, Any]) -> Any:
+    """A family's Shape, of checked keys."""
+    return made(settings_of(family).Shape, given)
+
+
+def scoring_of(family: str, given: dict[str, Any]) -> Any:
+    """A family's Scoring, of checked keys."""
+    return made(settings_of(family).Scoring, given)
+
+
+def made(kind: Any, given: dict[str, Any]) -> Any:
+    """A dataclass of a family's settings; lists become tuples."""
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+
+
 @functools.cache
 def entry_of(family: str, settings: str) -> type[Entry]:
     """A family's Shape, Training or Scoring as an entry of the config."""
@@ -56,7 +76,18 @@ def bounded(hint: Any) -> Any:
         return Annotated[list[bounded(get_args(hint)[0])], Field(min_length=1)]  # type: ignore[misc]
     if get_origin(hint) is Literal:
         return hint
+    if types.NoneType in get_args(hint):
+        return bounded(next(part for part in get_args(hint) if part is not types.NoneType)) | None
     return {int: Annotated[int, Field(ge=1)], float: Annotated[float, Field(ge=0)]}.get(hint, hint)
+
+
+def check_own(key: str, family: str, check: str, *given: Any) -> None:
+    """What a family itself checks, if it does: check_shape(shape), or check_stages(shape, stages). Raises
+    ConfigError."""
+    try:
+        getattr(settings_of(family), check, lambda *given: None)(*given)
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from None
 
 
 def check_settings(key: str, family: str, settings: str, given: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from workflow.config.calibration import check_calibration, check_fitted
 from workflow.config.classifiers import AnyClassifier, Baseline, Classifier, Rival
 from workflow.config.data import AnyDataSet, DataSet, Shift, Shifts
 from workflow.config.entry import ConfigError, Entry, Name, Path, Positive, Rate, Some, Spread, either, known, parse
-from workflow.config.families import check_settings, has
+from workflow.config.families import check_own, check_settings, has, scoring_of, shape_of
 from workflow.config.lineage import finetuning, image_size, origin, patch_nums, validated, vqvae_owner
 from workflow.config.models import FinetunedModel, Model, PublicModel, TrainedModel, VQVAETraining
 from workflow.config.tables import GRADIENT_METHODS, MEAN_MASK, Evaluation, Explanation, Incremental, Judge, Smoothing
@@ -35,7 +35,7 @@ class Config(Entry):
     published: Path | None = None
     """CSV of published figures (dataset, classifier, top1, gflops), shown beside ours in columns of their own."""
     datasets: Annotated[dict[Name, AnyDataSet], Field(min_length=1)]
-    models: Annotated[dict[Name, Model], Field(min_length=1)]
+    models: dict[Name, Model] = Field(default_factory=dict)
     baselines: dict[Name, Baseline] = Field(default_factory=dict)
     classifiers: Annotated[dict[Name, AnyClassifier], Field(min_length=1)]
     evaluate: Some[Evaluation]
@@ -176,8 +176,11 @@ class Config(Entry):
             known(f"{key}: calibrate", [entry.calibrate], self.datasets)
         if isinstance(entry, Rival):
             known(f"{key}: baseline", [entry.baseline], self.baselines)
+            baseline = self.baselines[entry.baseline]
             for i, stage in enumerate(entry.stages):
-                check_settings(f"{key}: stages: {i}", self.baselines[entry.baseline].family, "Scoring", stage.scoring)
+                check_settings(f"{key}: stages: {i}", (family := baseline.family), "Scoring", stage.scoring)
+            scorings = [scoring_of(family, stage.scoring) for stage in entry.stages]
+            check_own(f"{key}: stages", family, "check_stages", shape_of(family, baseline.shape.given()), scorings)
             return
         self.check_scoring(f"{key}: model", [entry.model])
         self.check_spread(f"{key}: sigma", [entry.sigma], entry.model)

@@ -106,5 +106,6 @@ rule calibration:
         "results/{run}/logs/calibration.log",
     params:
         pairs=TABLES.calibrated(),
+        combines=[JOBS.combines(name)[0] for _, name in TABLES.calibrated()],
     script:
         "../../scripts/calibration.py"

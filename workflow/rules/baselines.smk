@@ -35,7 +35,8 @@ rule score_baseline:
         shard=ask(RUN.shard),
         baseline=ask(CHECKPOINTS.baseline),
         dataset=ask(RUN.dataset),
-        scorings=ask(JOBS.rival_stage, get="scorings"),
+        scorings=ask(JOBS.scorings),
+        sample=ask(JOBS.sample),
         public_sha256=ask(CHECKPOINTS.public_sha256),
         seed=SEED,
     script:

@@ -42,6 +42,7 @@ rule prune:
         "results/{run}/logs/prune/{scorer}/{dataset}/{candidates}/{shard}.log",
     params:
         keep=ask(JOBS.keep),
+        combine=ask(JOBS.combine),
         scales=ask(JOBS.scales),
         expected=ask(CHECKPOINTS.expected),
     script:
@@ -58,6 +59,7 @@ rule predict:
         "results/{run}/logs/predict/{classifier}/{dataset}.log",
     params:
         samples=ask(JOBS.samples),
+        combines=ask(JOBS.combines),
         scales=ask(JOBS.stage_scales),
         patch_nums=ask(JOBS.patch_nums),
         expected=ask(JOBS.expected),

@@ -113,6 +113,8 @@ rule pruning:
     params:
         pairs=TABLES.full_pairs(),
         rivals=TABLES.first_stages(),
+        rival_samples=[JOBS.samples(name)[0] for _, name in TABLES.first_stages()],
+        rival_combines=[JOBS.combines(name)[0] for _, name in TABLES.first_stages()],
         shapes=CHECKPOINTS.shapes(RUN.models),
     script:
         "../../scripts/pruning.py"
