@@ -7,11 +7,10 @@ from models import read_models
 
 from varc.data.classes import class_ids, data_set_classes
 from varc.errors import InputError
-from varc.freshness import check_value
+from varc.scoring.adaptive import as_json, read_thresholds
 from varc.scoring.funnel import all_classes
 from varc.scoring.progressive import adaptive_scores
 from varc.scoring.scale_weights import read_scale_weights
-from varc.seal import read_json
 from varc.storage import (
     adaptive_schema,
     check_images,
@@ -33,11 +32,8 @@ with job(snakemake) as log:
     for path, table in zip(snakemake.input.tokens, tables, strict=True):
         check_images(path, image_ids(table), snakemake.input.tokens[0], ids)
     vqvae, var, card, made_with = read_models(snakemake, snakemake.input.tokens)
-    calibrated = read_json(snakemake.input.thresholds)
-    check_value(snakemake.input.thresholds, "var_sha256", calibrated, card["sha256"], snakemake.input.var)
+    thresholds = read_thresholds(snakemake.input.thresholds, made_with, snakemake.input.var)
     weights = read_scale_weights(snakemake.input.scale_weights, made_with, len(var.config.patch_nums))
-    found = calibrated["thresholds"]
-    thresholds = np.array([np.inf if t is None else t for t in found])
     candidates = all_classes(class_ids(data_set_classes(snakemake.params.dataset)), len(ids), card)
     parts = job_parts(snakemake, snakemake.output.scores, device, **made_with)
     with measured(device, len(ids), log, parts=parts) as record:
@@ -62,6 +58,6 @@ with job(snakemake) as log:
             "per_scale": fixed_size_list(result.per_scale.reshape(-1, len(thresholds))),
         },
         adaptive_schema(len(thresholds)),
-        {**record, "thresholds": found, **made_with},
+        {**record, "thresholds": as_json(thresholds), **made_with},
     )
     parts.remove()
