@@ -146,7 +146,7 @@ def test_a_picture_that_became_a_pipe_is_refused(tmp_path):
 def test_the_command_line_refuses_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     os.mkfifo(tmp_path / "a.pth")
-    command = [sys.executable, "-m", "varc.explain", "a.png", "--vqvae", "a.pth", "--var", "a.pth"]
+    command = [sys.executable, "-m", "varc", "explain", "a.png", "--vqvae", "a.pth", "--var", "a.pth"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and "a.pth: the weights cannot be read, since it is a pipe" in done.stderr

@@ -49,7 +49,7 @@ def test_images_of_one_run_alone_are_left_out(tmp_path):
     (row,) = compare_runs(first, second).to_dict("records")
     assert (row["images"], row["left_out"]) == (7, 6) and row["gained"] + row["lost"] == 0  # shifted by an odd number
     third = write_run(tmp_path / "third", {"varc": right}, ids=[f"x{i}" for i in range(10)])
-    with pytest.raises(InputError, match="no classifier of both runs has the same images: .*one has varc on digits; "):
+    with pytest.raises(InputError, match=r"no classifier of both runs has the same images: .*one has varc on digits; "):
         compare_runs(first, third)
 
 

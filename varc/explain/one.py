@@ -48,7 +48,8 @@ def trained_settings(vqvae: str | Path) -> Settings | None:
     None for a public checkpoint, and where they had the model's size to begin with: another picture is to be resized.
     """
     data = read_card(vqvae).get("data", {}) if card_path(vqvae).exists() else {}
-    return data if "size" in data or "border" in data else None
+    told = {key: data[key] for key in ("size", "resize", "border") if key in data}
+    return told if "size" in told or "border" in told else None
 
 
 def explain_image(

@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-import yaml
 from PIL import Image
 
 from varc.data.found import Found
@@ -75,8 +74,3 @@ def add_pictures(project, each=2):
         opened(Found(found.image_id, "", found.path)).resize((14, 17), Image.Resampling.BICUBIC).save(path)
     rows = "".join(f"{i},{i},digit {i}\n" for i in range(10))
     (project / "classes.csv").write_text(f"folder,class_id,name\n{rows}")
-
-
-def write_config(project, config=CONFIG, name="small.yaml"):
-    (project / name).write_text(yaml.safe_dump(config))
-    return name
