@@ -1,6 +1,7 @@
 """`pip install .` in a new environment gives the library and the command."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,10 @@ WEIGHTS = [f"--{part}={ROOT}/weights/glyphs/{part}.safetensors" for part in ("vq
 
 
 def run(*command, **options):
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600, **options)
+    without = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=600, env=without, **options
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -45,6 +45,12 @@ def paths_of(project, dataset="pictures"):
     return [project / path for path in manifest["path"]], manifest["image_id"].tolist()
 
 
+def load(project, classifier, dataset="pictures"):
+    """A classifier of the run, for pictures like those of a data set."""
+    several = classifier in ("varc", "funnel")  # which are evaluated on both
+    return varc.load(project / "results/r", classifier, dataset=dataset if several else None, device="cpu")
+
+
 def near(found, expected):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
@@ -53,7 +59,7 @@ def near(found, expected):
 def test_a_picture_of_the_run_gets_the_runs_score(project, classifier):
     """Prediction, score, runner-up and margin, and the same for any order and number of pictures at a time."""
     expected, (paths, ids) = predicted(project, classifier), paths_of(project)
-    found = varc.load(project / "results/r", classifier, device="cpu").classify(paths[::-1], top=10)
+    found = load(project, classifier).classify(paths[::-1], top=10)
     assert [one.image_id for one in found] == ids[::-1] and len(ids) == 20
     for one in found:
         row = expected.loc[one.image_id]
@@ -66,7 +72,7 @@ def test_a_picture_of_the_run_gets_the_runs_score(project, classifier):
         else:
             assert one.margin == pytest.approx(row["margin"], abs=2e-5 * abs(row["score"]))
             assert one.classes[1].class_id == row["runner_up"]
-    one = varc.load(project / "results/r", classifier, device="cpu").classify(paths[3])
+    one = load(project, classifier).classify(paths[3])
     assert one[0].image_id == ids[3] and len(one[0].classes) == 5
     near(one[0].prediction.log_likelihood, expected.loc[ids[3], "score"])
 
@@ -76,7 +82,7 @@ def test_all_classes_get_the_scores_of_the_runs_files(project, classifier):
     folder = {"varc": "base/pictures/all/scales4/clean", "guided": "base/pictures/all/scales4-cfg1.5/clean"}
     scores = pd.read_parquet(project / f"results/r/scores/{folder.get(classifier, 'pixels/pictures/all/plain')}")
     scores = scores.set_index(["image_id", "class_id"])["log_likelihood"]
-    for one in varc.load(project / "results/r", classifier, device="cpu").classify(paths_of(project)[0], top=10):
+    for one in load(project, classifier).classify(paths_of(project)[0], top=10):
         near([c.log_likelihood for c in one.classes], [scores[one.image_id, c.class_id] for c in one.classes])
         assert all(c.fell_at is None for c in one.classes)
         assert sum(c.probability for c in one.classes) == pytest.approx(1)
@@ -89,7 +95,7 @@ def test_a_class_falls_where_the_run_dropped_it(project, classifier, spelled):
     kept = [
         pd.read_parquet(below / name / "0.parquet").groupby("image_id")["class_id"].agg(set) for name in (first, second)
     ]
-    for one in varc.load(project / "results/r", classifier, device="cpu").classify(paths_of(project)[0], top=10):
+    for one in load(project, classifier).classify(paths_of(project)[0], top=10):
         stages = {c.class_id: c.fell_at for c in one.classes}
         assert {c for c, fell in stages.items() if fell is None} == kept[1][one.image_id]
         assert {c for c, fell in stages.items() if fell == 2} == kept[0][one.image_id] - kept[1][one.image_id]
@@ -101,7 +107,7 @@ def test_an_adaptive_funnel_drops_classes_at_the_scales_of_the_run(project):
     file = next((project / "results/r/scores/base/pictures/all").glob("adaptive*/0.parquet"))
     expected, class_ids, ids = read_adaptive(file)
     where = {class_id: i for i, class_id in enumerate(class_ids)}
-    found = varc.load(project / "results/r", "adaptive", device="cpu").classify(paths_of(project)[0], top=10)
+    found = load(project, "adaptive").classify(paths_of(project)[0], top=10)
     assert [one.image_id for one in found] == ids.tolist()
     for i, one in enumerate(found):
         order = [where[c.class_id] for c in one.classes]
@@ -116,7 +122,7 @@ def test_images_that_are_no_files_are_known_by_their_ids(project, classifier):
     expected, (_, ids) = predicted(project, classifier, "digits"), paths_of(project, "digits")
     opened = open_images({"reader": "digits", "split": "test"})
     images = [opened(Found(image_id, "", "")) for image_id in ids]
-    loaded = varc.load(project / "results/r", classifier, dataset="digits", device="cpu")
+    loaded = load(project, classifier, "digits")
     for given, own in ((images, ids), (list(map(np.asarray, images)), ids), (ids, None)):
         found = loaded.classify(given, ids=own)
         near([one.prediction.log_likelihood for one in found], expected.loc[ids, "score"])
@@ -131,7 +137,7 @@ def test_images_that_are_no_files_are_known_by_their_ids(project, classifier):
 def test_probabilities_are_calibrated_where_the_run_has_a_temperature(project):
     table = pd.read_csv(project / "results/r/tables/calibration.csv").set_index(["dataset", "classifier"])
     for name in NAMES:
-        loaded = varc.load(project / "results/r", name, device="cpu")
+        loaded = load(project, name)
         (one,) = loaded.classify(paths_of(project)[0][:1])
         assert one.calibrated == (name in ("varc", "logistic")), name
         if one.calibrated:
@@ -159,7 +165,7 @@ def test_weights_alone_give_the_same_scores(project):
 
 def test_an_explanation_is_that_of_the_runs_picture(project):
     paths, _ = paths_of(project)
-    loaded = varc.load(project / "results/r", "varc", device="cpu")
+    loaded = load(project, "varc")
     found = loaded.explain(paths[0])
     models = load_models(*(project / f"results/r/models/base/{part}.safetensors" for part in ("vqvae", "var")))
     expected = explain_image(paths[0], *models, device="cpu", settings={"size": 8, "resize": 10, "border": 1})
@@ -172,7 +178,7 @@ def test_an_explanation_is_that_of_the_runs_picture(project):
     with pytest.raises(InputError, match="class 10: the model knows 0 to 9 only"):
         loaded.explain(paths[0], target=10)
     with pytest.raises(InputError, match="the classifier is a rival, which has no tokens to explain"):
-        varc.load(project / "results/r", "vae").explain(paths[0])
+        load(project, "vae").explain(paths[0])
 
 
 def test_a_run_may_lie_elsewhere_and_be_read_from_anywhere(project, tmp_path, monkeypatch):
@@ -181,7 +187,7 @@ def test_a_run_may_lie_elsewhere_and_be_read_from_anywhere(project, tmp_path, mo
     shutil.copytree(project / "results/r", tmp_path / "results/renamed")
     for name in ("data", "classes.csv"):
         (tmp_path / name).symlink_to(project / name)
-    loaded = varc.load("results/renamed", "funnel", device="cpu")
+    loaded = varc.load("results/renamed", "funnel", dataset="pictures", device="cpu")
     near(loaded.classify(paths[0])[0].prediction.log_likelihood, expected.loc[ids[0], "score"])
     near(loaded.classify("data/0/1.png")[0].prediction.log_likelihood, expected.loc["0/1.png", "score"])
 
@@ -204,7 +210,7 @@ def test_what_a_run_has_not_is_named_with_what_it_has(project, tmp_path):
     )
     refused("has the classifiers adaptive, funnel", run)
     refused(
-        "data sets digits and pictures differ in classes and size and resize and border; say by dataset", run, "varc"
+        "data sets digits and pictures differ in classes, size, resize, border; say by dataset", run, "varc"
     )
     refused("the classifier has no data set 'other'; it has digits, pictures", run, "varc", dataset="other")
     refused("no such folder; give that of a run, results/<run>; there are r", project / "results/absent", "varc")
@@ -215,7 +221,7 @@ def test_what_a_run_has_not_is_named_with_what_it_has(project, tmp_path):
 
 
 def test_a_picture_that_does_not_fit_is_named(project, tmp_path):
-    loaded = varc.load(project / "results/r", "varc", dataset="digits", device="cpu")
+    loaded = load(project, "varc", "digits")
     Image.new("L", (9, 9)).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_text("no picture")
     for path, words in (("a.png", "9x9 pixels, but the model takes 8x8"), ("b.png", "unreadable image")):
@@ -260,7 +266,7 @@ def command(project, *arguments, **options):
 
 
 def test_varc_classify(project):
-    options = ["--run", "results/r", "--classifier", "funnel", "--device", "cpu"]
+    options = ["--run", "results/r", "--classifier", "funnel", "--dataset", "pictures", "--device", "cpu"]
     shown = command(project, "classify", "data/0/1.png", "data/7/2.png", *options)
     assert shown.code == 0, shown.output
     lines = shown.output.splitlines()

@@ -88,7 +88,7 @@ class RunFolder:
         for other in chosen[1:]:
             entry = self.told["datasets"][other]
             if wrong := [key for key in PREPARED if entry.get(key) != first.get(key)]:
-                found = f"data sets {chosen[0]} and {other} differ in {' and '.join(wrong)}"
+                found = f"data sets {chosen[0]} and {other} differ in {', '.join(wrong)}"
                 raise InputError(f"{self.folder}: {found}; say by dataset which one the pictures are like")
         if "classes" in first:
             self.check_source(first["classes"])
