@@ -23,9 +23,7 @@ WEIGHTS = [f"--{part}={ROOT}/weights/glyphs/{part}.safetensors" for part in ("vq
 
 def run(*command, **options):
     without = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=600, env=without, **options
-    )
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600, env=without, **options)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

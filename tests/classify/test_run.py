@@ -209,9 +209,7 @@ def test_what_a_run_has_not_is_named_with_what_it_has(project, tmp_path):
         "a_varc",
     )
     refused("has the classifiers adaptive, funnel", run)
-    refused(
-        "data sets digits and pictures differ in classes, size, resize, border; say by dataset", run, "varc"
-    )
+    refused("data sets digits and pictures differ in classes, size, resize, border; say by dataset", run, "varc")
     refused("the classifier has no data set 'other'; it has digits, pictures", run, "varc", dataset="other")
     refused("no such folder; give that of a run, results/<run>; there are r", project / "results/absent", "varc")
     refused("is no folder of a run", tmp_path, "varc")

@@ -23,6 +23,7 @@ import torch
 from PIL import Image
 
 from varc.baselines.discriminative import read_config as read_public_config
+from varc.classify.runs import read_record
 from varc.data.classes import data_set_classes, objectnet_classes, read_class_list
 from varc.data.decode import decoded
 from varc.data.found import Found
@@ -30,7 +31,6 @@ from varc.data.lists import read_list
 from varc.data.manifest import LeftOut, manifest
 from varc.data.readers import list_images, open_images
 from varc.errors import InputError, brief
-from varc.explain.pixels import read_record
 from varc.files import write_csv
 from varc.logs import job_log
 from varc.metrics.published import read_published

@@ -87,7 +87,7 @@ def load(
     stages = read_funnel(funnel, len(pair.var.config.patch_nums))
     listed = read_class_list(classes) if classes is not None else None
     known = range(pair.var.config.num_classes)
-    names = {i: str(i) for i in known} if listed is None else {entry.class_id: entry.name for entry in listed}
+    names = {i: f"class {i}" for i in known} if listed is None else {entry.class_id: entry.name for entry in listed}
     all_classes(sorted(names), 1, pair.var_card)
     return FunnelClassifier(
         names=names,
