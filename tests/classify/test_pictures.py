@@ -83,6 +83,7 @@ def test_the_default_id_is_of_the_pixels_alone(tmp_path):
         (PIXELS.astype(float), "image 0: an array of float64 in the shape (8, 9, 3); expected uint8, (height, width)"),
         (PIXELS[..., :2], "image 0: an array of uint8 in the shape (8, 9, 2); expected uint8"),
         (np.zeros((0, 4), np.uint8), "image 0: an array in the shape (0, 4) has no pixels"),
+        (Image.fromarray(np.full((4, 4), 2, np.int32)), "image 0: grey levels from 2 to 2 in 32 bits"),
         ([3], "image 0: 3: expected a path, a PIL picture or an array"),
         (3, "images: 3: expected paths, PIL pictures or arrays"),
     ],

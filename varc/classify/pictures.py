@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from varc.data.decode import decoded
-from varc.data.found import Found, OpenImage, Spec
+from varc.data.decode import check_levels, decoded
+from varc.data.found import Found, OpenImage, Spec, naming
 from varc.data.manifest import Listed, rows
 from varc.data.readers import open_in_threads
 from varc.errors import InputError, brief
@@ -115,7 +115,7 @@ def picture(
 ) -> Picture:
     """One of them. number: its position; listed: what of_run says, asked where a path leads nowhere."""
     if isinstance(image, Image.Image):
-        return Picture(f"image {number}", None, lambda: image)
+        return Picture(f"image {number}", None, partial(loaded, image, f"image {number}"))
     if isinstance(image, np.ndarray):
         return Picture(f"image {number}", None, partial(from_array, image, f"image {number}"))
     if not isinstance(image, str | Path):
@@ -127,6 +127,14 @@ def picture(
         return Picture(str(image), str(image), opens)
     also = ", nor an image_id of the run's data sets" if known else ""
     raise InputError(f"{image}: no such file{also}; give the path of a picture")
+
+
+def loaded(image: Image.Image, name: str) -> Image.Image:
+    """A picture that Pillow may not have decoded yet. Raises InputError as varc.data.decode.decoded does."""
+    with naming(name, "unreadable image", "give another", b""):
+        image.load()
+        check_levels(image, name)
+    return image
 
 
 def from_array(image: NDArray[Any], name: str) -> Image.Image:
