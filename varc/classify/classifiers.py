@@ -8,7 +8,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +24,6 @@ from varc.classify.pictures import AnyImages, Images, OneImage, Picture, default
 from varc.classify.results import Classification, ClassScore
 from varc.data.shifts import shifted
 from varc.errors import InputError
-from varc.explain.one import Explanation, explain_pixels
 from varc.explain.pixels import Settings, model_pixels
 from varc.models.pair import Pair
 from varc.planning import images_at_once
@@ -35,6 +34,9 @@ from varc.scoring.progressive import adaptive_scores
 from varc.scoring.smoothing import encode, tokenize
 from varc.scoring.spelling import FixedStage
 from varc.scoring.stages import funnel_scores
+
+if TYPE_CHECKING:
+    from varc.explain.one import Explanation
 
 AT_ONCE = 2**13  # pairs of image and class, about, that are classified together
 Pixels = NDArray[np.uint8]
@@ -99,7 +101,7 @@ class Classifier:
 
     def explain(
         self, image: OneImage, target: int | None = None, against: int | str = "runner_up", image_id: str | None = None
-    ) -> Explanation:
+    ) -> "Explanation":
         """Where a VAR looks: TMI maps of a picture in nats, target told from another class.
 
         target: a class_id; None: what this classifier predicts. against: a class_id, "unconditional", or "runner_up",
@@ -211,7 +213,9 @@ class VARClassifier(Classifier):
 
     def explain(
         self, image: OneImage, target: int | None = None, against: int | str = "runner_up", image_id: str | None = None
-    ) -> Explanation:
+    ) -> "Explanation":
+        from varc.explain.one import explain_pixels  # here, since it draws, and classifying needs no matplotlib
+
         (one,) = pictures([image], None if image_id is None else [image_id], self.known)
         _, ids, pixels = self.prepare([one])
         if target is None or against == "runner_up":

@@ -15,8 +15,7 @@ from varc.data.classes import class_ids, data_set_classes, read_class_list
 from varc.data.preprocess import Resize
 from varc.device import check_precision, pick_device
 from varc.errors import InputError, brief
-from varc.explain.one import trained_settings
-from varc.explain.pixels import given_settings
+from varc.explain.pixels import given_settings, trained_settings
 from varc.freshness import check_made_with
 from varc.metrics.calibration import fit_temperature
 from varc.models.pair import Pair, load_pair, read_pair

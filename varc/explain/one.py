@@ -19,7 +19,6 @@ from varc.explain.tmi import UNCONDITIONAL, tmi
 from varc.models.pair import load_pair
 from varc.models.var import VAR
 from varc.models.vqvae import VQVAE
-from varc.models.weights import card_path, read_card
 from varc.scoring.likelihood import score_tokens
 from varc.scoring.smoothing import clean_tokens
 
@@ -40,16 +39,6 @@ def load_models(vqvae: str | Path, var: str | Path) -> tuple[VQVAE, VAR]:
     """Both models of a pair of files: trained here (with a card beside them), or public checkpoints."""
     pair = load_pair(vqvae, var)
     return pair.vqvae, pair.var
-
-
-def trained_settings(vqvae: str | Path) -> Settings | None:
-    """How the images were prepared that a VQ-VAE was trained on, from its card.
-
-    None for a public checkpoint, and where they had the model's size to begin with: another picture is to be resized.
-    """
-    data = read_card(vqvae).get("data", {}) if card_path(vqvae).exists() else {}
-    told = {key: data[key] for key in ("size", "resize", "border") if key in data}
-    return told if "size" in told or "border" in told else None
 
 
 def explain_image(

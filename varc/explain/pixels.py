@@ -11,6 +11,7 @@ from varc.data.decode import decoded
 from varc.data.manifest import Listed, opened_images
 from varc.data.preprocess import Resize
 from varc.errors import InputError
+from varc.models.weights import card_path, read_card
 
 Settings = dict[str, Any]  # size, resize, border: as in a data set's entry, whose other keys change nothing here
 
@@ -43,3 +44,13 @@ def given_settings(size: int | None, resize: Resize, border: int | None) -> Sett
             raise InputError(f"{key}: {value} is not a whole number from {least} on")
     given = {"size": size, "resize": resize, "border": border}
     return {key: value for key, value in given.items() if value is not None} or None
+
+
+def trained_settings(vqvae: str | Path) -> Settings | None:
+    """How the images were prepared that a VQ-VAE was trained on, from its card.
+
+    None for a public checkpoint, and where they had the model's size to begin with: another picture is to be resized.
+    """
+    data = read_card(vqvae).get("data", {}) if card_path(vqvae).exists() else {}
+    told = {key: data[key] for key in ("size", "resize", "border") if key in data}
+    return told if "size" in told or "border" in told else None
