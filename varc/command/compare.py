@@ -9,8 +9,10 @@ from typing import Any
 from varc.classify.runs import read_record
 from varc.command.arguments import show_line
 from varc.command.text import aligned, number
-from varc.errors import InputError, shortened
+from varc.errors import InputError
 from varc.metrics.runs import compare_runs, differing_keys
+
+LONGEST = 50  # characters of a value
 
 
 def run(given: argparse.Namespace) -> None:
@@ -42,8 +44,9 @@ def config_of(folder: Path) -> dict[str, Any]:
 
 
 def text(value: Any) -> str:
-    """A value of a config, short."""
-    return shortened(value if isinstance(value, str) else json.dumps(value, default=str))
+    """A value of a config, its beginning where it is long; --json has all of it."""
+    whole = value if isinstance(value, str) else json.dumps(value, default=str)
+    return whole if len(whole) <= LONGEST else f"{whole[: LONGEST - 3]}..."
 
 
 def pair(row: Mapping[Any, Any]) -> list[str]:
