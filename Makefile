@@ -149,6 +149,6 @@ rerun-table: venv
 
 # The torch in the lock has no local suffix (+cpu), so that any build of that version fits.
 lock: venv
-	$(BIN)/python -m piptools compile --quiet --extra dev --extra explanations --extra baselines --extra glyphs --strip-extras --allow-unsafe --no-emit-find-links \
+	$(BIN)/python -m piptools compile --quiet --extra dev --extra workflow --extra explanations --extra baselines --extra glyphs --strip-extras --allow-unsafe --no-emit-find-links \
 	    --no-emit-index-url --upgrade-package torch==2.13.0 --output-file requirements.lock pyproject.toml
 	sed -i.bak 's/^\(torch==[0-9.]*\)+[a-z0-9.]*/\1/' requirements.lock && rm requirements.lock.bak

@@ -4,15 +4,13 @@ import numpy as np
 from job import job
 
 from varc.freshness import check_expected, models_of
-from varc.scoring.adaptive import calibrate, calibration_units
-from varc.scoring.labelled import is_right, read_labelled_scores
-from varc.scoring.scale_weights import read_labelled_weights
+from varc.scoring.adaptive import as_json, calibrate, calibration_units
+from varc.scoring.labelled import is_right, read_weighted_scores
 from varc.seal import write_json
 
 with job(snakemake) as log:
     check_expected(snakemake.input.scores, snakemake.params.expected)
-    weights = read_labelled_weights(snakemake.input.scale_weights, snakemake.input.scores)
-    scores = read_labelled_scores(snakemake.input.manifest, snakemake.input.scores, weights)
+    scores = read_weighted_scores(snakemake.input.manifest, snakemake.input.scores, snakemake.input.scale_weights)
     best = scores.samples.mean(0).argmax(1)
     right = is_right(best, scores.own)
     params = snakemake.params
@@ -25,7 +23,7 @@ with job(snakemake) as log:
         **units._asdict(),
         "samples": len(scores.samples),
         **models_of(snakemake.input.scores[0]),
-        "thresholds": [None if np.isinf(t) else t for t in thresholds],
+        "thresholds": as_json(thresholds),
     }
     write_json(snakemake.output.thresholds, record)
     if np.isinf(thresholds).any():

@@ -12,8 +12,7 @@ from varc.metrics.calibration import (
 from varc.metrics.plots import plot_reliability
 from varc.metrics.tables import write_table
 from varc.scoring.combining import combined
-from varc.scoring.labelled import read_labelled_scores
-from varc.scoring.scale_weights import read_labelled_weights
+from varc.scoring.labelled import read_weighted_scores
 
 CAPTION = (
     "Softmax over classes of the mean log-likelihood. temperature: fitted on the calibration images. ece: expected "
@@ -25,8 +24,7 @@ CAPTION = (
 def read(kind, i):
     """Mean log-likelihoods of all classes, the images' labels, and the label that each class stands for."""
     files = snakemake.input
-    weights = read_labelled_weights(files[f"scale_weights{i}"], files[f"{kind}_scores{i}"])
-    scores = read_labelled_scores(files[f"{kind}_manifest{i}"], files[f"{kind}_scores{i}"], weights)
+    scores = read_weighted_scores(files[f"{kind}_manifest{i}"], files[f"{kind}_scores{i}"], files[f"scale_weights{i}"])
     return combined(scores.samples, snakemake.params.combines[i]), scores.labels, scores.class_labels
 
 

@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from varc.freshness import check_made_with, check_models
+from varc.freshness import check_made_with
+from varc.models.pair import read_pair
 from varc.models.var import VAR
-from varc.models.var_weights import check_fit, read_var
 from varc.models.vqvae import VQVAE
-from varc.models.vqvae_weights import read_vqvae
 
 FORMS = Path(".snakemake/varc_rates/forms")  # which were the fastest, beside the rates of the same devices
 
@@ -27,10 +26,7 @@ def read_models(snakemake: Any, tokens: Iterable[str] = ()) -> Models:
 
     Raises InputError where VAR, VQ-VAE and tokens (files of them, or of scores) do not belong together.
     """
-    files, params, tokens = snakemake.input, snakemake.params, list(tokens)
-    vqvae, vqvae_card = read_vqvae(files.vqvae, params.vqvae_checkpoint)
-    var, card = read_var(files.var, params.var_checkpoint)
-    check_models(files.var, card, files.vqvae, vqvae_card["sha256"])
-    check_fit(files.var, var.config, files.vqvae, vqvae.config)
-    check_made_with(tokens, "vqvae_sha256", vqvae_card["sha256"], files.vqvae)
-    return Models(vqvae, var, card, {"var_sha256": card["sha256"], "vqvae_sha256": vqvae_card["sha256"]})
+    files, params = snakemake.input, snakemake.params
+    pair = read_pair(files.vqvae, files.var, params.vqvae_checkpoint, params.var_checkpoint)
+    check_made_with(list(tokens), "vqvae_sha256", pair.vqvae_card["sha256"], files.vqvae)
+    return Models(pair.vqvae, pair.var, pair.var_card, pair.made_with)

@@ -7,11 +7,9 @@ from models import FORMS, read_models
 from varc.costs.closed_form import pass_gflops
 from varc.data.classes import class_ids, data_set_classes
 from varc.freshness import check_made_with
-from varc.models.scales import tokens_at
 from varc.scoring.forms import computing_on
 from varc.scoring.funnel import all_classes, read_candidates
-from varc.scoring.guidance import score_guided
-from varc.scoring.likelihood import score
+from varc.scoring.stages import score_stage
 from varc.storage import column_matrix, image_ids, read_parquet, write_scores
 
 with job(snakemake) as log:
@@ -26,19 +24,16 @@ with job(snakemake) as log:
         candidates = read_candidates(snakemake.input.candidates, ids)
     else:
         candidates = all_classes(class_ids(data_set_classes(snakemake.params.dataset)), len(ids), card)
-    tokens = column_matrix(table, "tokens")[:, : tokens_at(var.config.patch_nums, scales)]
+    tokens = column_matrix(table, "tokens")
     var = computing_on(device, var, precision, scales, FORMS)
     computed = {**made_with, "dtype": precision, "forms": var.arithmetic.forms}
     parts = job_parts(snakemake, snakemake.output.scores, device, **computed)
     models = var, vqvae.quantize.to(device)
-    what = {"device": device, "report": progress(log, parts), "keep": parts}
+    size = None if snakemake.resources.batch_size == "auto" else snakemake.resources.batch_size
+    how = {"device": device, "batch_size": size, "report": progress(log, parts), "keep": parts, "state": parts.state}
     passes = candidates.size + (len(ids) if guidance else 0)  # the unconditional class too
     with measured(device, len(ids), log, passes * pass_gflops(var.config, scales), parts) as record:
-        if guidance:
-            per_scale = score_guided(*models, tokens, candidates, guidance, state=parts.state, **what)
-        else:
-            size = None if snakemake.resources.batch_size == "auto" else snakemake.resources.batch_size
-            per_scale = score(*models, tokens, candidates, batch_size=size, **what)
+        per_scale = score_stage(*models, tokens, candidates, scales=scales, guidance=guidance, **how)
     record |= computed
     write_scores(snakemake.output.scores, ids, candidates, per_scale, record)
     parts.remove()

@@ -1,17 +1,15 @@
 """Score the images of a shard by the adaptive funnel."""
 
-import numpy as np
 from job import compute_device, job, measured
 from kept import job_parts
 from models import FORMS, read_models
 
 from varc.data.classes import class_ids, data_set_classes
-from varc.freshness import check_value
+from varc.scoring.adaptive import as_json, read_thresholds
 from varc.scoring.forms import computing_on
 from varc.scoring.funnel import all_classes
 from varc.scoring.progressive import adaptive_scores
 from varc.scoring.scale_weights import read_scale_weights
-from varc.seal import read_json
 from varc.storage import (
     check_apart,
     check_images,
@@ -30,11 +28,8 @@ with job(snakemake) as log:
     for path, table in zip(snakemake.input.tokens, tables, strict=True):
         check_images(path, image_ids(table), snakemake.input.tokens[0], ids)
     vqvae, var, card, made_with = read_models(snakemake, snakemake.input.tokens)
-    calibrated = read_json(snakemake.input.thresholds)
-    check_value(snakemake.input.thresholds, "var_sha256", calibrated, card["sha256"], snakemake.input.var)
+    thresholds = read_thresholds(snakemake.input.thresholds, made_with, snakemake.input.var)
     weights = read_scale_weights(snakemake.input.scale_weights, made_with, len(var.config.patch_nums))
-    found = calibrated["thresholds"]
-    thresholds = np.array([np.inf if t is None else t for t in found])
     candidates = all_classes(class_ids(data_set_classes(snakemake.params.dataset)), len(ids), card)
     var = computing_on(device, var, snakemake.params.precision, len(thresholds), FORMS)
     computed = {**made_with, "dtype": snakemake.params.precision, "forms": var.arithmetic.forms}
@@ -50,5 +45,6 @@ with job(snakemake) as log:
             weights=weights,
             keep=parts,
         )
-    write_open_scores(snakemake.output.scores, ids, candidates, result, {**record, "thresholds": found, **computed})
+    record |= {"thresholds": as_json(thresholds), **computed}
+    write_open_scores(snakemake.output.scores, ids, candidates, result, record)
     parts.remove()

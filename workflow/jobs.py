@@ -160,7 +160,7 @@ class Jobs:
         ids_mean_images = same_root(self.config.datasets[dataset], self.config.datasets[found.calibrate])
         return {
             "tokens": self.run.tokens(model, dataset, found.noises, shard),
-            "thresholds": self.run.path(f"thresholds/{model}/{found.calibrate}/{stage}.json"),
+            "thresholds": self.run.thresholds(found),
             "scale_weights": self.run.scale_weights(found),
             "manifest": self.run.manifest(dataset),
             "calibration": self.run.manifest(found.calibrate) if ids_mean_images else [],

@@ -13,6 +13,7 @@ import varc
 from varc.errors import InputError
 from varc.files import write_text
 from varc.seal import write_json
+from workflow import classifiers
 from workflow.config.models import PublicModel
 from workflow.sources import begun, begun_with_scores, file_sha256, stamp
 
@@ -80,8 +81,8 @@ def asked_tables(run: Any, targets: Iterable[str]) -> set[str]:
 def keep(
     run: Any, config: Mapping[str, Any], code: str | Path, outputs: Iterable[str], targets: Iterable[str]
 ) -> list[str]:
-    """Writes config.yaml, and the digests and scores that the run begins with; moves what the config does not ask for
-    out of tables/, and returns its names.
+    """Writes config.yaml, classifiers.json, and the digests and scores that the run begins with; moves what the config
+    does not ask for out of tables/, and returns its names.
 
     code: the folder of the code. outputs: of all rules. targets: of the whole config. Raises InputError where the run's
     folder cannot be written to.
@@ -90,6 +91,7 @@ def keep(
     write_json(begun(run.config.run), found)
     write_json(begun_with_scores(run.config.run), run.prefixes.exceptions(run.shards))
     write_record(run.path(FILE), record(run, config, git_commit(code), found))
+    write_json(run.path(classifiers.FILE), classifiers.record(run))
     parts = [os.path.split(file) for file in outputs]
     return set_aside(run, [name for folder, name in parts if os.path.basename(folder) == "tables"], targets)
 

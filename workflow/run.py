@@ -261,6 +261,10 @@ class Run:
         """The weights of a stage's scales; none where all count alike."""
         return self.path(f"scale_weights/{stage.scorer}/{stage.weights}.json") if stage.weights else []
 
+    def thresholds(self, stage: AdaptiveStage) -> str:
+        """The thresholds of an adaptive stage."""
+        return self.path(f"thresholds/{stage.scorer}/{stage.calibrate}/{stage.name}.json")
+
     def candidates(self, scorer: str, dataset: str, candidates: str, shard: str) -> str | list[str]:
         """The candidates that an earlier stage kept; none where a stage takes all classes."""
         return [] if candidates == "all" else self.path(f"candidates/{scorer}/{dataset}/{candidates}/{shard}.parquet")

@@ -23,6 +23,7 @@ import torch
 from PIL import Image
 
 from varc.baselines.discriminative import read_config as read_public_config
+from varc.classify.runs import read_record
 from varc.data.classes import data_set_classes, objectnet_classes, read_class_list
 from varc.data.decode import decoded
 from varc.data.found import Found
@@ -30,7 +31,6 @@ from varc.data.lists import read_list
 from varc.data.manifest import LeftOut, manifest
 from varc.data.readers import list_images, open_images
 from varc.errors import InputError, brief
-from varc.explain.pixels import read_record
 from varc.files import write_csv
 from varc.logs import job_log
 from varc.metrics.published import read_published
@@ -146,7 +146,7 @@ def test_a_picture_that_became_a_pipe_is_refused(tmp_path):
 def test_the_command_line_refuses_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     os.mkfifo(tmp_path / "a.pth")
-    command = [sys.executable, "-m", "varc.explain", "a.png", "--vqvae", "a.pth", "--var", "a.pth"]
+    command = [sys.executable, "-m", "varc", "explain", "a.png", "--vqvae", "a.pth", "--var", "a.pth"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and "a.pth: the weights cannot be read, since it is a pipe" in done.stderr

@@ -98,11 +98,11 @@ def test_settings_that_do_not_fit_are_named(image, tmp_path):
     with pytest.raises(InputError, match="the image: 256x256 pixels, less than size 300, and resize is none"):
         model_pixels(image, 300, {"size": 300, "resize": "none"})
     for given, message in [
-        ((None, "none", None), "--resize none and --size absent"),
-        ((None, 16, None), "--resize 16 and --size absent; --resize needs --size, and must be none or at least"),
-        ((8, 7, None), "--resize 7 and --size 8"),
-        ((0, None, None), "--size: 0 is not a whole number from 1 on"),
-        ((None, None, -1), "--border: -1 is not a whole number from 0 on"),
+        ((None, "none", None), "resize none and size absent"),
+        ((None, 16, None), "resize 16 and size absent; resize needs a size, and must be none or at least"),
+        ((8, 7, None), "resize 7 and size 8"),
+        ((0, None, None), "size: 0 is not a whole number from 1 on"),
+        ((None, None, -1), "border: -1 is not a whole number from 0 on"),
     ]:
         with pytest.raises(InputError, match=message):
             given_settings(*given)
@@ -113,7 +113,7 @@ def test_the_command_line(image, tmp_path):
         save_file({key: t.contiguous() for key, t in model.state_dict().items()}, tmp_path / f"{name}.safetensors")
     image.save(tmp_path / "a.png")
     weights = ["--vqvae", tmp_path / "vqvae.safetensors", "--var", tmp_path / "var.safetensors"]
-    command = [sys.executable, "-m", "varc.explain", tmp_path / "a.png", *weights, "--target", "7", "--against", "3"]
+    command = [sys.executable, "-m", "varc", "explain", tmp_path / "a.png", *weights, "--target", "7", "--against", "3"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "log p(x|class 7) = " in done.stdout
@@ -121,7 +121,7 @@ def test_the_command_line(image, tmp_path):
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 1000
     for more, message in [
         (["--target", "99"], "error: class 99"),
-        (["--run", "results/r", "--size", "8"], "error: --run says how images are prepared; leave out --size"),
+        (["--run", "results/r", "--size", "8"], "error: vqvae: the run says it; leave it out"),
     ]:
         done = subprocess.run([*map(str, command[:-4]), *more], capture_output=True, text=True)
         assert done.returncode != 0 and "Traceback" not in done.stderr and message in done.stderr

@@ -153,4 +153,10 @@ def test_a_run_downloads_to_checkpoints_alone(tmp_path, monkeypatch):
     made = {path.relative_to(project).as_posix() for path in project.rglob("*") if path.is_file()}
     logs = {f"results/hub/logs/download/{name}.pth.log" for name in ("var", "vae")}
     new = {path for path in made if path.startswith(("checkpoints", "results"))}
-    assert new == {"checkpoints/var.pth", "results/hub/config.yaml", "results/hub/shards.json", *logs}
+    assert new == {
+        "checkpoints/var.pth",
+        "results/hub/classifiers.json",
+        "results/hub/config.yaml",
+        "results/hub/shards.json",
+        *logs,
+    }

@@ -16,9 +16,10 @@ from rerun_table import read_keys, resolved, with_files
 from snakemake_runs import ROOT, copy_project, plan, python, snakemake, write_config
 
 import varc
+from varc.classify.runs import read_record
 from varc.errors import InputError
 from varc.explain.one import explain_image, load_models
-from varc.explain.pixels import run_settings
+from varc.seal import read_json
 from workflow.record import asked_tables, git_commit, record, sources, without_record, write_record
 from workflow.sources import file_sha256
 
@@ -78,15 +79,14 @@ def test_a_picture_gets_the_prediction_and_the_log_likelihoods_of_the_run(projec
     scores = pd.read_parquet("results/r/scores/base/pictures/all/scales3/clean/0.parquet")
     scores = scores.set_index(["image_id", "class_id"])["log_likelihood"]
     for row in manifest.itertuples():
-        settings = run_settings(project / "results/r", row.path, 8) if told == "--run" else PREPARED
-        found = explain_image(row.path, *models, device="cpu", settings=settings)
+        found = explain_image(row.path, *models, device="cpu", settings=PREPARED)
         assert found.target == predicted.loc[row.image_id, "prediction"]
         expected = [scores[row.image_id, found.target], scores[row.image_id, found.against]]
         np.testing.assert_allclose(found.log_likelihoods[:2], expected, rtol=1e-5)
     size = [f"--{key}={value}" for key, value in PREPARED.items()]
-    options = {"--run": ["--run", "results/r"], "options": size, "neither": []}
-    command = ["-m", "varc.explain", row.path, "--vqvae", WEIGHTS[0], "--var", WEIGHTS[1], "--classes", "classes.csv"]
-    shown = python(project, [*command, "--output", "shown.png", *options[told]])
+    weights = ["--vqvae", WEIGHTS[0], "--var", WEIGHTS[1], "--classes", "classes.csv"]
+    options = {"--run": ["--run", "results/r"], "options": [*weights, *size], "neither": weights}
+    shown = python(project, ["-m", "varc", "explain", row.path, "--output", "shown.png", *options[told]])
     assert shown.code == 0, shown.output
     assert found.summary.replace("class 0", "A").replace("class 1", "B").replace("class 2", "C") in shown.output
 
@@ -94,6 +94,8 @@ def test_a_picture_gets_the_prediction_and_the_log_likelihoods_of_the_run(projec
 def test_a_run_keeps_the_config_that_made_it(project):
     found = written(project)
     made_with = found.pop("made_with")
+    told = read_json(project / "results/r/classifiers.json")
+    assert told["run"] == "r" and list(told["classifiers"]) == ["varc"] and told["datasets"] == {"pictures": PICTURES}
     assert found == CONFIG
     assert made_with["version"] == varc.__version__
     assert made_with["commit"] is None  # a copy
@@ -157,29 +159,15 @@ def test_a_config_asks_for_all_tables_that_its_jobs_write(tmp_path, shifts):
     assert ("robustness.svg" in made) == shifts
 
 
-def test_pictures_that_a_run_would_prepare_in_several_ways_need_options(project, tmp_path):
-    other = copy.deepcopy(CONFIG)
-    other["datasets"]["other"] = PICTURES | {"border": 3}
-    other["evaluate"][0]["datasets"] = ["pictures", "other"]
-    picture = project / "data/a/0.png"
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(other))
-    with pytest.raises(
-        InputError, match="data sets other and pictures differ in size, resize, preprocess or border; give --size"
-    ):
-        run_settings(tmp_path, picture, 8)
-    other["datasets"]["other"] = PICTURES | {"size": 16}  # of another model
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(other))
-    assert run_settings(tmp_path, picture, 8) == PICTURES
-    with pytest.raises(InputError, match=r"config\.yaml: no data set has size 4"):
-        run_settings(tmp_path, picture, 4)
-    with pytest.raises(InputError, match=r"absent/config\.yaml: cannot be read .*; give --run the folder of a run"):
-        run_settings(tmp_path / "absent", picture, 8)
+def test_a_record_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"absent/config\.yaml: cannot be read .*; give the folder of a run"):
+        read_record(tmp_path / "absent")
     (tmp_path / "config.yaml").write_text("[1, 2")
     with pytest.raises(InputError, match=r"config\.yaml: cannot be read"):
-        run_settings(tmp_path, picture, 8)
+        read_record(tmp_path)
     (tmp_path / "config.yaml").write_text("run: x\n")
     with pytest.raises(InputError, match=r"config\.yaml: is no config of a run"):
-        run_settings(tmp_path, picture, 8)
+        read_record(tmp_path)
 
 
 def test_a_commit_is_that_of_the_code_alone(tmp_path):

@@ -1,9 +1,11 @@
 """One image explained in one call, for a notebook or the command line."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
@@ -14,11 +16,9 @@ from varc.explain.judges import varc_judge
 from varc.explain.picture import Row, draw, scale_panels, whole_panel
 from varc.explain.pixels import Settings, model_pixels
 from varc.explain.tmi import UNCONDITIONAL, tmi
-from varc.models.checkpoints import load_var, load_vqvae
-from varc.models.public import load_public_var, load_public_vqvae
+from varc.models.pair import load_pair
 from varc.models.var import VAR
 from varc.models.vqvae import VQVAE
-from varc.models.weights import card_path, read_card
 from varc.scoring.likelihood import score_tokens
 from varc.scoring.smoothing import clean_tokens
 
@@ -37,19 +37,8 @@ class Explanation(NamedTuple):
 
 def load_models(vqvae: str | Path, var: str | Path) -> tuple[VQVAE, VAR]:
     """Both models of a pair of files: trained here (with a card beside them), or public checkpoints."""
-    found = load_var(var)[0] if card_path(var).exists() else load_public_var(var)[0]
-    if card_path(vqvae).exists():
-        return load_vqvae(vqvae)[0], found
-    return load_public_vqvae(vqvae, patch_nums=found.config.patch_nums)[0], found
-
-
-def trained_settings(vqvae: str | Path) -> Settings | None:
-    """How the images were prepared that a VQ-VAE was trained on, from its card.
-
-    None for a public checkpoint, and where they had the model's size to begin with: another picture is to be resized.
-    """
-    data = read_card(vqvae).get("data", {}) if card_path(vqvae).exists() else {}
-    return data if "size" in data or "border" in data else None
+    pair = load_pair(vqvae, var)
+    return pair.vqvae, pair.var
 
 
 def explain_image(
@@ -83,17 +72,31 @@ def explain_image(
         target = int(candidates[log_likelihood.argmax()])
     if against == "runner_up":
         against = int(candidates[np.where(candidates == target, -np.inf, log_likelihood).argmax()])
+    return explain_pixels(pixels, vqvae, var, target, against, names or {}, chosen)
+
+
+def explain_pixels(
+    pixels: NDArray[np.uint8],
+    vqvae: VQVAE,
+    var: VAR,
+    target: int,
+    against: int | str,
+    names: Mapping[int, str],
+    device: torch.device,
+) -> Explanation:
+    """TMI of pixels as the models take them, which are on the device. target, against: class_ids, or against
+    "unconditional". names: class_id -> name. Raises InputError for a class that the model lacks."""
     other = UNCONDITIONAL if against == "unconditional" else int(against)
     for class_id in (target, other):
         if not UNCONDITIONAL <= class_id < var.config.num_classes:
             raise InputError(f"class {class_id}: the model knows 0 to {var.config.num_classes - 1} only")
-    tokens = clean_tokens(vqvae, pixels[None], 1, chosen)
+    tokens = clean_tokens(vqvae, pixels[None], 1, device)
     roles = np.array([[target, other, UNCONDITIONAL]], np.int32)
     roles[roles == UNCONDITIONAL] = var.config.num_classes
-    log_prob = score_tokens(var, vqvae.quantize, tokens, roles, device=chosen)
+    log_prob = score_tokens(var, vqvae.quantize, tokens, roles, device=device)
     per_token, contrast = (tmi([log_prob[:, 0]], [log_prob[:, i]])[0] for i in (2, 1))
-    known, patch_nums = names or {}, var.config.patch_nums
-    first, second = (known.get(c, "no class" if c == UNCONDITIONAL else f"class {c}") for c in (target, other))
+    patch_nums = var.config.patch_nums
+    first, second = (names.get(c, "no class" if c == UNCONDITIONAL else f"class {c}") for c in (target, other))
     maps = [whole_panel(first, per_token, patch_nums)]
     if other != UNCONDITIONAL:
         maps.append(whole_panel(f"{first}, not {second}", contrast, patch_nums))

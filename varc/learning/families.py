@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from torch import device as Device
 from torch import nn
 
-from varc.baselines.family import Earlier, Family, Images, seeded
+from varc.baselines.family import Family, Images, seeded
+from varc.baselines.stages import stage_scores
+from varc.scoring.funnel import best_classes
 
 JOINT = "family_joint"  # all images so far at once, from the start again; every other strategy trains on
 
@@ -53,13 +55,7 @@ def share_of_training(kind: Family, training: Any, share: float) -> Any:
 
 def staged_predictions(
     kind: Family, model: nn.Module, images: Images, classes: Sequence[int], scorings: Sequence[Any], keep: Sequence[int]
-) -> NDArray[np.int32]:
+) -> NDArray[Any]:
     """Predictions (N,) among some classes by a classifier's stages: scorings, and how many classes each keeps."""
     candidates = np.tile(np.array(sorted(classes), np.int32), (len(images.pixels), 1))
-    earlier = None
-    for scoring, kept in zip(scorings, keep, strict=True):
-        scores = kind.score(model, images, candidates, scoring, earlier)
-        best = np.sort(np.argsort(-scores, axis=1, kind="stable")[:, :kept], axis=1)
-        candidates = np.take_along_axis(candidates, best, 1)
-        earlier = Earlier(scoring, np.take_along_axis(scores, best, 1))
-    return candidates[:, 0]
+    return best_classes(stage_scores(kind, model, images, candidates, scorings, keep)[-1])

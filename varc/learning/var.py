@@ -14,6 +14,7 @@ from torch.func import functional_call
 from varc.learning.tasks import share_of_steps
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, tokens_at
+from varc.scoring.funnel import Scores, best_classes, staged
 from varc.scoring.progressive import score_survivors
 from varc.training.finetune import finetune
 from varc.training.var import cross_entropy_steps
@@ -145,7 +146,7 @@ def log_likelihoods(
     learned: Sequence[Learned],
     quantizer: MultiScaleQuantizer,
     tokens: NDArray[np.uint16],
-    candidates: NDArray[np.int32],
+    candidates: NDArray[Any],
 ) -> NDArray[np.float64]:
     """log p(x|y) (N, M) in nats of tokens (N, L) of the first scales, each candidate by the model that learned it."""
     device = learned[0].var.head.weight.device
@@ -164,18 +165,16 @@ def funnel_predictions(
     samples: Sequence[NDArray[np.uint16]],
     classes: Sequence[int],
     funnel: Sequence[dict[str, Any]],
-) -> NDArray[np.int32]:
+) -> NDArray[Any]:
     """Predictions (N,) among some classes by a funnel's stages. samples: tokens (N, L) of each sample, clean first."""
-    candidates = np.tile(np.array(classes, np.int32), (len(samples[0]), 1))
-    for stage in funnel:
-        length = tokens_at(quantizer.patch_nums, stage["scales"])
-        scores = np.mean(
-            [
-                log_likelihoods(learned, quantizer, sample[:, :length], candidates)
-                for sample in samples[: stage["samples"]]
-            ],
-            axis=0,
+
+    def score(i: int, candidates: NDArray[Any], before: Scores | None) -> NDArray[np.float64]:
+        length = tokens_at(quantizer.patch_nums, funnel[i]["scales"])
+        of_samples = samples[: funnel[i]["samples"]]
+        return np.mean(
+            [log_likelihoods(learned, quantizer, sample[:, :length], candidates) for sample in of_samples], axis=0
         )
-        best = np.argsort(-scores, axis=1, kind="stable")[:, : stage["keep"]]
-        candidates = np.sort(np.take_along_axis(candidates, best, 1), axis=1)
-    return candidates[:, 0]
+
+    candidates = np.tile(np.array(classes, np.int32), (len(samples[0]), 1))
+    ids = np.full(len(candidates), "", object)  # nobody asks for them
+    return best_classes(staged(score, [stage["keep"] for stage in funnel], candidates, ids)[-1])

@@ -6,7 +6,7 @@ settled. varc/scoring/progressive.py computes what is asked for here.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varc.errors import InputError
+from varc.freshness import check_value
 from varc.groups import Groups, in_order, numbered, unit_of
 from varc.scoring.funnel import Scores, as_labels, label_ranks, read_per_scale, read_scores
+from varc.seal import read_json
 from varc.storage import column_matrix, image_ids, provenance, read_parquet
 
 SMALLEST_SHAPE = 0.05
@@ -234,6 +236,22 @@ def read_adaptive(*paths: str | Path) -> tuple[AdaptiveScores, NDArray[np.intege
         parts.append([scales, samples, per_scale, log_likelihood, class_ids, ids])
     whole = [np.concatenate([part[i] for part in parts]) for i in range(6)]
     return AdaptiveScores(*whole[:4]), whole[4][0], whole[5]
+
+
+def as_json(thresholds: NDArray[np.float64]) -> list[float | None]:
+    """Thresholds as JSON has them: null for infinity."""
+    return [None if np.isinf(t) else float(t) for t in thresholds]
+
+
+def read_thresholds(path: str | Path, made_with: Mapping[str, str], other: str | Path) -> NDArray[np.float64]:
+    """The thresholds (K,) that calibrate found, from the file of the rule `calibrate`; infinite where it found none.
+
+    made_with: SHA-256 of the model that they are used with; other: its file. Raises InputError where they are
+    another's.
+    """
+    found = read_json(path)
+    check_value(path, "var_sha256", found, made_with["var_sha256"], other)
+    return np.array([np.inf if threshold is None else threshold for threshold in found["thresholds"]])
 
 
 def predict_open(

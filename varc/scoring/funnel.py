@@ -1,6 +1,6 @@
 """The funnel: ranking, pruning and predicting from scores, without a model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,11 +39,16 @@ def read_scores(path: str | Path, scales: int | None = None, weights: Floats | N
         log_likelihood = table["log_likelihood"].to_numpy().reshape(shape)
     else:
         per_scale = column_matrix(table, "per_scale")[:, :scales]
-        log_likelihood = (per_scale if weights is None else per_scale * weights).sum(-1).reshape(shape)
+        log_likelihood = over_scales(per_scale, weights).reshape(shape)
     if not np.isfinite(log_likelihood).all():
         raise InputError(f"{path}: holds log-likelihoods that are not finite; check the model, and delete the file")
     ids = image_ids(table).reshape(shape)[:, 0]
     return Scores(ids, table["class_id"].to_numpy().reshape(shape), log_likelihood)
+
+
+def over_scales(per_scale: Floats, weights: Floats | None = None) -> Floats:
+    """The sum of log-likelihoods (..., k) over the scales, times their weights (k,) where there are any."""
+    return (per_scale if weights is None else per_scale * weights).sum(-1)
 
 
 def read_per_scale(path: str | Path) -> NDArray[np.float64]:
@@ -102,16 +107,48 @@ def over_samples(samples: Sequence[Scores], combine: str = "mean") -> Scores:
 
 def ranks(scores: Scores) -> Ints:
     """The rank (N, M), from 1, of each candidate; of equal scores the smaller class_id comes first."""
-    order = np.argsort(-scores.log_likelihood, axis=1, kind="stable")
+    order = best_first(scores)
     result = np.empty_like(order)
     np.put_along_axis(result, order, np.arange(1, order.shape[1] + 1)[None], axis=1)
     return result
 
 
+def best_first(scores: Scores, keep: int | None = None) -> NDArray[np.intp]:
+    """The positions (N, keep) of the best candidates of each image, best first; None, and where there are fewer: all.
+    Of equal scores the smaller class_id comes first."""
+    return np.argsort(-scores.log_likelihood, axis=1, kind="stable")[:, :keep]
+
+
+def best_classes(scores: Scores) -> Ints:
+    """The class_id (N,) of the best candidate of each image."""
+    return np.take_along_axis(scores.class_ids, best_first(scores, 1), 1)[:, 0]
+
+
+def staged(
+    score: Callable[[int, Ints, Scores | None], Floats],
+    keeps: Sequence[int],
+    candidates: Ints,
+    image_ids: NDArray[np.object_],
+) -> list[Scores]:
+    """The scores of all stages of a funnel, one after the other in this process; jobs do it file by file.
+
+    score(i, candidates, before): log-likelihoods (N, M) of stage i (from 0) for the candidates (N, M), each row
+    ascending; before: what the stage before found of these, None for the first. keeps: how many classes each stage
+    keeps for the next. candidates: of the first one.
+    """
+    found: list[Scores] = []
+    before = None
+    for i, keep in enumerate(keeps):
+        found.append(Scores(image_ids, candidates, score(i, candidates, before)))
+        candidates = np.sort(np.take_along_axis(candidates, best_first(found[-1], keep), 1), axis=1)
+        before = select(found[-1], candidates)
+    return found
+
+
 def prune(scores: Scores, keep: int) -> dict[str, NDArray[Any]]:
     """The best `keep` candidates of each image (all, where there are fewer), best first, as columns of `candidates`."""
-    keep = min(keep, scores.class_ids.shape[1])
-    order = np.argsort(-scores.log_likelihood, axis=1, kind="stable")[:, :keep]
+    order = best_first(scores, keep)
+    keep = order.shape[1]
     return {
         "image_id": np.repeat(scores.image_ids, keep),
         "class_id": np.take_along_axis(scores.class_ids, order, 1).ravel(),
@@ -141,7 +178,7 @@ def predict(stages: Sequence[Scores], labels: Ints, label_of: dict[int, int]) ->
     several class_ids stand for it (label_of).
     """
     last = stages[-1]
-    order = np.argsort(-last.log_likelihood, axis=1, kind="stable")
+    order = best_first(last)
     best_ids = np.take_along_axis(last.class_ids, order, 1)
     best = np.take_along_axis(last.log_likelihood, order, 1)
     alone = best.shape[1] == 1

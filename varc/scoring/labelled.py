@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from varc.freshness import check_agree
 from varc.groups import Groups
 from varc.scoring.adaptive import scores_of_samples, stacked
 from varc.scoring.funnel import as_labels, read_label_of
+from varc.scoring.scale_weights import read_labelled_weights
 from varc.storage import check_images, image_ids, read_groups, read_parquet
 
 
@@ -60,3 +61,8 @@ def read_labelled_scores(
             f"{paths[0]} has no scores of class_id {absent[0]}, a label in {manifest}; delete it and rerun"
         )
     return LabelledScores(per_scale, log_likelihood, ids, labels, class_ids, class_labels, read_groups(manifest))
+
+
+def read_weighted_scores(manifest: str | Path, paths: Sequence[str | Path], scale_weights: Any) -> LabelledScores:
+    """What read_labelled_scores reads, with the weights in a file of fit_scale_weights; an empty list: all alike."""
+    return read_labelled_scores(manifest, paths, read_labelled_weights(scale_weights, paths))

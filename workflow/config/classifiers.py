@@ -1,10 +1,10 @@
 """Classifiers: a model and a funnel; or a rival, a baseline and its stages."""
 
-from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from varc.scoring.spelling import check_falling_keep
 from workflow.config.entry import Entry, OpenEntry, Path, Positive, Precision, Rate, Sigma, Some, given_keys
 from workflow.config.families import check_own, check_settings, has, known_family, settings_of, shape_of
 from workflow.config.models import SHA256
@@ -145,15 +145,6 @@ class Classifier(Entry):
             found = "weights are fitted on scores without guidance"
             raise ValueError(f"scale_weights does not go with funnel: {guided[0]}: guidance; {found}: take one away")
         return self
-
-
-def check_falling_keep(key: str, keeps: list[int]) -> None:
-    """`keep` falls from stage to stage and ends with 1. Raises ValueError."""
-    for i, (before, keep) in enumerate(pairwise(keeps), 1):
-        if keep >= before:
-            raise ValueError(f"{key}: {i}: keep is {keep} after {before}; it must fall from stage to stage")
-    if keeps[-1] != 1:
-        raise ValueError(f"{key}: the last stage has keep {keeps[-1]}; it must be 1, the prediction")
 
 
 class RivalShape(OpenEntry):

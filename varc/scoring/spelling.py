@@ -1,0 +1,80 @@
+"""Funnels of fixed stages as text and as plain data, without torch: what a config, a call and a command say."""
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from varc.errors import InputError, brief
+
+SPELLED = re.compile(r"(?P<scales>[1-9]\d*)x(?P<samples>[1-9]\d*)(?P<precision>-bf16)?(-keep(?P<keep>[1-9]\d*))?")
+PRECISIONS = ("float32", "bf16")
+
+
+class FixedStage(NamedTuple):
+    """A stage of a funnel: it scores its candidates at the first scales, on so many token samples, and keeps some."""
+
+    scales: int
+    samples: int = 1
+    keep: int = 1
+    precision: str = "float32"
+    guidance: float | None = None
+
+
+def check_falling_keep(key: str, keeps: Sequence[int]) -> None:
+    """`keep` falls from stage to stage and ends with 1. Raises ValueError."""
+    for i, (before, keep) in enumerate(pairwise(keeps), 1):
+        if keep >= before:
+            raise ValueError(f"{key}: {i}: keep is {keep} after {before}; it must fall from stage to stage")
+    if keeps[-1] != 1:
+        raise ValueError(f"{key}: the last stage has keep {keeps[-1]}; it must be 1, the prediction")
+
+
+def read_funnel(given: str | Sequence[Mapping[str, Any]] | None, scales: int) -> list[FixedStage]:
+    """The stages of a funnel for a model of so many scales.
+
+    given: text such as "6x1-keep10 10x1-keep3 10x3" (scales x samples; -bf16 before -keep for that precision; keep 1
+    where it is left out), or the stages as in a config; None: one stage at all scales. Raises InputError for another
+    text, an unknown key, more scales than the model has, and where keep does not fall to 1.
+    """
+    if given is None:
+        return [FixedStage(scales)]
+    stages = [spelled(word) for word in given.split()] if isinstance(given, str) else [plain(i) for i in given]
+    if not stages:
+        raise InputError("funnel: has no stage; give at least one, as 10x1")
+    for i, stage in enumerate(stages):
+        if stage.scales > scales:
+            raise InputError(
+                f"funnel: {i}: scales is {stage.scales}, but the model has {scales}; give {scales} or fewer"
+            )
+    try:
+        check_falling_keep("funnel", [stage.keep for stage in stages])
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    return stages
+
+
+def spelled(word: str) -> FixedStage:
+    """A stage from its spelling; see read_funnel."""
+    found = SPELLED.fullmatch(word)
+    if not found:
+        raise InputError(f"funnel: {brief(word)}: expected <scales>x<samples>-keep<classes>, such as 6x1-keep10")
+    precision = "bf16" if found["precision"] else "float32"
+    return FixedStage(int(found["scales"]), int(found["samples"]), int(found["keep"] or 1), precision)
+
+
+def plain(stage: Any) -> FixedStage:
+    """A stage from what a config says of it; see read_funnel."""
+    if isinstance(stage, FixedStage):
+        return stage
+    if not isinstance(stage, Mapping) or "scales" not in stage or set(stage) - set(FixedStage._fields):
+        known = ", ".join(FixedStage._fields)
+        raise InputError(f"funnel: {brief(stage)}: expected a stage with scales, and of {known} what it needs")
+    found = FixedStage(**stage)
+    for key in ("scales", "samples", "keep"):
+        value = getattr(found, key)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise InputError(f"funnel: {key} is {brief(value)}; expected a whole number from 1 on")
+    if found.precision not in PRECISIONS:
+        raise InputError(f"funnel: precision is {brief(found.precision)}; expected {' or '.join(PRECISIONS)}")
+    return found
