@@ -5,14 +5,13 @@ from job import compute_device, job, measured
 from kept import job_parts
 from models import FORMS, read_models
 
-from varc.freshness import check_made_with, check_value
+from varc.freshness import check_made_with
 from varc.models.scales import tokens_at
-from varc.scoring.certified import certified_scores
+from varc.scoring.certified import certified_scores, read_delta
 from varc.scoring.forms import computing_on
 from varc.scoring.funnel import read_per_scale, read_scores
 from varc.scoring.progressive import score_chosen
 from varc.scoring.scale_weights import read_scale_weights
-from varc.seal import read_json
 from varc.storage import check_apart, check_images, column_matrix, image_ids, read_parquet, write_open_scores
 
 with job(snakemake) as log:
@@ -25,9 +24,7 @@ with job(snakemake) as log:
     check_images(quick_file, quick.image_ids, files.tokens, ids)
     vqvae, var, card, made_with = read_models(snakemake, [files.tokens, quick_file])
     check_made_with([quick_file], "var_sha256", card["sha256"], files.var)
-    known = read_json(files.delta)
-    check_value(files.delta, "var_sha256", known, card["sha256"], files.var)
-    delta = np.inf if known["delta"] is None else known["delta"]
+    delta = read_delta(files.delta, made_with, files.var)
     scales = per_scale.shape[2]
     weights = read_scale_weights(files.scale_weights, made_with, scales)
     tokens = column_matrix(table, "tokens")[:, : tokens_at(var.config.patch_nums, scales)]
@@ -42,5 +39,6 @@ with job(snakemake) as log:
             lambda chosen: score_chosen(*models, tokens, candidates, chosen, device=device, keep=parts),
             weights,
         )
-    write_open_scores(snakemake.output.scores, ids, candidates, result, {**record, "delta": known["delta"], **computed})
+    record |= {"delta": None if np.isinf(delta) else delta, **computed}
+    write_open_scores(snakemake.output.scores, ids, candidates, result, record)
     parts.remove()

@@ -27,7 +27,7 @@ def classifier(run: Run, name: str) -> dict[str, Any]:
     datasets.sort(key=lambda dataset: dataset in run.shifted)  # those without a shift first
     entry = run.config.classifiers[name]
     found: dict[str, Any] = {"datasets": datasets, "calibrate": entry.calibrate, "temperature": None}
-    if entry.calibrate and not run.is_adaptive(name):
+    if entry.calibrate and not run.is_open(name):
         found["temperature"] = {
             "manifest": run.manifest(entry.calibrate),
             "scores": run.scores(entry.calibrate, run.calibrating_stage(name)),
@@ -48,7 +48,11 @@ def own(run: Run, name: str) -> dict[str, Any]:
         "scale_weights": run.scale_weights(first) or None,
     }
     if isinstance(first, AdaptiveStage):
-        return found | {"adaptive": {"samples": first.samples, "thresholds": run.thresholds(first)}}
+        told = {"samples": first.samples, "precision": first.precision, "thresholds": run.thresholds(first)}
+        return found | {"adaptive": told}
+    if certified := run.certified(name):
+        told = {"scales": certified.scales, "precision": certified.quick.precision, "delta": run.delta(certified)}
+        return found | {"certified": told}
     keys = ("scales", "samples", "keep", "precision", "guidance")
     fixed = [{key: getattr(stage, key) for key in keys} for stage in stages if isinstance(stage, ScaleStage)]
     return found | {"stages": fixed}

@@ -176,7 +176,7 @@ class Jobs:
         return {
             "tokens": self.run.path(f"{self.run.tokens_folder(model, dataset, 'clean')}/{shard}.parquet"),
             "quick": self.run.scores(dataset, found.quick, shard),
-            "delta": self.run.path(f"certified/{model}/{found.calibrate}/{stage}.json"),
+            "delta": self.run.delta(found),
             "scale_weights": self.run.scale_weights(found),
             "manifest": self.run.manifest(dataset),
             "calibration": self.run.manifest(found.calibrate) if ids_mean_images else [],

@@ -265,6 +265,10 @@ class Run:
         """The thresholds of an adaptive stage."""
         return self.path(f"thresholds/{stage.scorer}/{stage.calibrate}/{stage.name}.json")
 
+    def delta(self, stage: CertifiedStage) -> str:
+        """How far behind the best a certified stage's prediction may be in the lower precision."""
+        return self.path(f"certified/{stage.scorer}/{stage.calibrate}/{stage.name}.json")
+
     def candidates(self, scorer: str, dataset: str, candidates: str, shard: str) -> str | list[str]:
         """The candidates that an earlier stage kept; none where a stage takes all classes."""
         return [] if candidates == "all" else self.path(f"candidates/{scorer}/{dataset}/{candidates}/{shard}.parquet")

@@ -205,7 +205,7 @@ class Tables:
             files[f"quick{i}"] = self.run.scores(dataset, stage.quick)
             files[f"scores{i}"] = self.run.scores(dataset, stage)
             files[f"exact{i}"] = self.run.scores(dataset, self.run.exact_stage(stage)) if row["reference"] else []
-            files[f"delta{i}"] = self.run.path(f"certified/{stage.scorer}/{stage.calibrate}/{stage.name}.json")
+            files[f"delta{i}"] = self.run.delta(stage)
             files[f"scale_weights{i}"] = self.run.scale_weights(stage)
         return files
 

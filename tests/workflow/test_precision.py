@@ -10,12 +10,14 @@ from configs import DIGITS, begun, read
 from job_graph import run_missing
 from snakemake_runs import write_config
 
+import varc
 from varc.explain import judges
 from varc.scoring.adaptive import read_adaptive
 from varc.scoring.certified import certified_delta, open_contenders
 from varc.scoring.funnel import read_per_scale
-from varc.seal import read_json
+from varc.seal import read_json, write_json
 from varc.storage import provenance, read_parquet
+from workflow.classifiers import record
 from workflow.config.entry import ConfigError
 from workflow.jobs import Jobs
 from workflow.run import Run
@@ -205,6 +207,23 @@ def test_a_certified_stage_costs_what_it_computes(results):
     both = [cost.loc[("certified", stage), "device_seconds"] for stage in ("stage1", "stage2")]
     assert row["seconds"] == pytest.approx(sum(both), rel=1e-4)
     assert row["times_faster"] == pytest.approx(cost.loc[("varc", "stage1"), "device_seconds"] / sum(both), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["half", "guided", "adaptive", "certified"])
+def test_the_library_gives_a_picture_of_the_run_its_scores(results, name, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    write_json(results / "classifiers.json", record(Run(read(config_of()))))
+    expected = pd.read_parquet(results / f"predictions/{name}/digits.parquet").set_index("image_id")
+    classifier = varc.load(results, name, device="cpu")
+    ids = expected.index[:30].tolist()
+    for one in classifier.classify(ids):
+        row = expected.loc[one.image_id]
+        assert one.prediction.class_id == row["prediction"]
+        assert one.prediction.log_likelihood == pytest.approx(row["score"], rel=1e-5 if name == "certified" else 1e-3)
+        assert (one.margin is None) == np.isnan(row["margin"])
+        if name == "certified":
+            assert {c.fell_at for c in one.classes[1:]} <= {None, 1}
 
 
 def test_token_scores_are_rounded(results):

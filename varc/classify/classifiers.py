@@ -25,12 +25,16 @@ from varc.classify.results import Classification, ClassScore
 from varc.data.shifts import shifted
 from varc.errors import InputError
 from varc.explain.pixels import Settings, model_pixels
+from varc.models.arithmetic import Arithmetic
 from varc.models.pair import Pair
+from varc.models.scales import tokens_at
 from varc.planning import images_at_once
 from varc.prefetch import LOADERS, ahead
 from varc.scoring.adaptive import AdaptiveScores, final_order
+from varc.scoring.certified import certified_scores
 from varc.scoring.funnel import Scores, best_first
-from varc.scoring.progressive import adaptive_scores
+from varc.scoring.likelihood import computing, score
+from varc.scoring.progressive import adaptive_scores, score_chosen
 from varc.scoring.smoothing import encode, tokenize
 from varc.scoring.spelling import FixedStage
 from varc.scoring.stages import funnel_scores
@@ -176,10 +180,15 @@ def ranked_stages(stages: Sequence[Scores], keeps: Sequence[int]) -> Ranked:
     return Ranked(*(np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True)))
 
 
-def ranked_adaptive(result: AdaptiveScores, class_ids: NDArray[np.integer]) -> Ranked:
-    """All candidates (M,) of an adaptive funnel: the survivors, then the others, the later dropped the better."""
+def ranked_adaptive(
+    result: AdaptiveScores, class_ids: NDArray[np.integer], drops_at: NDArray[np.integer] | None = None
+) -> Ranked:
+    """All candidates (M,) of an adaptive funnel: the survivors, then the others, the later dropped the better.
+
+    drops_at (N, M): where those fell that did; by default the scale.
+    """
     order = final_order(result)
-    fell_at = np.where(result.samples > 0, 0, result.scales)
+    fell_at = np.where(result.samples > 0, 0, result.scales if drops_at is None else drops_at)
     scores, fell = (np.take_along_axis(values, order, 1) for values in (result.log_likelihood, fell_at))
     return Ranked(class_ids[order], scores, fell)
 
@@ -249,12 +258,13 @@ class AdaptiveClassifier(VARClassifier):
 
     thresholds: Floats
     samples: int
+    precision: str
     weights: Floats | None = field(repr=False)
 
     def rank(self, pixels: Pixels, ids: NDArray[np.object_]) -> Ranked:
         sample = self.sampler(pixels, ids)
         result = adaptive_scores(
-            self.pair.var,
+            computing(self.pair.var, Arithmetic(self.precision)),
             self.pair.vqvae.quantize,
             [sample(i) for i in range(self.samples)],
             self.tiled(len(ids)),
@@ -263,6 +273,28 @@ class AdaptiveClassifier(VARClassifier):
             weights=self.weights,
         )
         return ranked_adaptive(result, self.candidates)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertifiedClassifier(VARClassifier):
+    """A certified stage: all classes at so many scales in a lower precision, and in float32 those within delta."""
+
+    scales: int
+    precision: str
+    delta: float
+    weights: Floats | None = field(repr=False)
+
+    def rank(self, pixels: Pixels, ids: NDArray[np.object_]) -> Ranked:
+        tokens = self.sampler(pixels, ids)(0)[:, : tokens_at(self.pair.var.config.patch_nums, self.scales)]
+        candidates, models = self.tiled(len(ids)), (self.pair.var, self.pair.vqvae.quantize)
+        quick = computing(self.pair.var, Arithmetic(self.precision))
+        result = certified_scores(
+            score(quick, models[1], tokens, candidates, device=self.device),
+            self.delta,
+            lambda chosen: score_chosen(*models, tokens, candidates, chosen, device=self.device),
+            self.weights,
+        )
+        return ranked_adaptive(result, self.candidates, drops_at=np.ones_like(result.scales))
 
 
 @dataclass(frozen=True, kw_only=True)

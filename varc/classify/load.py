@@ -9,7 +9,13 @@ import numpy as np
 from varc.baselines.family import family
 from varc.baselines.family import settings as family_settings
 from varc.baselines.weights import read_baseline
-from varc.classify.classifiers import AdaptiveClassifier, Classifier, FunnelClassifier, RivalClassifier
+from varc.classify.classifiers import (
+    AdaptiveClassifier,
+    CertifiedClassifier,
+    Classifier,
+    FunnelClassifier,
+    RivalClassifier,
+)
 from varc.classify.runs import PREPARED, RunFolder
 from varc.data.classes import class_ids, data_set_classes, read_class_list
 from varc.data.preprocess import Resize
@@ -20,13 +26,12 @@ from varc.freshness import check_made_with
 from varc.metrics.calibration import fit_temperature
 from varc.models.pair import Pair, load_pair, read_pair
 from varc.scoring.adaptive import read_thresholds
+from varc.scoring.certified import read_delta
 from varc.scoring.funnel import all_classes
 from varc.scoring.labelled import read_weighted_scores
 from varc.scoring.scale_weights import read_scale_weights
 from varc.scoring.smoothing import absolute_sigma
 from varc.scoring.spelling import FixedStage, read_funnel
-
-PREPROCESSING = ("var",)  # what `preprocess` may be
 
 
 def load(
@@ -57,9 +62,9 @@ def load(
     Of weights: files trained here (with a card beside them) or public checkpoints. classes: a class list (CSV), the
     candidates and their names; default: all classes. funnel: stages as in a config, or text such as
     "6x1-keep10 10x1-keep3 10x3" (scales x samples); default: all classes at all scales. sigma, seed (default 0): of the
-    noise of samples beyond the first. size, resize, border: as in a data set's entry; default: those of the images that
-    the VQ-VAE was trained on, else a picture of another size is resized and cropped as by size alone. preprocess:
-    "var". patch_nums, norm_groups: what no tensor shows, of shapes that are not public.
+    noise of samples beyond the first. size, resize, border, preprocess: as in a data set's entry; default: those of the
+    images that the VQ-VAE was trained on, else a picture of another size is resized and cropped as by size alone.
+    patch_nums, norm_groups: what no tensor shows, of shapes that are not public.
 
     device: "auto", "cpu", "cuda". Raises InputError for anything that is missing, damaged or does not fit.
     """
@@ -79,9 +84,7 @@ def load(
     if vqvae is None or var is None:
         absent = "vqvae" if vqvae is None else "var"
         raise InputError(f"{absent} is missing; give a run and a classifier, or the files vqvae and var")
-    if preprocess is not None and preprocess not in PREPROCESSING:
-        raise InputError(f"preprocess is {brief(preprocess)}; expected {' or '.join(PREPROCESSING)}")
-    settings = given_settings(size, resize, border)
+    settings = given_settings(size, resize, border, preprocess)
     pair = load_pair(vqvae, var, patch_nums=patch_nums, norm_groups=norm_groups)
     stages = read_funnel(funnel, len(pair.var.config.patch_nums))
     listed = read_class_list(classes) if classes is not None else None
@@ -166,11 +169,22 @@ def load_of_run(run: RunFolder, name: str | None, dataset: str | None, device: s
         "temperature": temperature(run, told, pair.made_with),
     }
     if adaptive := told.get("adaptive"):
+        check_precision(adaptive["precision"], chosen)
         return AdaptiveClassifier(
             **shared,
+            precision=adaptive["precision"],
             thresholds=read_thresholds(run.path(adaptive["thresholds"]), pair.made_with, files["var"]),
             samples=adaptive["samples"],
             weights=read_scale_weights(weights, pair.made_with, scales),
+        )
+    if certified := told.get("certified"):
+        check_precision(certified["precision"], chosen)
+        return CertifiedClassifier(
+            **shared,
+            scales=certified["scales"],
+            precision=certified["precision"],
+            delta=read_delta(run.path(certified["delta"]), pair.made_with, files["var"]),
+            weights=read_scale_weights(weights, pair.made_with, certified["scales"]),
         )
     stages = [FixedStage(**stage) for stage in told["stages"]]
     of_stages = [read_scale_weights(weights, pair.made_with, stage.scales) for stage in stages]
@@ -181,7 +195,9 @@ def load_rival(run: RunFolder, told: dict[str, Any], shared: dict[str, Any]) -> 
     """A rival of a run. shared: what all its classifiers have."""
     entry = dict(told["baseline"])
     if "checkpoint" in entry:
-        entry["checkpoint"] = run.path(entry["checkpoint"])
+        found = entry["checkpoint"]
+        paths = {part: run.path(file) for part, file in found.items()} if isinstance(found, dict) else run.path(found)
+        entry["checkpoint"] = paths
     digests = {run.path(file): sha256 for file, sha256 in told["public_sha256"].items()}
     kind = family(entry["family"])
     model, card = read_baseline(kind, entry, run.paths(told["weights"]), digests)

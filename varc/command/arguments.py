@@ -54,7 +54,7 @@ def add_classifier(parser: argparse.ArgumentParser) -> None:
     own.add_argument("--size", type=int, help="pixels per side after the centre crop, as in a config")
     own.add_argument("--resize", type=resize, help="pixels of the shorter side before the crop, or none")
     own.add_argument("--border", type=int, help="pixels cropped from each side first, as in a config")
-    own.add_argument("--preprocess", help="var, the default")
+    own.add_argument("--preprocess", help="var (default), adm or imagenet, as in a config")
     own.add_argument("--sigma", type=sigma, help="of the noise of samples beyond the first: 0.1, or 0.1spread")
     own.add_argument("--seed", type=int, help="of that noise; default: 0")
     own.add_argument("--patch-nums", type=numbers, help="1,2,3,...: tokens per side of each scale, of no public shape")

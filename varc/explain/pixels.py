@@ -9,8 +9,8 @@ from PIL import Image
 
 from varc.data.decode import decoded
 from varc.data.manifest import Listed, opened_images
-from varc.data.preprocess import Resize
-from varc.errors import InputError
+from varc.data.preprocess import SHORTER, Resize
+from varc.errors import InputError, brief
 from varc.models.weights import card_path, read_card
 
 Settings = dict[str, Any]  # size, resize, preprocess, border: of a data set's entry, whose other keys change nothing
@@ -34,15 +34,22 @@ def model_pixels(
     return opened_images(lambda _: image, unshifted, [Listed(name, 0, name)], side)[0]
 
 
-def given_settings(size: int | None, resize: Resize, border: int | None) -> Settings | None:
+def given_settings(
+    size: int | None, resize: Resize, border: int | None, preprocess: str | None = None
+) -> Settings | None:
     """Settings from what was given of them; None where nothing was. Raises InputError for what a config refuses."""
+    if preprocess is not None and preprocess not in SHORTER:
+        raise InputError(f"preprocess is {brief(preprocess)}; expected {' or '.join(SHORTER)}")
+    if preprocess is not None and (size is None or (preprocess == "adm" and resize is not None)):
+        needs = "no resize" if size else "a size"
+        raise InputError(f"preprocess {preprocess}, size {size or 'absent'}, resize {resize}: it takes {needs}")
     if resize is not None and (size is None or (resize != "none" and resize < size)):
         found = f"resize {resize} and size {size or 'absent'}"
         raise InputError(f"{found}; resize needs a size, and must be none or at least as large")
     for key, value, least in (("size", size, 1), ("border", border, 0)):
         if value is not None and value < least:
             raise InputError(f"{key}: {value} is not a whole number from {least} on")
-    given = {"size": size, "resize": resize, "border": border}
+    given = {"size": size, "resize": resize, "border": border, "preprocess": preprocess}
     return {key: value for key, value in given.items() if value is not None} or None
 
 

@@ -5,13 +5,16 @@ delta, is measured on calibration images, with a chance that is promised (confor
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from varc.freshness import check_value
 from varc.groups import Groups, numbered, unit_of
 from varc.scoring.adaptive import AdaptiveScores, Units, risk_factor
+from varc.seal import read_json
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -33,6 +36,13 @@ def certified_units(images: int, alpha: float, groups: Groups = None) -> Units:
     """On how many images or groups certified_delta works, and on how many delta is finite."""
     groups = numbered(groups)
     return Units(unit_of(groups), images if groups is None else len(np.unique(groups)), math.ceil(1 / alpha - 1 - 1e-9))
+
+
+def read_delta(path: str | Path, made_with: Mapping[str, str], other: str | Path) -> float:
+    """What certified_delta found, from the file of the rule `certify`. made_with, other: see read_thresholds."""
+    found = read_json(path)
+    check_value(path, "var_sha256", found, made_with["var_sha256"], other)
+    return np.inf if found["delta"] is None else float(found["delta"])
 
 
 def contenders(quick: Floats, delta: float) -> Bools:

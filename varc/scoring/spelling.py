@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 from varc.errors import InputError, brief
 
-SPELLED = re.compile(r"(?P<scales>[1-9]\d*)x(?P<samples>[1-9]\d*)(?P<precision>-bf16)?(-keep(?P<keep>[1-9]\d*))?")
-PRECISIONS = ("float32", "bf16")
+SPELLED = re.compile(
+    r"(?P<scales>[1-9]\d*)x(?P<samples>[1-9]\d*)(-(?P<precision>bf16|tf32))?(-keep(?P<keep>[1-9]\d*))?"
+)
+PRECISIONS = ("float32", "tf32", "bf16")
 
 
 class FixedStage(NamedTuple):
@@ -33,9 +35,9 @@ def check_falling_keep(key: str, keeps: Sequence[int]) -> None:
 def read_funnel(given: str | Sequence[Mapping[str, Any]] | None, scales: int) -> list[FixedStage]:
     """The stages of a funnel for a model of so many scales.
 
-    given: text such as "6x1-keep10 10x1-keep3 10x3" (scales x samples; -bf16 before -keep for that precision; keep 1
-    where it is left out), or the stages as in a config; None: one stage at all scales. Raises InputError for another
-    text, an unknown key, more scales than the model has, and where keep does not fall to 1.
+    given: text such as "6x1-keep10 10x1-keep3 10x3" (scales x samples; -bf16 or -tf32 before -keep for a precision;
+    keep 1 where it is left out), or the stages as in a config; None: one stage at all scales. Raises InputError for
+    another text, an unknown key, more scales than the model has, and where keep does not fall to 1.
     """
     if given is None:
         return [FixedStage(scales)]
@@ -59,7 +61,7 @@ def spelled(word: str) -> FixedStage:
     found = SPELLED.fullmatch(word)
     if not found:
         raise InputError(f"funnel: {brief(word)}: expected <scales>x<samples>-keep<classes>, such as 6x1-keep10")
-    precision = "bf16" if found["precision"] else "float32"
+    precision = found["precision"] or "float32"
     return FixedStage(int(found["scales"]), int(found["samples"]), int(found["keep"] or 1), precision)
 
 
@@ -76,5 +78,5 @@ def plain(stage: Any) -> FixedStage:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InputError(f"funnel: {key} is {brief(value)}; expected a whole number from 1 on")
     if found.precision not in PRECISIONS:
-        raise InputError(f"funnel: precision is {brief(found.precision)}; expected {' or '.join(PRECISIONS)}")
+        raise InputError(f"funnel: precision is {brief(found.precision)}; expected {', '.join(PRECISIONS)}")
     return found
