@@ -25,6 +25,7 @@ from varc.seal import read_json, write_json
 ATTENTION = ("fused", "products", "masked")
 LOG_PROB = ("logsumexp", "log_softmax")
 REPEATS = 5
+MOST_PAIRS = 64  # that are measured
 PINNED = "VARC_FORMS"  # a variable that names both, as "fused,logsumexp", in place of any measurement
 
 
@@ -76,13 +77,19 @@ def pinned_forms(names: str) -> Forms:
     return Forms(*found)
 
 
-@torch.inference_mode()
 def measure_forms(var: VAR, patch_nums: Sequence[int], precision: str, device: torch.device) -> Forms:
     """The forms that take the least time for a batch of pairs at some scales, on random numbers."""
+    return Forms(*(min(found, key=found.__getitem__) for found in seconds_of_forms(var, patch_nums, precision, device)))
+
+
+@torch.inference_mode()
+def seconds_of_forms(
+    var: VAR, patch_nums: Sequence[int], precision: str, device: torch.device
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The least seconds that each form of attention in one block, and of log p of HEAD_ROWS positions, took."""
     config, length = var.config, tokens_at(patch_nums, len(patch_nums))
-    pairs = min(pairs_per_batch(var, length, device), 64)
-    dtype = Arithmetic(precision).dtype
-    generator = torch.Generator().manual_seed(0)
+    pairs = min(pairs_per_batch(var, length, device), MOST_PAIRS)
+    dtype, generator = Arithmetic(precision).dtype, torch.Generator().manual_seed(0)
 
     def random(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator).to(device)
@@ -92,14 +99,14 @@ def measure_forms(var: VAR, patch_nums: Sequence[int], precision: str, device: t
     spans = list(pairwise(accumulate((p * p for p in patch_nums), initial=0)))
     logits = random(min(HEAD_ROWS, pairs * length), config.vocab_size)
     target = torch.zeros(len(logits), dtype=torch.int64, device=device)
-    return Forms(
-        fastest(ATTENTION, lambda form: attend(q, kv, spans, form), device),
-        fastest(LOG_PROB, lambda form: log_prob(logits, target, form), device),
+    return (
+        seconds_of(ATTENTION, lambda form: attend(q, kv, spans, form), device),
+        seconds_of(LOG_PROB, lambda form: log_prob(logits, target, form), device),
     )
 
 
-def fastest(forms: Sequence[str], run: Callable[[str], Tensor], device: torch.device) -> str:
-    """The form whose fastest run of REPEATS takes the least; runs alternate, the first of each not counted."""
+def seconds_of(forms: Sequence[str], run: Callable[[str], Tensor], device: torch.device) -> dict[str, float]:
+    """The least seconds of REPEATS runs of each form; runs alternate, the first of each not counted."""
     taken: dict[str, list[float]] = {form: [] for form in forms}
     for _ in range(1 + REPEATS):
         for form in forms:
@@ -108,4 +115,4 @@ def fastest(forms: Sequence[str], run: Callable[[str], Tensor], device: torch.de
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             taken[form].append(time.perf_counter() - start)
-    return min(forms, key=lambda form: min(taken[form][1:]))
+    return {form: min(seconds[1:]) for form, seconds in taken.items()}
