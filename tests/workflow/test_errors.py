@@ -89,7 +89,10 @@ def learning_funnel(**stage):
     """A VAR classifier of one stage with further keys that learns task by task."""
 
     def change(config):
-        config["classifiers"]["learner"] = {"model": "cca", "funnel": [{"scales": 4, "keep": 1} | stage]}
+        plain = {"scales": 4} if "certify" in stage else {"scales": 4, "keep": 1}
+        known = {"calibrate": "known"} if "certify" in stage else {}
+        config["datasets"]["known"] = {"reader": "digits", "split": "calibration"}
+        config["classifiers"]["learner"] = {"model": "cca", "funnel": [plain | stage], **known}
         config["incremental"] = [INCREMENTAL | {"classifier": "learner"}]
 
     return change
@@ -241,6 +244,10 @@ BAD_CONFIGS = {
     "incremental learning without cca": (set_key(["incremental"], [INCREMENTAL]), "base is not fine-tuned by cca"),
     "incremental learning in bf16": (
         learning_funnel(precision="bf16"), "learner has precision bf16 in funnel: 0; name one of plain stages"
+    ),
+    "incremental learning with a certified stage": (
+        learning_funnel(precision="bf16", certify={"alpha": 0.1}),
+        "classifier: learner has a certified funnel; name one of fixed stages",
     ),
     "incremental learning with guidance": (learning_funnel(guidance=1.5), "learner has guidance 1.5 in funnel: 0"),
     "a model's strategy for a rival": (learning_rival(strategies=["none"]), "none does not go with memory, which has"),

@@ -238,8 +238,8 @@ class Config(Entry):
         if not (isinstance(model, FinetunedModel) and model.cca):
             found = f"model {classifier.model} is not fine-tuned by cca"
             raise ConfigError(f"{key}: classifier: {found}; name a classifier whose model is")
-        if classifier.adaptive:
-            found = f"{entry.classifier} has an adaptive funnel"
+        if classifier.adaptive or classifier.certified:
+            found = f"{entry.classifier} has {'an adaptive' if classifier.adaptive else 'a certified'} funnel"
             raise ConfigError(f"{key}: classifier: {found}; name one of fixed stages")
         if classifier.scale_weights:
             found = f"{entry.classifier} has scale_weights"
