@@ -99,8 +99,6 @@ glyphs-train: venv
 
 # The settings of glyphs-train, by validation: an hour or two on 2 cores.
 glyphs-search: venv
-	mkdir -p results/glyphs_pairs
-	$(BIN)/python -m varc.data.glyphs.pairs data/glyphs/validation/glyphs.parquet results/glyphs_pairs/validation.csv
 	$(RUN) --configfile config/glyphs_tokens.yaml
 	$(RUN) --configfile config/glyphs_search.yaml
 	@echo && cat results/glyphs_tokens/tables/contrast.md results/glyphs_search/tables/accuracy.md
@@ -112,6 +110,7 @@ glyphs-data: venv
 	cd build/fonts && for file in *.deb; do dpkg-deb -x $$file $${file%%_*}; done
 	$(BIN)/python -m varc.data.glyphs build/fonts data/glyphs
 	$(BIN)/python -m varc.data.glyphs.pairs data/glyphs/test/glyphs.parquet data/glyphs/pairs.csv
+	$(BIN)/python -m varc.data.glyphs.pairs data/glyphs/validation/glyphs.parquet data/glyphs/pairs_validation.csv
 
 venv: .venv/installed
 

@@ -31,13 +31,18 @@ with job(snakemake) as log:
         files = {name: snakemake.input[f"{name}{i}"] for name in ("manifest", "quick", "scores", "exact", "delta")}
         weights = read_labelled_weights(snakemake.input[f"scale_weights{i}"], files["quick"])
         quick = read_labelled_scores(files["manifest"], files["quick"], weights)
-        exact = read_labelled_scores(files["manifest"], files["exact"], weights).samples[0] if files["exact"] else None
+        exact = None
+        if files["exact"]:
+            exact = read_labelled_scores(files["manifest"], files["exact"], weights, row["scales"]).samples[0]
         known, (result, _, _) = read_json(files["delta"]), read_adaptive(*files["scores"])
         found = certified_row(quick.samples[0], result, exact, quick.groups)
-        cost = model_costs(*model_configs(snakemake.params.shapes[row["model"]])).passes[row["scales"]].gflops
+        configs = model_configs(snakemake.params.shapes[row["model"]])
+        cost = model_costs(*configs).passes[row["scales"]].gflops
         names = {key: row[key] for key in ("dataset", "classifier", "reference", "precision", "scales", "alpha")}
         promised = {"calibration_" + key: known[key] for key in ("unit", "units", "units_needed")}
         gflops = {"gflops": (found["classes"] + found["passes_float32"]) * cost}
-        seconds = certified_seconds(files["quick"], files["scores"], files["exact"])
+        seconds = certified_seconds(
+            files["quick"], files["scores"], files["exact"], row["scales"], configs[0].patch_nums
+        )
         rows.append({**names, **promised, "delta": known["delta"], **found, **gflops, **seconds})
     write_table(pd.DataFrame(rows), snakemake.output.csv, snakemake.output.markdown, CAPTION)

@@ -12,8 +12,9 @@ from varc.seal import write_json
 with job(snakemake) as log:
     files, alpha = snakemake.input, snakemake.params.alpha
     check_expected([*files.quick, *files.exact], snakemake.params.expected)
-    weights = read_labelled_weights(files.scale_weights, files.exact)
-    quick, exact = (read_labelled_scores(files.manifest, paths, weights) for paths in (files.quick, files.exact))
+    weights, scales = read_labelled_weights(files.scale_weights, files.quick), snakemake.params.scales
+    both = (read_labelled_scores(files.manifest, paths, weights, scales) for paths in (files.quick, files.exact))
+    quick, exact = both
     delta = certified_delta(quick.samples[0], exact.samples[0], alpha, exact.groups)
     units = certified_units(len(exact.labels), alpha, exact.groups)
     record = {

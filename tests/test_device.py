@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from varc import device
-from varc.device import GRANTED, check_precision, pick_device
+from varc.device import GRANTED, check_precision, pick_device, products_in
 from varc.errors import InputError
 
 CPU = torch.device("cpu")
@@ -34,6 +34,17 @@ def test_bf16_is_an_error_where_the_processor_lacks_it(monkeypatch):
     check_precision("float32", CPU)
     with pytest.raises(InputError, match="precision: bf16: this cpu has no bfloat16"):
         check_precision("bf16", CPU)
+
+
+def test_only_products_in_tf32_are_tensor_float_32():
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    with products_in("tf32"):
+        assert matmul.allow_tf32 and cudnn.allow_tf32
+        with products_in("float32"):
+            assert not matmul.allow_tf32 and not cudnn.allow_tf32
+        assert matmul.allow_tf32 and cudnn.allow_tf32
+    assert (matmul.allow_tf32, cudnn.allow_tf32) == before
 
 
 def test_a_gpu_that_is_not_there_is_an_error(node):

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from varc.errors import InputError, in_one_line
-from varc.files import check_sha256, file_sha256, unchanged, whole, write_text
+from varc.files import check_sha256, file_sha256, joined_sha256, unchanged, whole, write_text
 from varc.logs import job_log
 from varc.metrics.tables import write_table
 from varc.models.weights import save_tensors
@@ -170,3 +170,9 @@ def test_a_digest_that_is_not_the_expected_one_is_named(tmp_path):
     check_sha256(tmp_path / "a", found, None)
     with pytest.raises(InputError, match=rf"a has SHA-256 {found}, but {'f' * 64} is expected"):
         check_sha256(tmp_path / "a", found, "f" * 64)
+
+
+def test_several_files_have_one_digest_wherever_they_lie():
+    digests = {"checkpoints/gpt.pt": "a", "../x/vq.pt": "b"}
+    moved = {"/home/x/vq.pt": "b", "/home/p/checkpoints/gpt.pt": "a"}
+    assert joined_sha256(digests) == joined_sha256(moved) != joined_sha256({"gpt.pt": "b", "vq.pt": "a"})

@@ -92,13 +92,12 @@ def report_device(device: torch.device, chosen: bool) -> None:
 @contextmanager
 def products_in(precision: str) -> Iterator[None]:
     """For a block in which a GPU's products and convolutions of float32 are TensorFloat-32 ones if the precision is
-    tf32. No other changes anything here: bf16 is the dtype of what is multiplied."""
+    tf32, and are not if it is another: bf16 is the dtype of what is multiplied."""
     backends: list[Any] = [torch.backends.cuda.matmul, torch.backends.cudnn]
     before = [backend.allow_tf32 for backend in backends]
     try:
-        if precision == "tf32":
-            for backend in backends:
-                backend.allow_tf32 = True
+        for backend in backends:
+            backend.allow_tf32 = precision == "tf32"
         yield
     finally:
         for backend, allowed in zip(backends, before, strict=True):

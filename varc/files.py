@@ -37,8 +37,9 @@ def check_sha256(path: str | Path, found: str, expected: str | None) -> None:
 
 
 def joined_sha256(digests: Mapping[str, str | None]) -> str:
-    """One SHA-256 for several files, from that of each by its name; the names themselves do not count."""
-    return hashlib.sha256("".join(digests[name] or "" for name in sorted(digests)).encode()).hexdigest()
+    """One SHA-256 for several files, from that of each in the order of their names; neither names nor folders count."""
+    ordered = sorted((os.path.basename(path), found or "") for path, found in digests.items())
+    return hashlib.sha256("".join(found for _, found in ordered).encode()).hexdigest()
 
 
 @contextmanager

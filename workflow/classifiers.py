@@ -28,9 +28,11 @@ def classifier(run: Run, name: str) -> dict[str, Any]:
     entry = run.config.classifiers[name]
     found: dict[str, Any] = {"datasets": datasets, "calibrate": entry.calibrate, "temperature": None}
     if entry.calibrate and not run.is_open(name):
+        stage = run.calibrating_stage(name)
         found["temperature"] = {
             "manifest": run.manifest(entry.calibrate),
-            "scores": run.scores(entry.calibrate, run.calibrating_stage(name)),
+            "scores": run.scores(entry.calibrate, stage),
+            "combine": stage.combine,
         }
     return found | (rival(run, name) if name in run.config.rivals else own(run, name))
 

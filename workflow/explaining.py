@@ -289,10 +289,12 @@ class Explaining:
         return next((self.config.own[c].calibrate for c in full), None)
 
     def is_control(self, other: Map, key: Map) -> bool:
-        """Whether `other` is of the random maps of the same images and targets; `against` changes no curve."""
+        """Whether `other` is of the random maps of the same images and targets, judged in the same precision; `against`
+        changes no curve."""
         same = (other.dataset, other.model, other.target) == (key.dataset, key.model, key.target)
-        images = [self.maps[found][1].images for found in (other, key)]
-        return other.method == "random" != key.method and same and images[0] == images[1]
+        first, second = (self.maps[found][1] for found in (other, key))
+        judged_alike = first.images == second.images and first.precision == second.precision
+        return other.method == "random" != key.method and same and judged_alike
 
     def gallery_inputs(self, dataset: str, model: str) -> Inputs:
         """Images, scores of all classes, and tokens under label, prediction, best wrong class and no class."""

@@ -99,7 +99,7 @@ def unfit_baseline(name: str, entry: Any, checkpoints: Any) -> str | None:
         if found is None:
             return f"baselines: {name}: checkpoint: {part}: {file}: no such file; put the public weights there"
         if expected and found != expected:
-            return f"baselines: {name}: {part}: {file} has SHA-256 {found}, but the config says {expected}"
+            return f"baselines: {name}: sha256: {part}: {file} has SHA-256 {found}, but the config says {expected}"
     weights = any(file.endswith(".safetensors") for file in checkpoints.public_files(name))
     if entry.checkpoint and not entry.files and not weights:
         return f"baselines: {name}: checkpoint: {entry.checkpoint}: no safetensors there; put the public folder there"

@@ -184,7 +184,8 @@ class Tables:
         for dataset, name in self.run.clean(self.run.own_pairs):
             if stage := self.run.certified(name):
                 exact = self.run.exact_stage(stage).folders(dataset)
-                same = [c for d, c in self.run.own_pairs if d == dataset and self.only_folders(d, c) == exact]
+                others = (c for d, c in self.run.own_pairs if d == dataset and self.only_folders(d, c) == exact)
+                same = [c for c in others if self.run.funnels[c][0].weights == stage.weights]
                 names = {"dataset": dataset, "classifier": name, "reference": same[0] if same else None}
                 known = {"model": stage.scorer, "scales": stage.scales, "alpha": stage.alpha}
                 rows.append({**names, **known, "precision": stage.quick.precision})

@@ -132,6 +132,20 @@ def test_forms_that_are_named_are_taken(tmp_path, monkeypatch):
         computing_on(CPU, small_models(CPU)[1], "float32", 3, tmp_path)
 
 
+def test_forms_that_round_in_bfloat16_are_no_choice_there():
+    var = small_models(CPU)[1]
+    assert set(forms.seconds_of_forms(var, PATCH_NUMS, "bf16", CPU)[0]) == {"fused", "masked"}
+
+
+@pytest.mark.parametrize("form", ["fused", "masked"])
+def test_attention_in_bfloat16_is_near_the_exact_one(form):
+    torch.manual_seed(0)
+    spans, q, kv = [(0, 1), (1, 5), (5, 14)], 3 * torch.randn(2, 3, 14, 16), torch.randn(2, 2, 3, 14, 16)
+    q, kv = q.bfloat16(), kv.bfloat16()
+    exact = attend(q.float(), kv.float(), spans, "fused")
+    assert (attend(q, kv, spans, form).float() - exact).abs().max() < 0.02
+
+
 def test_the_measurement_takes_one_of_the_forms():
     var = small_models(CPU)[1]
     assert forms.measure_forms(var, PATCH_NUMS, "float32", CPU) in ALL_FORMS

@@ -29,7 +29,7 @@ def test_a_funnel_as_text_and_as_a_config_has_it():
         ([{"scales": 3, "samples": 0}], "funnel: samples is 0; expected a whole number from 1 on"),
         ([{"scales": "3"}], "funnel: scales is '3'; expected a whole number"),
         ([{"scales": True}], "funnel: scales is True"),
-        ([{"scales": 3, "precision": "half"}], "funnel: precision is 'half'; expected float32 or bf16"),
+        ([{"scales": 3, "precision": "half"}], "funnel: precision is 'half'; expected float32, tf32, bf16"),
         ([3], "funnel: 3: expected a stage"),
     ],
 )

@@ -98,6 +98,20 @@ def learning_funnel(**stage):
     return change
 
 
+RANDAR = {
+    "image_size": 8,
+    "depth": 1,
+    "width": 8,
+    "heads": 2,
+    "vocab_size": 8,
+    "ch_mult": [1, 1],
+    "z_channels": 8,
+    "ch": 32,
+}
+RANDAR_TRAINING = {"data": "digits_train", "steps": 1, "batch_size": 1, "lr": 0.1, "vq_steps": 1, "vq_batch_size": 1}
+RANDAR_TRAINING |= {"vq_lr": 0.1}
+
+
 def stage_of_a_transformer(**stage):
     """A classifier by a MeanFlow model, of one stage."""
 
@@ -250,6 +264,10 @@ BAD_CONFIGS = {
         "classifier: learner has a certified funnel; name one of fixed stages",
     ),
     "incremental learning with guidance": (learning_funnel(guidance=1.5), "learner has guidance 1.5 in funnel: 0"),
+    "learning by a rival with a tokeniser": (
+        learning_rival({"family": "randar", "shape": RANDAR, "train": RANDAR_TRAINING}),
+        "family randar trains a tokeniser, whose tokens would change with each task; name another",
+    ),
     "a model's strategy for a rival": (learning_rival(strategies=["none"]), "none does not go with memory, which has"),
     "a rival's strategy for a model": (
         set_key(["incremental"], [{**INCREMENTAL, "strategies": ["family_joint"]}]), "family_joint does not go with"

@@ -33,6 +33,8 @@ CLASSIFIERS = {
     "guided_exactly": {"model": "base", "funnel": [STAGE | {"guidance": 0.5}]},
     "adaptive": {**ADAPTIVE, "funnel": [{"adaptive": {"alpha": 0.1}, **BF16}]},
     "adaptive_exactly": ADAPTIVE,
+    "certified_short": {**ADAPTIVE, "funnel": [{"scales": 2, **BF16, "certify": {"alpha": 0.006}}]},
+    "short": {"model": "base", "funnel": [{"scales": 2, "keep": 1}]},
     "certified": {**ADAPTIVE, "funnel": [{"scales": 4, **BF16, "certify": {"alpha": 0.006}}]},
 }
 EXPLAIN = {"datasets": ["digits"], "models": ["base"], "target": "label", "against": "unconditional", "images": 3}
@@ -96,7 +98,8 @@ def certified(calibrate="known", **changed):
         (certified(precision="float32"), "funnel: 0: precision: 'float32' should be 'tf32' or 'bf16'"),
         (certified(certify={"alpha": 0}), "funnel: 0: certify: alpha: 0 should be greater than 0"),
         (certified(keep=1), "certified: funnel: 0: keep is no key of a certified stage"),
-        (certified(calibrate=None), "certified: calibrate is missing; a certified funnel takes its thresholds"),
+        (certified(calibrate=None), "certified: calibrate is missing; a certified funnel takes its delta"),
+        ({"ablation": "half"}, "ablation: half must score in float32 and without guidance"),
         ({"judges": {"cnn": {"data": "digits", "steps": 1, "lr": 1, "precision": "x"}}}, "judges: cnn: precision: 'x'"),
     ],
 )  # fmt: skip
@@ -184,7 +187,7 @@ def test_a_certified_stage_gives_the_prediction_of_float32(results):
     assert np.array_equal(found.per_scale[~asked], half[~asked])
     predicted = {c: pd.read_parquet(results / f"predictions/{c}/digits.parquet") for c in ("varc", "half", "certified")}
     differs = (predicted["certified"]["prediction"] != predicted["varc"]["prediction"]).sum()
-    row = pd.read_csv(results / "tables/certified.csv").iloc[0]
+    row = pd.read_csv(results / "tables/certified.csv").set_index("classifier").loc["certified"]
     assert row["changed"] == differs and row["observed_risk"] <= 0.1
     assert row["changed_by_precision"] == (predicted["half"]["prediction"] != predicted["varc"]["prediction"]).sum()
     assert row["reference"] == "varc" and row["calibration_unit"] == "image"
@@ -193,7 +196,7 @@ def test_a_certified_stage_gives_the_prediction_of_float32(results):
 
 
 def test_a_certified_stage_costs_what_it_computes(results):
-    row = pd.read_csv(results / "tables/certified.csv").iloc[0]
+    row = pd.read_csv(results / "tables/certified.csv").set_index("classifier").loc["certified"]
     gflops = pd.read_csv(results / "tables/gflops.csv").set_index(["classifier", "stage"])
     one = gflops.loc[("varc", "stage1"), "gflops"] / 10
     stages = [gflops.loc[("certified", stage), "gflops"] for stage in ("stage1", "stage2")]
@@ -209,7 +212,22 @@ def test_a_certified_stage_costs_what_it_computes(results):
     assert row["times_faster"] == pytest.approx(cost.loc[("varc", "stage1"), "device_seconds"] / sum(both), rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["half", "guided", "adaptive", "certified"])
+def test_a_certified_stage_at_fewer_scales_reads_only_these_of_longer_files(results):
+    """Those of float32 lie in files of all four scales, with which the run calibrates the adaptive funnel."""
+    assert not (results / "scores/base/known/all/scales2").exists()
+    exact = of(results, "scales4/clean", "known")[..., :2].sum(-1)
+    expected = certified_delta(of(results, "scales2-bf16/clean", "known").sum(-1), exact, 0.006)
+    delta = read_json(results / "certified/base/known/scales2-bf16-certify0.006-known.json")["delta"]
+    assert delta == pytest.approx(expected) and delta < 1
+    row = pd.read_csv(results / "tables/certified.csv").set_index("classifier").loc["certified_short"]
+    best, half = (of(results, f"{f}/clean")[..., :2].sum(-1).argmax(1) for f in ("scales4", "scales2-bf16"))
+    assert row["reference"] == "short" and row["changed_by_precision"] == (best != half).sum()
+    files = (results / "scores/base/digits/all/scales4/clean").glob("*.parquet")
+    seconds = sum(provenance(file)["seconds"] for file in files)
+    assert row["seconds_float32"] == pytest.approx(seconds * 5 / 30, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["half", "guided", "adaptive", "certified", "certified_short"])
 def test_the_library_gives_a_picture_of_the_run_its_scores(results, name, monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
@@ -220,9 +238,11 @@ def test_the_library_gives_a_picture_of_the_run_its_scores(results, name, monkey
     for one in classifier.classify(ids):
         row = expected.loc[one.image_id]
         assert one.prediction.class_id == row["prediction"]
-        assert one.prediction.log_likelihood == pytest.approx(row["score"], rel=1e-5 if name == "certified" else 1e-3)
+        assert one.prediction.log_likelihood == pytest.approx(
+            row["score"], rel=1e-5 if name.startswith("certified") else 1e-3
+        )
         assert (one.margin is None) == np.isnan(row["margin"])
-        if name == "certified":
+        if name.startswith("certified"):
             assert {c.fell_at for c in one.classes[1:]} <= {None, 1}
 
 

@@ -27,6 +27,7 @@ from varc.metrics.calibration import fit_temperature
 from varc.models.pair import Pair, load_pair, read_pair
 from varc.scoring.adaptive import read_thresholds
 from varc.scoring.certified import read_delta
+from varc.scoring.combining import combined
 from varc.scoring.funnel import all_classes
 from varc.scoring.labelled import read_weighted_scores
 from varc.scoring.scale_weights import read_scale_weights
@@ -56,7 +57,7 @@ def load(
     """A classifier: of a run, varc.load("results/digits", "a_varc_plus"), or of weights, varc.load(vqvae=..., var=...).
 
     Of a run: classifier is its name, not needed where there is one; dataset the one that pictures are like, needed
-    where those that the run evaluates it on differ in classes, size, resize or border. Weights, funnel, noise and
+    where those that the run evaluates it on differ in classes or preprocessing. Weights, funnel, noise and
     preprocessing are the run's, and so is the temperature where one is fitted.
 
     Of weights: files trained here (with a card beside them) or public checkpoints. classes: a class list (CSV), the
@@ -224,4 +225,6 @@ def temperature(run: RunFolder, told: dict[str, Any], made_with: dict[str, str])
     for key, sha256 in made_with.items():
         check_made_with(scores, key, sha256, "the classifier's weights")
     known = read_weighted_scores(manifest, scores, run.paths(told.get("scale_weights")))
-    return fit_temperature(known.samples.mean(0), known.labels, known.class_labels)
+    return fit_temperature(
+        combined(list(known.samples), told["temperature"]["combine"]), known.labels, known.class_labels
+    )

@@ -7,7 +7,6 @@ from typing import Any
 import yaml
 
 from varc.classify.pictures import Images
-from varc.data.found import Spec
 from varc.errors import InputError
 from varc.files import file_sha256
 from varc.seal import read_json
@@ -115,8 +114,3 @@ def read_record(folder: str | Path) -> dict[str, Any]:
     if not isinstance(found, dict) or not {"datasets", "evaluate"} <= found.keys():
         raise InputError(f"{path}: is no config of a run; give the folder of a run")
     return found
-
-
-def prepared(spec: Spec) -> Spec:
-    """What of a data set's entry says how its pictures are prepared, but for a shift."""
-    return {key: value for key, value in spec.items() if key in ("size", "resize", "border", "preprocess")}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from varc.groups import Groups
 from varc.metrics.frontier import group_risk, observed
 from varc.scoring.adaptive import AdaptiveScores, final_order
-from varc.storage import total_seconds
+from varc.storage import prefix_seconds, total_seconds
 
 
 def certified_row(
@@ -45,11 +45,16 @@ def certified_row(
 
 
 def certified_seconds(
-    quick: Sequence[str | Path], certified: Sequence[str | Path], exact: Sequence[str | Path]
+    quick: Sequence[str | Path],
+    certified: Sequence[str | Path],
+    exact: Sequence[str | Path],
+    scales: int,
+    patch_nums: Sequence[int],
 ) -> dict[str, float]:
-    """The device's seconds of both parts of a stage, and how many times those of float32 alone are, where known."""
+    """The device's seconds of both parts of a stage, and how many times those of float32 alone are, where known; of
+    files of float32 that have more scales, the share of the first ones."""
     seconds = total_seconds([*quick, *certified])
     if not exact:
         return {"seconds": seconds}
-    alone = total_seconds(exact)
+    alone = prefix_seconds(exact, scales, patch_nums)
     return {"seconds": seconds, "seconds_float32": alone, "times_faster": alone / seconds}

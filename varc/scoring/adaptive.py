@@ -197,26 +197,32 @@ def final_order(result: AdaptiveScores) -> NDArray[np.intp]:
 
 
 def stacked(
-    samples: list[list[Scores]], paths: Sequence[str | Path], weights: NDArray[np.float64] | None = None
+    samples: list[list[Scores]],
+    paths: Sequence[str | Path],
+    weights: NDArray[np.float64] | None = None,
+    scales: int | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.integer]]:
     """per_scale of the clean sample (N, M, K), log-likelihoods of all samples (S, N, M), and the class_ids (M,); from
-    what scores_of_samples has read of `paths` with the same weights."""
+    what scores_of_samples has read of `paths` with the same weights and scales."""
     log_likelihood = [np.concatenate([shard.log_likelihood for shard in sample]) for sample in samples]
-    per_scale = np.concatenate([read_per_scale(path) for path in paths[: len(samples[0])]])
+    per_scale = np.concatenate([read_per_scale(path)[..., :scales] for path in paths[: len(samples[0])]])
     if weights is not None:
         per_scale = per_scale * weights
     return per_scale, np.stack(log_likelihood), samples[0][0].class_ids[0]
 
 
 def scores_of_samples(
-    paths: Sequence[str | Path], images: int, weights: NDArray[np.float64] | None = None
+    paths: Sequence[str | Path],
+    images: int,
+    weights: NDArray[np.float64] | None = None,
+    scales: int | None = None,
 ) -> list[list[Scores]]:
     """Of each sample the scores of its shards. paths: of each sample, the clean one first, all shards; images: N;
-    weights (K,): of the scales.
+    weights (K,): of the scales; scales: K, None for all that the files have.
 
     Raises InputError for another number of images.
     """
-    scores = [read_scores(path, weights=weights) for path in paths]
+    scores = [read_scores(path, scales, weights) for path in paths]
     so_far = list(accumulate(len(part.image_ids) for part in scores))
     if images not in so_far or len(paths) % (shards := so_far.index(images) + 1):
         raise InputError(f"{paths[0]} and its shards hold other than {images} images; delete them and run again")

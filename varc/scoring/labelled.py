@@ -40,10 +40,13 @@ def is_right(best: NDArray[np.integer], own: NDArray[np.bool_]) -> NDArray[np.bo
 
 
 def read_labelled_scores(
-    manifest: str | Path, paths: Sequence[str | Path], weights: NDArray[np.float64] | None = None
+    manifest: str | Path,
+    paths: Sequence[str | Path],
+    weights: NDArray[np.float64] | None = None,
+    scales: int | None = None,
 ) -> LabelledScores:
     """The scores of all classes, with the labels of a manifest. paths: of each sample, the clean one first, all shards.
-    weights (K,): of the scales.
+    weights (K,): of the scales. scales: at the first so many, of which files may have more; None: at all.
 
     Raises InputError for scores of other images than the manifest's, of other classes than its labels, or of several
     models.
@@ -51,10 +54,10 @@ def read_labelled_scores(
     listed = read_parquet(manifest, ["image_id", "label"])
     labels, ids = listed["label"].to_numpy(), image_ids(listed)
     check_agree(paths)
-    samples = scores_of_samples(paths, len(ids), weights)
+    samples = scores_of_samples(paths, len(ids), weights, scales)
     for sample in samples:
         check_images(paths[0], np.concatenate([shard.image_ids for shard in sample]), manifest, ids)
-    per_scale, log_likelihood, class_ids = stacked(samples, paths, weights)
+    per_scale, log_likelihood, class_ids = stacked(samples, paths, weights, scales)
     class_labels = as_labels(class_ids, read_label_of(manifest))
     if len(absent := np.setdiff1d(labels, class_labels)):
         raise InputError(

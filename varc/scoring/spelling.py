@@ -32,6 +32,13 @@ def check_falling_keep(key: str, keeps: Sequence[int]) -> None:
         raise ValueError(f"{key}: the last stage has keep {keeps[-1]}; it must be 1, the prediction")
 
 
+def check_guidance(key: str, stages: Sequence[Any]) -> None:
+    """Guidance goes with one stage of one sample. Raises ValueError."""
+    guided = [i for i, stage in enumerate(stages) if stage.guidance]
+    if guided and (len(stages) > 1 or stages[0].samples > 1):
+        raise ValueError(f"{key}: {guided[0]}: guidance goes with one stage of one sample, without calibrate")
+
+
 def read_funnel(given: str | Sequence[Mapping[str, Any]] | None, scales: int) -> list[FixedStage]:
     """The stages of a funnel for a model of so many scales.
 
@@ -51,6 +58,7 @@ def read_funnel(given: str | Sequence[Mapping[str, Any]] | None, scales: int) ->
             )
     try:
         check_falling_keep("funnel", [stage.keep for stage in stages])
+        check_guidance("funnel", stages)
     except ValueError as error:
         raise InputError(str(error)) from None
     return stages
@@ -69,6 +77,8 @@ def plain(stage: Any) -> FixedStage:
     """A stage from what a config says of it; see read_funnel."""
     if isinstance(stage, FixedStage):
         return stage
+    if isinstance(stage, Mapping) and (taught := {"adaptive", "certify"} & set(stage)):
+        raise InputError(f"funnel: {min(taught)}: it takes thresholds from a run; give the run and its classifier")
     if not isinstance(stage, Mapping) or "scales" not in stage or set(stage) - set(FixedStage._fields):
         known = ", ".join(FixedStage._fields)
         raise InputError(f"funnel: {brief(stage)}: expected a stage with scales, and of {known} what it needs")
@@ -77,6 +87,9 @@ def plain(stage: Any) -> FixedStage:
         value = getattr(found, key)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InputError(f"funnel: {key} is {brief(value)}; expected a whole number from 1 on")
+    guidance = found.guidance
+    if guidance is not None and (isinstance(guidance, bool) or not isinstance(guidance, int | float) or guidance <= 0):
+        raise InputError(f"funnel: guidance is {brief(guidance)}; expected a number above 0")
     if found.precision not in PRECISIONS:
         raise InputError(f"funnel: precision is {brief(found.precision)}; expected {', '.join(PRECISIONS)}")
     return found

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
+from varc.device import products_in
 from varc.models.arithmetic import Arithmetic
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR
@@ -81,7 +82,8 @@ def figures(
     tokens, labels = validation.tokens[rank::processes], validation.labels[rank::processes]
     candidates = np.tile(validation.class_ids, (len(labels), 1))
     var = computing(var, Arithmetic(precision))
-    scores = score(var, quantizer, tokens, candidates, device=device).sum(-1)  # (N, M)
+    with products_in("float32"):  # but in the blocks
+        scores = score(var, quantizer, tokens, candidates, device=device).sum(-1)  # (N, M)
     right = (validation.class_ids[scores.argmax(1)] == labels).sum()
     lost = -scores[candidates == labels[:, None]].sum()
     sums = torch.tensor([right, lost], dtype=torch.float64, device=device)

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from varc.scoring.spelling import check_falling_keep
+from varc.scoring.spelling import check_falling_keep, check_guidance
 from workflow.config.entry import Entry, OpenEntry, Path, Positive, Precision, Rate, Sigma, Some, given_keys
 from workflow.config.families import check_own, check_settings, has, known_family, settings_of, shape_of
 from workflow.config.models import SHA256
@@ -90,7 +90,8 @@ class Classifier(Entry):
     """A data set of images that nothing else takes (to train its model, validate, evaluate or search is refused): an
     adaptive funnel takes its thresholds from it, and needs at least 2 / alpha images that the full funnel predicts
     rightly, or 1.1 / alpha groups with such images (with fewer it drops nothing, the log warns, and `adaptive.csv` has
-    the numbers); for one stage at all scales, `calibration.csv` fits a temperature on it. Required for `adaptive`."""
+    the numbers); a certified stage takes its delta from it, and needs 1 / alpha - 1 images or groups; for one stage at
+    all scales, `calibration.csv` fits a temperature on it. Required for `adaptive` and `certify`."""
     scale_weights: ScaleWeights | None = None
     """How much each scale counts; default: all the same."""
     funnel: Some[AnyStage]
@@ -132,14 +133,16 @@ class Classifier(Entry):
         if kind and len(self.funnel) > 1:
             raise ValueError(f"funnel: {kind} stage stands alone; take the others away")
         if kind and not self.calibrate:
-            raise ValueError(f"calibrate is missing; {kind} funnel takes its thresholds from that data set")
+            what = "its thresholds" if self.adaptive else "its delta"
+            raise ValueError(f"calibrate is missing; {kind} funnel takes {what} from that data set")
         for i, stage in enumerate(self.sampled):
             if stage.samples > 1 and self.sigma is None:
                 found = f"funnel: {i}: samples is {stage.samples}"
                 raise ValueError(f"{found}, but the classifier has no sigma; add it")
         check_falling_keep("funnel", [stage.keep for stage in self.stages] or [1])
+        check_guidance("funnel", self.stages)
         guided = [i for i, stage in enumerate(self.stages) if stage.guidance]
-        if guided and (len(self.funnel) > 1 or self.samples > 1 or self.calibrate):
+        if guided and self.calibrate:
             raise ValueError(f"funnel: {guided[0]}: guidance goes with one stage of one sample, without calibrate")
         if guided and self.scale_weights:
             found = "weights are fitted on scores without guidance"

@@ -41,8 +41,8 @@ class Config(Entry):
     evaluate: Some[Evaluation]
     shifts: list[Shifts] = Field(default_factory=list)
     ablation: str | None = None
-    """The classifier (one stage, all scales, one sample) with which `ablation.csv` compares all others that do not
-    prune; default: no table."""
+    """The classifier (one stage, all scales, one sample) with which `ablation.csv` compares all others of one stage at
+    all scales, in float32 and without guidance; default: no table."""
     smoothing: list[Smoothing] = Field(default_factory=list)
     incremental: list[Incremental] = Field(default_factory=list)
     judges: dict[Name, Judge] = Field(default_factory=dict)
@@ -215,6 +215,8 @@ class Config(Entry):
         scales = self.num_scales(entry.model)
         if len(entry.funnel) > 1 or entry.samples > 1 or not entry.stages or entry.stages[0].scales != scales:
             raise ConfigError(f"ablation: {name} must be one stage at all {scales} scales with one sample")
+        if entry.stages[0].precision != "float32" or entry.stages[0].guidance:
+            raise ConfigError(f"ablation: {name} must score in float32 and without guidance; name one that does")
         if entry.scale_weights:
             raise ConfigError(f"ablation: {name} has scale_weights; name a classifier that weights all scales alike")
         if not any(name in entry.classifiers for entry in self.evaluate):
@@ -259,6 +261,9 @@ class Config(Entry):
         baseline = self.baselines[name]
         if baseline.train is None:
             raise ConfigError(f"{key}: classifier: baseline {name} has public weights; name one that is trained here")
+        if has(baseline.family, "TOKENISER"):
+            found = f"family {baseline.family} trains a tokeniser, whose tokens would change with each task"
+            raise ConfigError(f"{key}: classifier: {found}; name another")
         if entry.train:
             raise ConfigError(f"{key}: train does not go with a baseline; baselines: {name}: train says it")
         for dataset in (entry.data, entry.test):

@@ -41,6 +41,7 @@ rule certify:
         "results/{run}/logs/certify/{model}/{dataset}/{stage}.log",
     params:
         alpha=ask(JOBS.certified, get="alpha"),
+        scales=ask(JOBS.certified, get="scales"),
         expected=lambda wildcards: CHECKPOINTS.expected(wildcards.model),
     script:
         "../../scripts/certify.py"

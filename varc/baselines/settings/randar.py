@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 PUBLIC_WEIGHTS = True  # load_public reads them
+TOKENISER = True  # it is trained with the transformer
 PUBLIC_FILES = ("vq", "gpt")  # which they are: the tokeniser and the transformer
 
 
