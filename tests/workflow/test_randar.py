@@ -157,7 +157,7 @@ def test_weights_that_are_others_than_the_config_says_or_absent_stop_the_run(pro
     done = snakemake(project, "--configfile", file)
     assert done.code != 0
     found = re.escape(f"{FILES['gpt']} has SHA-256 {right['gpt']}, but the config says {'f' * 64}")
-    assert re.search(f"baselines: randar: gpt: {found}", done.output), done.output
+    assert re.search(f"baselines: randar: sha256: gpt: {found}", done.output), done.output
     settings["baselines"]["randar"] |= {"sha256": right, "checkpoint": FILES | {"vq": "checkpoints/absent.pt"}}
     done = snakemake(project, "--configfile", write_config(project, settings, "absent.yaml"))
     assert done.code != 0
