@@ -6,14 +6,13 @@ import numpy as np
 from explained import explained
 from job import compute_device, job, measured, progress
 from kept import job_parts
-from models import FORMS, read_models
+from models import on_device, read_models
 
 from varc.costs.closed_form import pass_gflops
 from varc.costs.models import encoder_cost
 from varc.data.manifest import load_images
 from varc.explain.attribution import attribute, masked_images
 from varc.explain.judges import varc_judge
-from varc.scoring.forms import computing_on
 from varc.storage import write_maps
 
 
@@ -26,12 +25,11 @@ def log_ratio(classes):
 with job(snakemake) as log:
     device = compute_device(snakemake)
     files, params, method = snakemake.input, snakemake.params, snakemake.params.method
-    vqvae, var, _, made_with = read_models(snakemake)
-    vqvae, var = vqvae.to(device), computing_on(device, var, params.precision, len(var.config.patch_nums), FORMS)
-    computed = {**made_with, "dtype": params.precision, "forms": var.arithmetic.forms}
+    vqvae, var, _, made_with = on_device(read_models(snakemake), device, params.precision)
+    vqvae = vqvae.to(device)
     found = explained(snakemake)
     images = load_images(params.dataset, found.rows, vqvae.config.image_size)
-    parts = job_parts(snakemake, snakemake.output.maps, device, **computed)
+    parts = job_parts(snakemake, snakemake.output.maps, device, **made_with)
     grid, report = var.config.patch_nums[-1], progress(log, parts)
     maps = np.empty((len(images), grid * grid), np.float32)
     with measured(device, len(images), log, parts=parts) as record:
@@ -43,6 +41,6 @@ with job(snakemake) as log:
     asked = masked_images(method, grid, params.budget)
     cost = encoder_cost(vqvae.config).gflops + 2 * pass_gflops(var.config, len(var.config.patch_nums))
     record |= {"passes_per_image": 2 * asked, "gflops_per_image": asked * cost}
-    record |= computed
+    record |= made_with
     write_maps(snakemake.output.maps, found.ids, *found.classes, maps, var.config.num_tokens, record)
     parts.remove()

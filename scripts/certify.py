@@ -4,6 +4,7 @@ import numpy as np
 from job import job
 
 from varc.freshness import check_expected, models_of
+from varc.scoring.adaptive import finite_or_none
 from varc.scoring.certified import certified_delta, certified_units
 from varc.scoring.labelled import read_labelled_scores
 from varc.scoring.scale_weights import read_labelled_weights
@@ -13,8 +14,8 @@ with job(snakemake) as log:
     files, alpha = snakemake.input, snakemake.params.alpha
     check_expected([*files.quick, *files.exact], snakemake.params.expected)
     weights, scales = read_labelled_weights(files.scale_weights, files.quick), snakemake.params.scales
-    both = (read_labelled_scores(files.manifest, paths, weights, scales) for paths in (files.quick, files.exact))
-    quick, exact = both
+    quick = read_labelled_scores(files.manifest, files.quick, weights)
+    exact = read_labelled_scores(files.manifest, files.exact, weights, scales)
     delta = certified_delta(quick.samples[0], exact.samples[0], alpha, exact.groups)
     units = certified_units(len(exact.labels), alpha, exact.groups)
     record = {
@@ -22,7 +23,7 @@ with job(snakemake) as log:
         "images": len(exact.labels),
         **units._asdict(),
         **models_of(files.exact[0]),
-        "delta": None if np.isinf(delta) else delta,
+        "delta": finite_or_none(delta),
     }
     write_json(snakemake.output.delta, record)
     if np.isinf(delta):

@@ -4,12 +4,11 @@ from job import compute_device, job, measured
 from kept import job_parts
 
 from varc.data.manifest import image_batches, rows
+from varc.data.preprocess import PREPARED
 from varc.models.vqvae_weights import read_vqvae
 from varc.prefetch import waited
 from varc.scoring.smoothing import encode_batches
 from varc.storage import features_schema, fixed_size_list, read_parquet, shard_bounds, write_parquet
-
-PREPARED = ("resize", "border", "preprocess")  # keys of a data set that say how its images come to the size
 
 with job(snakemake) as log:
     device = compute_device(snakemake)
@@ -31,8 +30,8 @@ with job(snakemake) as log:
         {
             **record,
             "shape": list(features.shape[1:]),
-            "size": vqvae.config.image_size,
             **{key: value for key, value in snakemake.params.dataset.items() if key in PREPARED},
+            "size": vqvae.config.image_size,
             "vqvae_sha256": card["sha256"],
         },
     )

@@ -3,7 +3,7 @@
 import numpy as np
 from job import compute_device, job, measured, progress
 from kept import job_parts
-from models import FORMS, read_models
+from models import on_device, read_models
 from networks import read_judge
 from shapes import model_configs
 
@@ -12,7 +12,6 @@ from varc.data.manifest import load_images, rows
 from varc.explain.faithfulness import faithfulness
 from varc.explain.judges import varc_judge
 from varc.freshness import check_made_with, models_of
-from varc.scoring.forms import computing_on
 from varc.storage import column_matrix, curves_schema, fixed_size_list, image_ids, read_parquet, write_parquet
 
 with job(snakemake) as log:
@@ -20,11 +19,9 @@ with job(snakemake) as log:
     files, params = snakemake.input, snakemake.params
     classes = np.array(class_ids(data_set_classes(params.dataset)), np.int32)
     if params.judge == "varc":
-        vqvae, var, _, made_from = read_models(snakemake)
+        vqvae, var, _, made_from = on_device(read_models(snakemake), device, params.precision)
         for key in models_of(files.maps):  # maps of pixels alone have none
             check_made_with([files.maps], key, made_from.get(key), files.var)
-        var = computing_on(device, var, params.precision, len(var.config.patch_nums), FORMS)
-        made_from |= {"dtype": params.precision, "forms": var.arithmetic.forms}
         parts = job_parts(snakemake, snakemake.output.curves, device, **made_from)
         judge = varc_judge(vqvae.to(device), var, classes, device, parts)
     else:

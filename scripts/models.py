@@ -8,6 +8,7 @@ from varc.freshness import check_made_with
 from varc.models.pair import read_pair
 from varc.models.var import VAR
 from varc.models.vqvae import VQVAE
+from varc.scoring.forms import computing_on
 
 FORMS = Path(".snakemake/varc_rates/forms")  # which were the fastest, beside the rates of the same devices
 
@@ -18,7 +19,7 @@ class Models(NamedTuple):
     vqvae: VQVAE
     var: VAR
     card: dict[str, Any]
-    made_with: dict[str, str]
+    made_with: dict[str, Any]
 
 
 def read_models(snakemake: Any, tokens: Iterable[str] = ()) -> Models:
@@ -30,3 +31,11 @@ def read_models(snakemake: Any, tokens: Iterable[str] = ()) -> Models:
     pair = read_pair(files.vqvae, files.var, params.vqvae_checkpoint, params.var_checkpoint)
     check_made_with(list(tokens), "vqvae_sha256", pair.vqvae_card["sha256"], files.vqvae)
     return Models(pair.vqvae, pair.var, pair.var_card, pair.made_with)
+
+
+def on_device(models: Models, device: Any, precision: str, scales: int | None = None) -> Models:
+    """The models, the VAR on a device, where it computes in a precision and by the forms that are fastest for its first
+    scales, None for all; the provenance says both. Raises InputError where the device lacks the precision."""
+    var = computing_on(device, models.var, precision, scales or len(models.var.config.patch_nums), FORMS)
+    made_with = {**models.made_with, "dtype": precision, "forms": var.arithmetic.forms}
+    return models._replace(var=var, made_with=made_with)

@@ -2,11 +2,10 @@
 
 from job import compute_device, job, measured
 from kept import job_parts
-from models import FORMS, read_models
+from models import on_device, read_models
 
 from varc.data.classes import class_ids, data_set_classes
 from varc.scoring.adaptive import as_json, read_thresholds
-from varc.scoring.forms import computing_on
 from varc.scoring.funnel import all_classes
 from varc.scoring.progressive import adaptive_scores
 from varc.scoring.scale_weights import read_scale_weights
@@ -27,13 +26,12 @@ with job(snakemake) as log:
     ids = image_ids(tables[0])
     for path, table in zip(snakemake.input.tokens, tables, strict=True):
         check_images(path, image_ids(table), snakemake.input.tokens[0], ids)
-    vqvae, var, card, made_with = read_models(snakemake, snakemake.input.tokens)
+    models = read_models(snakemake, snakemake.input.tokens)
+    vqvae, var, card, made_with = on_device(models, device, snakemake.params.precision)
     thresholds = read_thresholds(snakemake.input.thresholds, made_with, snakemake.input.var)
     weights = read_scale_weights(snakemake.input.scale_weights, made_with, len(var.config.patch_nums))
     candidates = all_classes(class_ids(data_set_classes(snakemake.params.dataset)), len(ids), card)
-    var = computing_on(device, var, snakemake.params.precision, len(thresholds), FORMS)
-    computed = {**made_with, "dtype": snakemake.params.precision, "forms": var.arithmetic.forms}
-    parts = job_parts(snakemake, snakemake.output.scores, device, **computed)
+    parts = job_parts(snakemake, snakemake.output.scores, device, **made_with)
     with measured(device, len(ids), log, parts=parts) as record:
         result = adaptive_scores(
             var,
@@ -45,6 +43,6 @@ with job(snakemake) as log:
             weights=weights,
             keep=parts,
         )
-    record |= {"thresholds": as_json(thresholds), **computed}
+    record |= {"thresholds": as_json(thresholds), **made_with}
     write_open_scores(snakemake.output.scores, ids, candidates, result, record)
     parts.remove()

@@ -3,12 +3,12 @@
 import numpy as np
 from job import compute_device, job, measured
 from kept import job_parts
-from models import FORMS, read_models
+from models import on_device, read_models
 
 from varc.freshness import check_made_with
 from varc.models.scales import tokens_at
+from varc.scoring.adaptive import finite_or_none
 from varc.scoring.certified import certified_scores, read_delta
-from varc.scoring.forms import computing_on
 from varc.scoring.funnel import read_per_scale, read_scores
 from varc.scoring.progressive import score_chosen
 from varc.scoring.scale_weights import read_scale_weights
@@ -22,23 +22,21 @@ with job(snakemake) as log:
     ids, (quick_file,) = image_ids(table), files.quick
     quick, per_scale = read_scores(quick_file), read_per_scale(quick_file)
     check_images(quick_file, quick.image_ids, files.tokens, ids)
-    vqvae, var, card, made_with = read_models(snakemake, [files.tokens, quick_file])
-    check_made_with([quick_file], "var_sha256", card["sha256"], files.var)
+    models, scales = read_models(snakemake, [files.tokens, quick_file]), per_scale.shape[2]
+    check_made_with([quick_file], "var_sha256", models.card["sha256"], files.var)
+    vqvae, var, _, made_with = on_device(models, device, "float32", scales)
     delta = read_delta(files.delta, made_with, files.var)
-    scales = per_scale.shape[2]
     weights = read_scale_weights(files.scale_weights, made_with, scales)
     tokens = column_matrix(table, "tokens")[:, : tokens_at(var.config.patch_nums, scales)]
-    var = computing_on(device, var, "float32", scales, FORMS)
-    computed = {**made_with, "forms": var.arithmetic.forms}
-    parts = job_parts(snakemake, snakemake.output.scores, device, **computed)
-    models, candidates = (var, vqvae.quantize.to(device)), quick.class_ids.astype(np.int32)
+    parts = job_parts(snakemake, snakemake.output.scores, device, **made_with)
+    exact, candidates = (var, vqvae.quantize.to(device)), quick.class_ids.astype(np.int32)
     with measured(device, len(ids), log, parts=parts) as record:
         result = certified_scores(
             per_scale,
             delta,
-            lambda chosen: score_chosen(*models, tokens, candidates, chosen, device=device, keep=parts),
+            lambda chosen: score_chosen(*exact, tokens, candidates, chosen, device=device, keep=parts),
             weights,
         )
-    record |= {"delta": None if np.isinf(delta) else delta, **computed}
+    record |= {"delta": finite_or_none(delta), **made_with}
     write_open_scores(snakemake.output.scores, ids, candidates, result, record)
     parts.remove()

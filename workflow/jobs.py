@@ -155,8 +155,7 @@ class Jobs:
 
     def score_adaptive_inputs(self, model: str, dataset: str, stage: str, shard: str) -> Inputs:
         """What an adaptive stage reads for a shard: tokens of all samples, the model, and its thresholds."""
-        found = self.run.scored[model, dataset, "all", stage]
-        assert isinstance(found, AdaptiveStage)
+        found = self.adaptive(model, dataset, stage)
         ids_mean_images = same_root(self.config.datasets[dataset], self.config.datasets[found.calibrate])
         return {
             "tokens": self.run.tokens(model, dataset, found.noises, shard),
@@ -198,10 +197,11 @@ class Jobs:
         certified = (found for found in self.run.scored.values() if isinstance(found, CertifiedStage))
         return next(found for found in certified if (found.scorer, found.name) == (model, stage))
 
-    def adaptive_precision(self, model: str, dataset: str, stage: str) -> str:
+    def adaptive(self, model: str, dataset: str, stage: str) -> AdaptiveStage:
+        """The adaptive stage of a name that scores a data set."""
         found = self.run.scored[model, dataset, "all", stage]
         assert isinstance(found, AdaptiveStage)
-        return found.precision
+        return found
 
     def calibrate_inputs(self, model: str, dataset: str, stage: str) -> Inputs:
         """What thresholds come from: scores of all classes at all scales and samples, on the calibration images."""

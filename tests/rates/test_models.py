@@ -7,7 +7,7 @@ from varc.models.var import VARConfig
 from varc.models.vqvae import VQVAEConfig
 from varc.planning import BATCH_NUMBERS, BATCH_TOKENS, HEAD_ROWS, Kind
 from varc.rates import models, speed
-from varc.scoring import batching, likelihood
+from varc.scoring import attention, batching
 
 VQVAE = VQVAEConfig((1, 2, 3), ch=8, ch_mult=(1, 2), num_res_blocks=1, z_channels=4, vocab_size=16, norm_groups=4)
 CPU = torch.device("cpu")
@@ -59,4 +59,4 @@ def test_fine_tuning_is_measured_in_micro_batches_no_larger_than_a_batch_of_scor
 
 def test_the_plan_knows_the_batches_of_the_engine():
     assert (BATCH_NUMBERS, BATCH_TOKENS) == (batching.CPU_NUMBERS, batching.CPU_TOKENS)
-    assert HEAD_ROWS == likelihood.HEAD_ROWS
+    assert HEAD_ROWS == attention.HEAD_ROWS

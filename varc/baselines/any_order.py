@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention.bias import causal_lower_right
 
+from varc.scoring.attention import log_prob_in_pieces
+
 THETA = 10000.0  # of the rotary embedding
 HIDDEN_MULTIPLE = 256  # the MLP's inner width is a multiple of it
-HEAD_ROWS = 1024  # positions whose logits exist at a time
 AT_CLASS = (0, 0, 0, 0, 1, 0)  # pads turns for the class token, with cos and sin both 0
 QUERIES = 64  # that attend at a time on the CPU, where others came before
 
@@ -259,11 +260,7 @@ def pair_log_prob(
 
 def head_log_prob(model: AnyOrder, x: Tensor, tokens: Tensor) -> Tensor:
     """log p of tokens (B, n), float32, from the residual stream (B, n, C) at the positions of their places."""
-    parts = []
-    for rows, target in zip(x.flatten(0, 1).split(HEAD_ROWS), tokens.flatten().split(HEAD_ROWS), strict=True):
-        logits = model.output(model.norm(rows)).float()  # (HEAD_ROWS or fewer, V)
-        parts.append(logits.gather(1, target[:, None])[:, 0] - logits.logsumexp(1))
-    return torch.cat(parts).view(tokens.shape)
+    return log_prob_in_pieces(lambda rows: model.output(model.norm(rows)).float(), x, tokens)
 
 
 def pass_gflops(config: AnyOrderConfig, tokens: int) -> float:

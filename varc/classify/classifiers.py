@@ -25,15 +25,15 @@ from varc.classify.results import Classification, ClassScore
 from varc.data.shifts import shifted
 from varc.errors import InputError
 from varc.explain.pixels import Settings, model_pixels
-from varc.models.arithmetic import Arithmetic
 from varc.models.pair import Pair
 from varc.models.scales import tokens_at
+from varc.models.var import VAR
 from varc.planning import images_at_once
 from varc.prefetch import LOADERS, ahead
 from varc.scoring.adaptive import AdaptiveScores, final_order
 from varc.scoring.certified import certified_scores
 from varc.scoring.funnel import Scores, best_first
-from varc.scoring.likelihood import computing, score
+from varc.scoring.likelihood import score
 from varc.scoring.progressive import adaptive_scores, score_chosen
 from varc.scoring.smoothing import encode, tokenize
 from varc.scoring.spelling import FixedStage
@@ -240,31 +240,33 @@ class VARClassifier(Classifier):
 
 @dataclass(frozen=True, kw_only=True)
 class FunnelClassifier(VARClassifier):
-    """A funnel of fixed stages. weights: of each stage's scales, None where they count alike."""
+    """A funnel of fixed stages. weights: of each stage's scales, None where they count alike. models: the VAR in each
+    precision of a stage."""
 
+    models: Mapping[str, VAR] = field(repr=False)
     stages: Sequence[FixedStage]
     weights: Sequence[Floats | None] = field(repr=False)
 
     def rank(self, pixels: Pixels, ids: NDArray[np.object_]) -> Ranked:
-        models = self.pair.var, self.pair.vqvae.quantize
-        sample = self.sampler(pixels, ids)
-        found = funnel_scores(*models, sample, self.tiled(len(ids)), ids, self.stages, self.weights, device=self.device)
+        given = self.sampler(pixels, ids), self.tiled(len(ids)), ids, self.stages, self.weights
+        found = funnel_scores(self.models, self.pair.vqvae.quantize, *given, device=self.device)
         return ranked_stages(found, [stage.keep for stage in self.stages])
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveClassifier(VARClassifier):
-    """An adaptive funnel: thresholds (K,) in nats, so many samples at most, and the weights of the scales."""
+    """An adaptive funnel: the VAR in its precision, thresholds (K,) in nats, so many samples at most, and the weights
+    of the scales."""
 
+    var: VAR = field(repr=False)
     thresholds: Floats
     samples: int
-    precision: str
     weights: Floats | None = field(repr=False)
 
     def rank(self, pixels: Pixels, ids: NDArray[np.object_]) -> Ranked:
         sample = self.sampler(pixels, ids)
         result = adaptive_scores(
-            computing(self.pair.var, Arithmetic(self.precision)),
+            self.var,
             self.pair.vqvae.quantize,
             [sample(i) for i in range(self.samples)],
             self.tiled(len(ids)),
@@ -277,19 +279,19 @@ class AdaptiveClassifier(VARClassifier):
 
 @dataclass(frozen=True, kw_only=True)
 class CertifiedClassifier(VARClassifier):
-    """A certified stage: all classes at so many scales in a lower precision, and in float32 those within delta."""
+    """A certified stage: all classes at so many scales in a lower precision, which quick computes in, and in float32
+    those within delta."""
 
     scales: int
-    precision: str
+    quick: VAR = field(repr=False)
     delta: float
     weights: Floats | None = field(repr=False)
 
     def rank(self, pixels: Pixels, ids: NDArray[np.object_]) -> Ranked:
         tokens = self.sampler(pixels, ids)(0)[:, : tokens_at(self.pair.var.config.patch_nums, self.scales)]
         candidates, models = self.tiled(len(ids)), (self.pair.var, self.pair.vqvae.quantize)
-        quick = computing(self.pair.var, Arithmetic(self.precision))
         result = certified_scores(
-            score(quick, models[1], tokens, candidates, device=self.device),
+            score(self.quick, models[1], tokens, candidates, device=self.device),
             self.delta,
             lambda chosen: score_chosen(*models, tokens, candidates, chosen, device=self.device),
             self.weights,

@@ -16,20 +16,23 @@ from varc.classify.classifiers import (
     FunnelClassifier,
     RivalClassifier,
 )
-from varc.classify.runs import PREPARED, RunFolder
+from varc.classify.runs import RunFolder
 from varc.data.classes import class_ids, data_set_classes, read_class_list
-from varc.data.preprocess import Resize
+from varc.data.preprocess import PREPARED, Resize
 from varc.device import check_precision, pick_device
 from varc.errors import InputError, brief
 from varc.explain.pixels import given_settings, trained_settings
 from varc.freshness import check_made_with
 from varc.metrics.calibration import fit_temperature
+from varc.models.arithmetic import Arithmetic
 from varc.models.pair import Pair, load_pair, read_pair
+from varc.models.var import VAR
 from varc.scoring.adaptive import read_thresholds
 from varc.scoring.certified import read_delta
 from varc.scoring.combining import combined
 from varc.scoring.funnel import all_classes
 from varc.scoring.labelled import read_weighted_scores
+from varc.scoring.likelihood import computing
 from varc.scoring.scale_weights import read_scale_weights
 from varc.scoring.smoothing import absolute_sigma
 from varc.scoring.spelling import FixedStage, read_funnel
@@ -92,15 +95,18 @@ def load(
     known = range(pair.var.config.num_classes)
     names = {i: f"class {i}" for i in known} if listed is None else {entry.class_id: entry.name for entry in listed}
     all_classes(sorted(names), 1, pair.var_card)
+    chosen = pick_device(device)
+    pair = on_device(pair, chosen)
     return FunnelClassifier(
         names=names,
         side=pair.vqvae.config.image_size,
         settings=trained_settings(vqvae) if settings is None else settings,
         seed=checked_seed(seed),
-        device=(chosen := pick_device(device)),
-        pair=on_device(pair, chosen),
+        device=chosen,
+        pair=pair,
         sigma=checked_sigma(sigma, stages, pair),
-        stages=checked_stages(stages, chosen),
+        models=of_stages(pair, stages, chosen),
+        stages=stages,
         weights=[None] * len(stages),
     )
 
@@ -127,11 +133,15 @@ def checked_sigma(sigma: Any, stages: Sequence[FixedStage], pair: Pair) -> float
     return absolute_sigma(sigma, pair.vqvae_card.get("feature_std"))
 
 
-def checked_stages(stages: Sequence[FixedStage], device: Any) -> Sequence[FixedStage]:
-    """The stages. Raises InputError for a precision that the device has not."""
-    for stage in stages:
-        check_precision(stage.precision, device)
-    return stages
+def in_precision(pair: Pair, precision: str, device: Any) -> VAR:
+    """The VAR of models on a device, computing in a precision. Raises InputError for one that the device has not."""
+    check_precision(precision, device)
+    return computing(pair.var, Arithmetic(precision))
+
+
+def of_stages(pair: Pair, stages: Sequence[FixedStage], device: Any) -> dict[str, VAR]:
+    """The same in each precision of some stages."""
+    return {precision: in_precision(pair, precision, device) for precision in {stage.precision for stage in stages}}
 
 
 def on_device(pair: Pair, device: Any) -> Pair:
@@ -147,7 +157,7 @@ def load_of_run(run: RunFolder, name: str | None, dataset: str | None, device: s
     classes = data_set_classes(spec)
     shared: dict[str, Any] = {
         "names": {entry.class_id: entry.name for entry in classes},
-        "settings": {key: spec[key] for key in PREPARED if key in spec and key != "classes"},
+        "settings": {key: spec[key] for key in (*PREPARED, "shift") if key in spec},
         "seed": run.told["seed"],
         "device": chosen,
         "known": images,
@@ -170,26 +180,28 @@ def load_of_run(run: RunFolder, name: str | None, dataset: str | None, device: s
         "temperature": temperature(run, told, pair.made_with),
     }
     if adaptive := told.get("adaptive"):
-        check_precision(adaptive["precision"], chosen)
         return AdaptiveClassifier(
             **shared,
-            precision=adaptive["precision"],
+            var=in_precision(pair, adaptive["precision"], chosen),
             thresholds=read_thresholds(run.path(adaptive["thresholds"]), pair.made_with, files["var"]),
             samples=adaptive["samples"],
             weights=read_scale_weights(weights, pair.made_with, scales),
         )
     if certified := told.get("certified"):
-        check_precision(certified["precision"], chosen)
         return CertifiedClassifier(
             **shared,
             scales=certified["scales"],
-            precision=certified["precision"],
+            quick=in_precision(pair, certified["precision"], chosen),
             delta=read_delta(run.path(certified["delta"]), pair.made_with, files["var"]),
             weights=read_scale_weights(weights, pair.made_with, certified["scales"]),
         )
     stages = [FixedStage(**stage) for stage in told["stages"]]
-    of_stages = [read_scale_weights(weights, pair.made_with, stage.scales) for stage in stages]
-    return FunnelClassifier(**shared, stages=checked_stages(stages, chosen), weights=of_stages)
+    return FunnelClassifier(
+        **shared,
+        models=of_stages(pair, stages, chosen),
+        stages=stages,
+        weights=[read_scale_weights(weights, pair.made_with, stage.scales) for stage in stages],
+    )
 
 
 def load_rival(run: RunFolder, told: dict[str, Any], shared: dict[str, Any]) -> RivalClassifier:

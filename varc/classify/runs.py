@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from varc.classify.pictures import Images
+from varc.data.preprocess import PREPARED
 from varc.errors import InputError
 from varc.files import file_sha256
 from varc.seal import read_json
@@ -15,7 +16,7 @@ from varc.yaml_bounds import read_bounded
 RECORD = "config.yaml"  # the config that made a run
 CLASSIFIERS = "classifiers.json"  # its classifiers, as workflow/classifiers.py tells them
 PATHS = ("root", "classes", "labels", "ids")  # keys of a data set that name files
-PREPARED = ("classes", "size", "resize", "border", "shift", "preprocess")  # those that scores depend on
+DECISIVE = ("classes", *PREPARED, "shift")  # those that scores depend on
 
 
 class RunFolder:
@@ -86,7 +87,7 @@ class RunFolder:
         first = self.told["datasets"][chosen[0]]
         for other in chosen[1:]:
             entry = self.told["datasets"][other]
-            if wrong := [key for key in PREPARED if entry.get(key) != first.get(key)]:
+            if wrong := [key for key in DECISIVE if entry.get(key) != first.get(key)]:
                 found = f"data sets {chosen[0]} and {other} differ in {', '.join(wrong)}"
                 raise InputError(f"{self.folder}: {found}; say by dataset which one the pictures are like")
         if "classes" in first:

@@ -16,6 +16,7 @@ LONG = 5  # times the shorter side: beyond, what the crop cuts away costs most
 
 Resize = int | Literal["none"] | None
 How = Literal["var", "adm", "imagenet"]
+PREPARED = ("size", "resize", "border", "preprocess")  # keys of a data set that say how its images come to be
 SHORTER = {"var": 1.125, "adm": 1.0, "imagenet": 1 / 0.875}  # the shorter side by default, as a multiple of the size
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from varc.data.decode import decoded
 from varc.data.manifest import Listed, opened_images
-from varc.data.preprocess import SHORTER, Resize
+from varc.data.preprocess import PREPARED, SHORTER, Resize
 from varc.errors import InputError, brief
 from varc.models.weights import card_path, read_card
 
@@ -59,5 +59,5 @@ def trained_settings(vqvae: str | Path) -> Settings | None:
     None for a public checkpoint, and where they had the model's size to begin with: another picture is to be resized.
     """
     data = read_card(vqvae).get("data", {}) if card_path(vqvae).exists() else {}
-    told = {key: data[key] for key in ("size", "resize", "preprocess", "border") if key in data}
+    told = {key: data[key] for key in PREPARED if key in data}
     return told if "size" in told or "border" in told else None

@@ -244,9 +244,14 @@ def read_adaptive(*paths: str | Path) -> tuple[AdaptiveScores, NDArray[np.intege
     return AdaptiveScores(*whole[:4]), whole[4][0], whole[5]
 
 
+def finite_or_none(number: float) -> float | None:
+    """A number as JSON has it: null for infinity."""
+    return None if np.isinf(number) else float(number)
+
+
 def as_json(thresholds: NDArray[np.float64]) -> list[float | None]:
-    """Thresholds as JSON has them: null for infinity."""
-    return [None if np.isinf(t) else float(t) for t in thresholds]
+    """Thresholds as JSON has them."""
+    return [finite_or_none(threshold) for threshold in thresholds]
 
 
 def read_thresholds(path: str | Path, made_with: Mapping[str, str], other: str | Path) -> NDArray[np.float64]:

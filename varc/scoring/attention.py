@@ -1,13 +1,15 @@
-"""The exact forms of two steps of the engine, of which the fastest depends on the processor and the shapes.
+"""The exact forms of two steps of the engines, of which the fastest depends on the processor and the shapes.
 
 Shapes: B pairs, H heads, l positions that attend, L positions that are there, D numbers of a head, V codebook entries.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+HEAD_ROWS = 1024  # positions whose logits exist at a time
 
 
 def attend(q: Tensor, kv: Tensor, spans: Sequence[tuple[int, int]], form: str) -> Tensor:
@@ -44,6 +46,15 @@ def hidden_later(spans: Sequence[tuple[int, int]], before: int, like: Tensor) ->
     ends = torch.tensor([before + end for first, end in spans for _ in range(first, end)])
     later = torch.arange(before + spans[-1][1]) >= ends[:, None]
     return torch.zeros(later.shape).masked_fill(later, -torch.inf).to(like)
+
+
+def log_prob_in_pieces(
+    logits_of: Callable[[Tensor], Tensor], hidden: Tensor, tokens: Tensor, form: str = "logsumexp"
+) -> Tensor:
+    """log p (B, l), float32, of tokens (B, l) from what the head sees (B, l, C), so that the logits (n, V) of HEAD_ROWS
+    positions at most exist at a time. logits_of: what the head makes of (n, C); form: as of log_prob."""
+    pieces = zip(hidden.flatten(0, 1).split(HEAD_ROWS), tokens.flatten().split(HEAD_ROWS), strict=True)
+    return torch.cat([log_prob(logits_of(rows), target, form) for rows, target in pieces]).view(tokens.shape)
 
 
 def log_prob(logits: Tensor, target: Tensor, form: str) -> Tensor:

@@ -17,9 +17,9 @@ from varc.errors import InputError
 from varc.models.arithmetic import Arithmetic, Forms
 from varc.models.scales import tokens_at
 from varc.models.var import VAR
-from varc.scoring.attention import attend, log_prob
+from varc.scoring.attention import HEAD_ROWS, attend, log_prob
 from varc.scoring.batching import pairs_per_batch
-from varc.scoring.likelihood import HEAD_ROWS, computing
+from varc.scoring.likelihood import computing
 from varc.seal import read_json, write_json
 
 ATTENTION = ("fused", "products", "masked")

@@ -11,9 +11,8 @@ from torch import Tensor
 from varc.keep import Keep, at_once
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR
-from varc.scoring.attention import log_prob
+from varc.scoring.attention import HEAD_ROWS, log_prob
 from varc.scoring.likelihood import (
-    HEAD_ROWS,
     ClassTables,
     OfPairs,
     batches,

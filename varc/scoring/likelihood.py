@@ -22,10 +22,8 @@ from varc.keep import Keep, at_once
 from varc.models.arithmetic import Arithmetic
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import MAX_LOG_SCALE, VAR, Block, tokens_at
-from varc.scoring.attention import attend, log_prob
+from varc.scoring.attention import attend, log_prob_in_pieces
 from varc.scoring.batching import in_batches, most_pairs, pairs_per_batch
-
-HEAD_ROWS = 1024  # positions whose logits exist at a time
 
 ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.backends.mkldnn.is_available()
 
@@ -132,11 +130,8 @@ def block_pass(
 
 def head_log_prob(var: VAR, hidden: Tensor, tokens: Tensor) -> Tensor:
     """log p of tokens (B, l), float32, from what the head sees (B, l, C)."""
-    parts = []
-    for rows, target in zip(hidden.flatten(0, 1).split(HEAD_ROWS), tokens.flatten().split(HEAD_ROWS), strict=True):
-        logits = linear(rows, var.head.weight, var.head.bias)  # (HEAD_ROWS or fewer, V)
-        parts.append(log_prob(logits, target, var.arithmetic.forms.log_prob))
-    return torch.cat(parts).view(tokens.shape)
+    form = var.arithmetic.forms.log_prob
+    return log_prob_in_pieces(lambda rows: linear(rows, var.head.weight, var.head.bias), hidden, tokens, form)
 
 
 def pair_log_prob(var: VAR, tables: ClassTables, x: Tensor, tokens: Tensor, rows: Tensor) -> Tensor:

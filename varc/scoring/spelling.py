@@ -3,14 +3,15 @@
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from varc.errors import InputError, brief
 
 SPELLED = re.compile(
     r"(?P<scales>[1-9]\d*)x(?P<samples>[1-9]\d*)(-(?P<precision>bf16|tf32))?(-keep(?P<keep>[1-9]\d*))?"
 )
-PRECISIONS = ("float32", "tf32", "bf16")
+Precision = Literal["float32", "tf32", "bf16"]
+PRECISIONS = get_args(Precision)
 
 
 class FixedStage(NamedTuple):

@@ -1,6 +1,6 @@
 """What a stage of a VAR's classifier computes, and all stages of a funnel one after the other in this process."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from varc.keep import Keep, at_once
-from varc.models.arithmetic import Arithmetic
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, tokens_at
 from varc.scoring.funnel import Scores, over_samples, over_scales, staged
 from varc.scoring.guidance import score_guided
-from varc.scoring.likelihood import computing, score
+from varc.scoring.likelihood import score
 from varc.scoring.spelling import FixedStage
 
 Floats = NDArray[np.float64]
@@ -57,7 +56,7 @@ def score_stage(
 
 
 def funnel_scores(
-    var: VAR,
+    models: Mapping[str, VAR],
     quantizer: MultiScaleQuantizer,
     sample: Callable[[int], NDArray[np.uint16]],
     candidates: NDArray[Any],
@@ -69,15 +68,15 @@ def funnel_scores(
 ) -> list[Scores]:
     """The scores of each stage of N images: means over its samples of the (weighted) sums over its scales.
 
-    sample(i): tokens (N, L) of sample i, 0 the clean one. candidates: (N, M), each row ascending, of the first stage.
-    weights: of each stage's scales, None where they count alike. As in jobs, a smoothed stage takes the clean scores of
-    an earlier one at the same scales.
+    models: the VAR in each precision of a stage. sample(i): tokens (N, L) of sample i, 0 the clean one. candidates:
+    (N, M), each row ascending, of the first stage. weights: of each stage's scales, None where they count alike. As in
+    jobs, a smoothed stage takes the clean scores of an earlier one at the same scales.
     """
     clean: dict[Any, Scores] = {}
 
     def score_left(i: int, left: NDArray[Any], before: Scores | None) -> Floats:
         stage = stages[i]
-        model = computing(var, Arithmetic(stage.precision))
+        model = models[stage.precision]
 
         def of_sample(number: int) -> Scores:
             per_scale = score_stage(

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from varc.scoring.spelling import check_falling_keep, check_guidance
-from workflow.config.entry import Entry, OpenEntry, Path, Positive, Precision, Rate, Sigma, Some, given_keys
+from varc.scoring.spelling import Precision, check_falling_keep, check_guidance
+from workflow.config.entry import Entry, OpenEntry, Path, Positive, Rate, Sigma, Some, given_keys
 from workflow.config.families import check_own, check_settings, has, known_family, settings_of, shape_of
 from workflow.config.models import SHA256
 

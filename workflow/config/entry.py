@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -104,7 +104,6 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 Path = Annotated[Text, AfterValidator(no_braces)]  # of a file that rules read
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
-Precision = Literal["float32", "tf32", "bf16"]
 T = TypeVar("T")
 Some = Annotated[list[T], Field(min_length=1)]
 K = TypeVar("K", bound=BaseModel)

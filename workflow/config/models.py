@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 
 from varc.models.architectures import ARCHITECTURES
-from workflow.config.entry import Entry, Name, Path, Positive, Precision, Rate, Sigma, Some, did_you_mean, given_keys
+from varc.scoring.spelling import Precision
+from workflow.config.entry import Entry, Name, Path, Positive, Rate, Sigma, Some, did_you_mean, given_keys
 
 PUBLIC_NORM_GROUPS, PIXELS_PER_PATCH = 32, 16  # of the public VQ-VAE
 CHECKPOINTS = "checkpoints"  # the one folder that is downloaded to

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from workflow.config.entry import Entry, Path, Positive, Precision, Rate, Sigma, Some, each_once, either
+from varc.scoring.spelling import Precision
+from workflow.config.entry import Entry, Path, Positive, Rate, Sigma, Some, each_once, either
 from workflow.config.models import SampledTraining
 
 

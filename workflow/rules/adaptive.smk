@@ -26,7 +26,7 @@ rule score_adaptive:
     params:
         **WEIGHTS_KNOWN,
         dataset=ask(RUN.dataset),
-        precision=ask(JOBS.adaptive_precision),
+        precision=ask(JOBS.adaptive, get="precision"),
     script:
         "../../scripts/score_adaptive.py"
 
