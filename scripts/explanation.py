@@ -39,7 +39,7 @@ def temperatures(i):
 
 
 with job(snakemake) as log:
-    files, rows, means = snakemake.input, [], {}
+    files, rows = snakemake.input, []
     for i, spec in enumerate(snakemake.params.rows):
         kind = spec["curve"], spec["substrate"]
         curves = read_curves(files[f"curves{i}"], *kind)
@@ -53,15 +53,13 @@ with job(snakemake) as log:
             )
         agrees = judge_agrees(curves, -1 if spec["curve"] == "insertion" else 0)
         for temperature in temperatures(i) if spec["judge"] == "varc" else [1.0]:
-            row, mean = auc_row(curves, temperature, random, groups)
+            row = auc_row(curves, temperature, random, groups)
             rows.append({**spec, "temperature": temperature, **row, "judge_agrees": agrees, **known})
-            if temperature == 1.0:
-                means[i] = mean
     table = pd.DataFrame(rows)
     if "vs_random_p" in table:
         table = with_holm(table, "vs_random_p")
     table = with_paper(table, snakemake.input.published or None)
     write_table(table, snakemake.output.csv, snakemake.output.markdown, CAPTION)
-    plot_explanation(snakemake.output.plot, pd.DataFrame(snakemake.params.rows), means)
+    plot_explanation(snakemake.output.plot, table)
     for row in table.itertuples():
         log.info("%s %s %s %s: %.4f", row.model, row.method, row.judge, row.curve, row.auc)

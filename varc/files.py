@@ -119,14 +119,3 @@ def as_cell(value: Any) -> Any:
         return value
     text = in_one_line(value)
     return f"'{text}" if text.lstrip().startswith(FORMULA) else text
-
-
-def save_figure(path: str | Path, figure: Any) -> None:
-    """Writes a matplotlib figure in the format of the path's suffix; raises InputError as `whole`.
-
-    Equal figures are equal files: no date, and names within an SVG that are not drawn anew each time.
-    """
-    from matplotlib import rc_context  # here, since most that write files draw nothing
-
-    with whole(path) as temporary, rc_context({"svg.hashsalt": "varc"}):
-        figure.savefig(temporary, format=Path(path).suffix[1:], metadata={"Date": None})

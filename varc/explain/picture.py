@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from varc.explain.faithfulness import Pixels
 from varc.explain.tmi import tmi_map, weighted_maps
+from varc.figures import styled, wrapped
 
 COLOURS = "PuOr_r"  # diverging, and told apart by readers who are colour-blind: orange speaks for, purple against
 PANEL_INCHES = 1.5
+TITLE_POINTS = 7
 
 
 class Row(NamedTuple):
@@ -44,19 +46,27 @@ def whole_panel(title: str, per_token: NDArray[np.float32], patch_nums: Sequence
     return f"{title}\n{total:+.1f} nats", tmi_map(per_token[None], patch_nums)[0]
 
 
+def above(title: str) -> str:
+    """A title in lines that are no wider than a panel."""
+    return wrapped(title, PANEL_INCHES - 0.1, TITLE_POINTS)
+
+
+@styled
 def draw(rows: Sequence[Row]) -> Figure:
     """A figure of explanations. Within a row all maps share a scale, symmetric about 0, with a colour bar."""
     columns = 1 + max(len(row.maps) for row in rows)
-    size = PANEL_INCHES * (columns + 0.5), (PANEL_INCHES + 0.6) * len(rows)
-    figure = Figure(figsize=size, dpi=110, layout="constrained")
+    titles = [[above(title) for title in (row.title, *(name for name, _ in row.maps))] for row in rows]
+    lines = max(title.count("\n") + 1 for row in titles for title in row)
+    size = PANEL_INCHES * (columns + 0.5), (PANEL_INCHES + 0.25 + lines * 1.25 * TITLE_POINTS / 72) * len(rows)
+    figure = Figure(figsize=size, dpi=110)
     panels = figure.subplots(len(rows), columns, squeeze=False)
-    for axes, row in zip(panels, rows, strict=True):
+    for axes, row, above_it in zip(panels, rows, titles, strict=True):
         axes[0].imshow(row.image)
-        axes[0].set_title(row.title, fontsize=7, parse_math=False)  # a class may be named $a_$
+        for panel, title in zip(axes, above_it, strict=False):
+            panel.set_title(title, fontsize=TITLE_POINTS, parse_math=False)  # a class may be named $a_$
         limit = max(float(np.abs(values).max()) for _, values in row.maps) or 1.0
-        for panel, (title, values) in zip(axes[1:], row.maps, strict=False):
+        for panel, (_, values) in zip(axes[1:], row.maps, strict=False):
             drawn = panel.imshow(values, cmap=COLOURS, vmin=-limit, vmax=limit, interpolation="nearest")
-            panel.set_title(title, fontsize=7, parse_math=False)
         for panel in axes:
             panel.set_axis_off()
         bar = figure.colorbar(drawn, ax=axes.tolist(), shrink=0.8, pad=0.01)
@@ -65,13 +75,16 @@ def draw(rows: Sequence[Row]) -> Figure:
     return figure
 
 
+@styled
 def draw_located(columns: Sequence[tuple[str, Sequence[Located]]], method: str) -> Figure:
     """A figure of maps beside the truth, by their absolute values, each from its least to its greatest.
 
     columns: titles, and what stands below them.
     """
     rows = max(len(shown) for _, shown in columns)
-    figure = Figure(figsize=(4.4 * PANEL_INCHES * len(columns), (PANEL_INCHES + 0.35) * rows + 0.5), dpi=110)
+    size = 4.4 * PANEL_INCHES * len(columns), (PANEL_INCHES + 0.35) * rows + 0.5
+    figure = Figure(figsize=size, dpi=110)
+    figure.set_layout_engine("none")
     for block, (title, shown) in zip(figure.subfigures(1, len(columns), squeeze=False)[0], columns, strict=True):
         block.suptitle(f"{title}: picture, other class, true difference, {method}", fontsize=9, parse_math=False)
         panels = block.subplots(rows, 4, squeeze=False)
@@ -83,5 +96,5 @@ def draw_located(columns: Sequence[tuple[str, Sequence[Located]]], method: str) 
                 panel.imshow(picture)
             axes[2].imshow(one.mask, cmap="gray", interpolation="nearest")
             axes[3].imshow(np.abs(one.map), cmap="magma", interpolation="nearest")
-            axes[0].set_title(one.title, fontsize=7, loc="left", parse_math=False)  # a class may be named $
+            axes[0].set_title(one.title, fontsize=TITLE_POINTS, loc="left", parse_math=False)  # a class may be named $
     return figure

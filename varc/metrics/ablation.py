@@ -79,11 +79,12 @@ def paper_kind(training: str, samples: int) -> str | None:
 
 
 def smoothing_rows(samples: Floats, own: Bools, counts: Sequence[int], groups: Groups = None) -> list[dict[str, Any]]:
-    """Top-1 with 1, 2, ... samples, for the mean of the log-likelihoods and the log of the mean likelihood.
+    """Top-1 with 1, 2, ... samples, for the mean of the log-likelihoods and the log of the mean likelihood, and its
+    paired difference to the first sample alone (vs_clean).
 
     samples (S, N, M), own (N, M) and groups (N,) as in ablation_row; counts: how many of them, from the first.
     """
-    rows = []
+    rows, clean = [], is_right(samples[0].argmax(1), own)
     for count in counts:
         some = samples[:count]
         for combine, scores in (
@@ -93,7 +94,9 @@ def smoothing_rows(samples: Floats, own: Bools, counts: Sequence[int], groups: G
             right, n = is_right(scores.argmax(1), own), len(own)
             low, high = share_interval(right, groups)
             figures = {"images": n, "top1": int(right.sum()) / n, "top1_low": low, "top1_high": high}
-            rows.append({"samples": count, "combine": combine, **figures, "unit": unit_of(groups)})
+            compared = ITSELF if count == 1 else paired_difference(right, clean, groups)
+            difference = {f"vs_clean_{name}": value for name, value in compared._asdict().items()}
+            rows.append({"samples": count, "combine": combine, **figures, "unit": unit_of(groups), **difference})
     return rows
 
 

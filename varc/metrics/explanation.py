@@ -73,22 +73,19 @@ def difference_row(name: str, gain: Floats, groups: Groups) -> dict[str, float]:
     return {f"{name}{end}": value for end, value in found.items()}
 
 
-def auc_row(
-    curves: Curves, temperature: float, random: Curves | None, groups: Groups = None
-) -> tuple[dict[str, Any], Floats]:
+def auc_row(curves: Curves, temperature: float, random: Curves | None, groups: Groups = None) -> dict[str, Any]:
     """Mean AUC of the target's probability, its interval, and the paired difference to the random map's curves of the
-    same images, if given, with its interval and p of the paired t test; and the mean curve (steps + 1,).
+    same images, if given, with its interval and p of the paired t test.
 
     groups (N,) of the images: see mean_interval; unit says which.
     """
-    probability = class_probability(curves.scores, curves.target, temperature)
-    areas = auc(probability)
+    areas = auc(class_probability(curves.scores, curves.target, temperature))
     low, high = mean_interval(areas, groups, 0.0)
     row = {"auc": float(areas.mean()), "auc_low": low, "auc_high": high, "unit": unit_of(groups)}
     if random is not None:
         gain = areas - auc(class_probability(random.scores, random.target, temperature))
         row |= difference_row("vs_random", gain, groups)
-    return row, probability.mean(0)
+    return row
 
 
 def judge_agrees(curves: Curves, whole: int) -> float:
