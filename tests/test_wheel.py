@@ -60,6 +60,7 @@ def test_the_wheel_holds_varc_alone_and_says_what_it_needs(wheel):
         (found,) = (name for name in names if name.endswith("METADATA"))
         told = Parser().parsestr(archive.read(found).decode())
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"varc", "varc_classifier"}
+    assert "varc/figures.mplstyle" in names
     assert told["Name"] == "varc-classifier"
     assert {"baselines", "explanations", "workflow"} <= set(told.get_all("Provides-Extra"))
     needs = [line for line in told.get_all("Requires-Dist") if "extra ==" not in line]

@@ -89,6 +89,17 @@ def wide_axis(axis: Any, values: Any) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: np.format_float_positional(value, 6, trim="-")))
 
 
+def ticks_at(axis: Any, values: Any) -> None:
+    """Ticks at the values themselves, but for those whose labels would stand over that of the one before."""
+    scaled = axis.get_transform().transform(np.unique(np.asarray(values, np.float64)))
+    shown: list[float] = []
+    for value in scaled:
+        if not shown or value - shown[-1] > 0.09 * (scaled[-1] - scaled[0]):
+            shown.append(float(value))
+    axis.set_ticks(axis.get_transform().inverted().transform(shown))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
+
+
 def legend_below(figure: Figure) -> None:
     """One legend of all panels below them, each name once, in as many columns as fit; the figure grows by it."""
     found = [pair for axes in figure.axes for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
@@ -133,12 +144,11 @@ def place_labels(axes: Axes, x: Sequence[float], y: Sequence[float], labels: Seq
         boxes, gaps = boxes_around(points[i], *sizes[i], reach=float(np.hypot(*(panel[2:] - panel[:2]))))
         inside = ((boxes[:, :2] >= panel[:2]) & (boxes[:, 2:] <= panel[2:])).all(1)
         ends = np.clip(points[i], boxes[:, :2], boxes[:, 2:])
-        others = np.array([box for j, box in enumerate(taken) if j != i]).reshape(-1, 4)  # its leader starts at its own
         leaders = leader_boxes(points[i], ends)  # (boxes, parts, 4)
-        crossed = hits(leaders.reshape(-1, 4), others).reshape(len(boxes), -1).sum(1)
-        over = hits(boxes, np.array(taken))
-        on_lines = hits(boxes, np.array(lines).reshape(-1, 4))
-        best = int((gaps + 8.0 * on_lines + 10.0 * crossed + 1e4 * over + 1e6 * ~inside).argmin())
+        markers, texts = taken[: len(points)], taken[len(points) :]
+        across = 20.0 * crossed(leaders, markers) + 200.0 * crossed(leaders, texts) + 5.0 * crossed(leaders, lines)
+        over, on_lines = (touch(boxes, np.array(those).reshape(-1, 4)).sum(1) for those in (taken, lines))
+        best = int((gaps + 8.0 * on_lines + across + 1e4 * over + 1e6 * ~inside).argmin())
         taken.append(boxes[best])
         made[i].set_position(tuple((boxes[best, :2] - points[i]) * 72 / figure.dpi))
         made[i].set(horizontalalignment="left", verticalalignment="bottom", in_layout=False)
@@ -177,10 +187,16 @@ def leader_boxes(point: Floats, ends: Floats) -> Floats:
     return np.concatenate([at - 0.5, at + 0.5], -1)
 
 
-def hits(boxes: Floats, others: Floats) -> NDArray[np.intp]:
-    """How many of the other boxes (O, 4) each of the boxes (B, 4) overlaps; a pixel between them is asked."""
+def touch(boxes: Floats, others: Floats) -> NDArray[np.bool_]:
+    """Which of the other boxes (O, 4) each of the boxes (B, 4) overlaps (B, O); a pixel between them is asked."""
     apart = (boxes[:, None, :2] > others[None, :, 2:] + 1) | (boxes[:, None, 2:] < others[None, :, :2] - 1)
-    return np.asarray((~apart.any(-1)).sum(1))
+    return np.asarray(~apart.any(-1))
+
+
+def crossed(leaders: Floats, others: Sequence[Floats]) -> NDArray[np.intp]:
+    """How many of the other boxes each leader, of boxes (B, parts, 4), touches (B,)."""
+    found = touch(leaders.reshape(-1, 4), np.array(others).reshape(-1, 4))
+    return np.asarray(found.reshape(*leaders.shape[:2], -1).any(1).sum(1))
 
 
 def line_boxes(axes: Axes) -> Iterator[Floats]:

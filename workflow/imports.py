@@ -1,4 +1,7 @@
-"""Which files of the project a script's result depends on: all that it imports, found by reading the imports."""
+"""Which files of the project a script's result depends on: all that it imports, found by reading the imports.
+
+A figure's style lies beside its module, under the same name.
+"""
 
 import ast
 import functools
@@ -69,6 +72,8 @@ def digest(file: str) -> str:
 def imported(file: Path, root: Path) -> set[Path]:
     """The project's files that one file imports by itself, with the packages that they lie in."""
     names: set[str] = set()
+    if file.suffix != ".py":
+        return set()
     for node in run_time(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
@@ -93,6 +98,6 @@ def module_files(name: str, file: Path, root: Path) -> Iterator[Path]:
     folder = file.parent if parts[0] != "varc" else root
     for i in range(1, len(parts) + 1):
         base = folder.joinpath(*parts[:i])
-        for path in (base / "__init__.py", base.with_suffix(".py")):
+        for path in (base / "__init__.py", base.with_suffix(".py"), base.with_suffix(".mplstyle")):
             if path.is_file():
                 yield path

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from varc.metrics.ablation import ablation_row, paper_kind, share_changed, smoothing_rows, with_paper
+from varc.metrics.paired import difference_of_counts
 from varc.metrics.accuracy import wilson_interval
 
 
@@ -43,6 +44,16 @@ def test_both_ways_to_combine_samples():
         (3, "mean_log_likelihood"): 0.0,  # -61/3 < -7
         (3, "log_mean_likelihood"): 1.0,  # the clean sample outweighs the others
     }
+
+
+def test_smoothing_is_compared_with_the_clean_sample_on_the_same_images():
+    """Four images: more samples mend the first two and spoil the third; the clean sample is compared with nothing."""
+    clean, noisy = [[-2, -1], [-2, -1], [-1, -2], [-1, -2]], [[-1, -9], [-1, -9], [-9, -1], [-1, -2]]
+    samples, own = np.array([clean, noisy], float), np.array([[True, False]] * 4)
+    one, _, two, _ = smoothing_rows(samples, own, [1, 2])
+    assert (two["vs_clean_gained"], two["vs_clean_lost"], two["vs_clean_difference"]) == (2, 1, 0.25)
+    assert (two["vs_clean_low"], two["vs_clean_high"], two["vs_clean_p"]) == difference_of_counts(2, 1, 4)[1:4]
+    assert one["vs_clean_difference"] == one["vs_clean_low"] == 0 and np.isnan(one["vs_clean_p"])
 
 
 def test_changed_tokens():

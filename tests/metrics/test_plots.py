@@ -73,7 +73,8 @@ def smoothing(values, names):
     parts = []
     for noise, sigma, samples in (("a", 0.05, 1), ("a", 0.05, 19), ("a", 0.05, 20), ("b", 0.1, 20), ("c", 0.11, 20)):
         part = pd.DataFrame({**interval(values, "top1"), "model": names}).assign(noise=noise, samples=samples)
-        part = part.assign(sigma=sigma, vs_clean_difference=0.01, vs_clean_low=-0.01, vs_clean_high=0.03)
+        part = part.assign(sigma=sigma, vs_clean_difference=values - 0.84)
+        part = part.assign(vs_clean_low=values - 0.85, vs_clean_high=values - 0.82)
         parts += [part.assign(combine="mean_log_likelihood", dataset="fashion")]
     return several(parts)
 

@@ -55,6 +55,12 @@ def test_code_inputs_are_what_the_script_imports(script, loaded, monkeypatch):
     assert all((ROOT / path).is_file() for path in found)
 
 
+def test_the_style_of_figures_counts_for_scripts_that_draw(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    drawing = {name for name in SCRIPTS if "varc/figures.mplstyle" in code_inputs(f"scripts/{name}.py", ".")}
+    assert {"main", "pruning", "train_var", "gallery"} <= drawing and not drawing & {"score", "predict", "accuracy"}
+
+
 def test_an_import_of_an_import_counts(tmp_path):
     (tmp_path / "scripts").mkdir()
     (tmp_path / "varc").mkdir()

@@ -58,7 +58,7 @@ def draw(rows: Sequence[Row]) -> Figure:
     titles = [[above(title) for title in (row.title, *(name for name, _ in row.maps))] for row in rows]
     lines = max(title.count("\n") + 1 for row in titles for title in row)
     size = PANEL_INCHES * (columns + 0.5), (PANEL_INCHES + 0.25 + lines * 1.25 * TITLE_POINTS / 72) * len(rows)
-    figure = Figure(figsize=size, dpi=110)
+    figure = Figure(figsize=size, dpi=110, layout="constrained")
     panels = figure.subplots(len(rows), columns, squeeze=False)
     for axes, row, above_it in zip(panels, rows, titles, strict=True):
         axes[0].imshow(row.image)
@@ -72,6 +72,8 @@ def draw(rows: Sequence[Row]) -> Figure:
         bar = figure.colorbar(drawn, ax=axes.tolist(), shrink=0.8, pad=0.01)
         bar.ax.tick_params(labelsize=6)
         bar.set_label("nats, weighted", fontsize=6)
+        for panel in axes:
+            panel.set_anchor("S")  # which the bar changes: what is left above a square is its title's
     return figure
 
 
@@ -84,7 +86,6 @@ def draw_located(columns: Sequence[tuple[str, Sequence[Located]]], method: str) 
     rows = max(len(shown) for _, shown in columns)
     size = 4.4 * PANEL_INCHES * len(columns), (PANEL_INCHES + 0.35) * rows + 0.5
     figure = Figure(figsize=size, dpi=110)
-    figure.set_layout_engine("none")
     for block, (title, shown) in zip(figure.subfigures(1, len(columns), squeeze=False)[0], columns, strict=True):
         block.suptitle(f"{title}: picture, other class, true difference, {method}", fontsize=9, parse_math=False)
         panels = block.subplots(rows, 4, squeeze=False)

@@ -19,6 +19,7 @@ from varc.figures import (
     place_labels,
     save_figure,
     styled,
+    ticks_at,
     whiskers,
     whole_share,
     wide_axis,
@@ -32,7 +33,7 @@ NAMES = 3  # inches that names of maps may take
 
 def stacked(panels: int, width: float = 7.0, height: float = 3.8) -> tuple[Figure, list[Axes]]:
     """A figure of panels, one below the other; sizes in inches."""
-    figure = Figure(figsize=(width, height * panels))
+    figure = Figure(figsize=(width, height * panels), layout="constrained")
     return figure, list(figure.subplots(panels, 1, squeeze=False)[:, 0])
 
 
@@ -140,7 +141,7 @@ def plot_smoothing(path: str | Path, smoothing: pd.DataFrame) -> None:
     shown = [("top1", "top1_low", "top1_high", "top-1")]
     if "vs_clean_difference" in smoothing:
         shown.append(("vs_clean_difference", "vs_clean_low", "vs_clean_high", "top-1 minus that of\nthe clean sample"))
-    figure = Figure(figsize=(9, 3 * len(datasets) * len(shown)))
+    figure = Figure(figsize=(9, 3 * len(datasets) * len(shown)), layout="constrained")
     panels = figure.subplots(len(datasets) * len(shown), 2, squeeze=False, sharey="row")
     lines = [(m, c) for m in smoothing["model"].unique() for c in smoothing["combine"].unique()]
     look = looks(lines)
@@ -161,6 +162,7 @@ def plot_smoothing(path: str | Path, smoothing: pd.DataFrame) -> None:
                 axes.errorbar(at, line[value], error, **look[model, combine], elinewidth=0.8, label=name)
             axes.set_xlabel(x)
             wide_axis(axes.xaxis, part[x])
+            ticks_at(axes.xaxis, part[x])
         if value == "top1":
             part_of_share(row[0].yaxis)
         else:
@@ -213,7 +215,7 @@ def dot_panels(groups: list[tuple[Any, pd.DataFrame]], across: int, **shared: An
     """A figure with a row of panels for each group, high enough for a line of each of its names."""
     names = [list(dict.fromkeys(group["name"])) for _, group in groups]
     line = 0.07 + 0.13 * max(wrapped(name, NAMES).count("\n") + 1 for part in names for name in part)
-    figure = Figure(figsize=(3 * across + 2, (line * max(map(len, names)) + 1.2) * len(groups)))
+    figure = Figure(figsize=(3 * across + 2, (line * max(map(len, names)) + 1.2) * len(groups)), layout="constrained")
     return figure, figure.subplots(len(groups), across, squeeze=False, sharey="row", **shared)
 
 
@@ -290,7 +292,7 @@ def plot_robustness(path: str | Path, table: pd.DataFrame) -> None:
     single = table[table["shift"].notna() & (table["severity"] != "mean")]
     groups = list(single.groupby(["dataset", "shift"], sort=False))
     across, down = min(ACROSS, len(groups)), -(-len(groups) // ACROSS)
-    figure = Figure(figsize=(max(2.2 * across + 0.6, 4), 2.5 * down))
+    figure = Figure(figsize=(max(2.2 * across + 0.6, 4), 2.5 * down), layout="constrained")
     panels = figure.subplots(down, across, squeeze=False, sharey=True)
     look = looks(single["classifier"].unique())
     for axes, ((dataset, shift), group) in zip(panels.ravel(), groups, strict=False):

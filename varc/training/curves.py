@@ -26,7 +26,7 @@ def plot_curve(path: str | Path, curve: Curve, loss: str, unit: str, validated: 
     validation accuracy below; both as far as the curve has them."""
     data = pd.DataFrame(curve)
     panels = 2 if "validation_accuracy" in data else 1
-    figure = Figure(figsize=(6, 0.5 + 2.5 * panels))
+    figure = Figure(figsize=(6, 0.5 + 2.5 * panels), layout="constrained")
     axes = figure.subplots(panels, 1, squeeze=False)[:, 0]
     look = looks(["mean", "validation"])
     axes[0].plot(data["step"], data[loss], color="0.8", linewidth=0.8, linestyle="-", marker="", label="each step")
@@ -69,7 +69,7 @@ def plot_finetuning(path: str | Path, curve: Curve) -> None:
         )
     ]
     panels = [panel for panel in panels if panel[0]]
-    figure = Figure(figsize=(6, 2.4 * len(panels)))
+    figure = Figure(figsize=(6, 2.4 * len(panels)), layout="constrained")
     look = looks(name for names, _ in panels for name in names)
     for axes, (names, unit) in zip(figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels, strict=True):
         for name in names:
