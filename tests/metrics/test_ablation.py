@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from varc.metrics.ablation import ablation_row, paper_kind, share_changed, smoothing_rows, with_paper
-from varc.metrics.paired import difference_of_counts
 from varc.metrics.accuracy import wilson_interval
+from varc.metrics.paired import difference_of_counts
 
 
 def test_a_row_by_hand():
