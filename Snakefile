@@ -1,6 +1,7 @@
 from snakemake.utils import min_version
 
 from varc.errors import InputError, in_one_line
+from workflow import earlier
 from workflow.outputs import outside
 from workflow.record import keep
 from workflow.sources import unfit
@@ -42,6 +43,7 @@ for made in workflow.rules:
 
 
 TARGETS = [*TABLES.targets(), *EXPLAINING.targets()]
+BEFORE = {}  # the files that jobs had made before, and Snakemake's records of them
 
 
 onstart:
@@ -60,6 +62,15 @@ onstart:
         logger.info(
             f"{RUN.path('tables')}: {', '.join(stale)} moved to stale/: {CONFIG_NAME} does not ask for them"
         )
+    try:
+        BEFORE.update(earlier.hold(workflow.dag.needrun_jobs(), workflow.persistence))
+    except OSError as error:
+        raise WorkflowError(f"{RUN.folder}: cannot be written ({in_one_line(str(error))}); allow it") from None
+
+
+onerror:
+    if files := earlier.put_back(BEFORE, workflow.persistence):
+        logger.info(f"{len(files)} files of jobs that did not end are as before the run: {', '.join(files[:4])} ...")
 
 
 rule all:
