@@ -66,11 +66,25 @@ onstart:
         BEFORE.update(earlier.hold(workflow.dag.needrun_jobs(), workflow.persistence))
     except OSError as error:
         raise WorkflowError(f"{RUN.folder}: cannot be written ({in_one_line(str(error))}); allow it") from None
+    for handler in workflow.logger_manager.get_log_handlers():
+        if hasattr(handler, "expect"):  # scripts/summary.py
+            seconds = PLAN.seconds_per_job(finetune_processes())
+            made = {
+                job.jobid: (job.rule.name, os.path.dirname([*job.output, ""][0]))
+                for job in workflow.dag.needrun_jobs()
+            }
+            handler.expect({job: seconds.get(work, 0.0) for job, work in made.items()})
 
 
 onerror:
+    if workflow.scheduler.running:  # jobs that nobody waited for
+        logger.info(
+            "Interrupted; the same command goes on from here, long jobs from what they saved last (once a minute)"
+        )
     if files := earlier.put_back(BEFORE, workflow.persistence):
-        logger.info(f"{len(files)} files of jobs that did not end are as before the run: {', '.join(files[:4])} ...")
+        logger.info(
+            f"{len(files)} files of jobs that did not end are as before the run: {', '.join(files[:4])} ..."
+        )
 
 
 rule all:

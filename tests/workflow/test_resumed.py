@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -133,9 +134,9 @@ def kill_all(run):
     os.killpg(run.pid, signal.SIGKILL)
 
 
-def killed(project, target, file, kill=kill_job, arguments=ARGUMENTS):
+def killed(project, target, file, kill=kill_job, arguments=ARGUMENTS, module="snakemake"):
     """Starts snakemake, waits until its job has written a file, and kills. Returns what it printed."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, target]
+    command = [sys.executable, "-m", module, "--cores", "2", *arguments, target]
     environment = {**os.environ, "PYTHONPATH": str(project)}
     given = {"cwd": project, "env": environment, "stdin": subprocess.DEVNULL, "start_new_session": True}
     with subprocess.Popen(command, **given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
@@ -188,6 +189,14 @@ def test_jobs_that_are_killed_go_on_with_the_next_run(tmp_path):
         assert "goes on" not in log.read_text() and content(target) == resumed
 
 
+SUMMARY = r"""Jobs: 1 \(train_vqvae 1\)
+0/1 jobs \| train_vqvae r base: .*
+Interrupted; the same command goes on from here.*
+4 files of jobs that did not end are as before the run: .*
+Jobs done: 0 of 1. Logs: results/r/logs, .snakemake/log/.*
+"""
+
+
 @pytest.mark.slow
 def test_a_training_that_is_begun_again_and_killed_leaves_the_weights_of_before(tmp_path):
     """With their time, and as out of date as they were: nothing to be done by the old config, a training by the new."""
@@ -200,15 +209,17 @@ def test_a_training_that_is_begun_again_and_killed_leaves_the_weights_of_before(
     arguments = ("--configfile", "longer.yaml", "--")
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
     assert len(before) == 4  # weights, card, curve and its plot
-    for kill in (kill_job, interrupt):
-        output = killed(project, name, folder / "vqvae.checkpoint", kill, arguments)
+    for kill, module in ((kill_job, "snakemake"), (interrupt, "snakemake"), (interrupt, "scripts.summary")):
+        output = killed(project, name, folder / "vqvae.checkpoint", kill, arguments, module)
         assert "4 files of jobs that did not end are as before the run" in output
-        assert (
-            before.items() <= {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}.items()
-        )
-        assert not plan(project, "--configfile", "c.yaml", "--", name).jobs
-        assert plan(project, *arguments, name).jobs == {"train_vqvae": 1}
+        assert ("Interrupted; the same command goes on from here" in output) == (kill is interrupt)
+        assert "Traceback" not in output
+        now = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
+        assert before.items() <= now.items()
         (folder / "vqvae.checkpoint").unlink()
+    assert re.fullmatch(SUMMARY, output), output
+    assert not plan(project, "--configfile", "c.yaml", "--", name).jobs
+    assert plan(project, *arguments, name).jobs == {"train_vqvae": 1}
     killed(project, name, folder / "vqvae.checkpoint", kill_all, arguments)  # nobody is left to put anything back
     for path, (content_before, _) in before.items():
         assert held(path).read_bytes() == content_before
