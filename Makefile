@@ -131,14 +131,14 @@ venv: .venv/installed
 lint: venv
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakefmt --check workflow
 	$(BIN)/mypy
 	$(SNAKEMAKE) --lint
 
 format: venv
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
-	$(BIN)/snakefmt Snakefile workflow
+	$(BIN)/snakefmt workflow
 
 # The keys of a config in config/README.md, and their JSON schema for editors, from the types in workflow/config.
 schema: venv
