@@ -4,8 +4,10 @@ PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/python -m snakemake
+# Snakemake, shown as jobs by rule, a line of progress, errors, and where the logs are.
+SUMMARY := $(BIN)/python -m scripts.summary
 # With an NVIDIA driver one job at a time takes the GPU; without, the cores are all that jobs share.
-RUN := $(SNAKEMAKE) --cores $(CORES) --rerun-incomplete $(if $(shell command -v nvidia-smi),--resources gpu=1)
+RUN := $(SUMMARY) --cores $(CORES) --rerun-incomplete $(if $(shell command -v nvidia-smi),--resources gpu=1)
 TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' requirements.lock)
 
 # Where pip gets torch, if no local wheel is at hand. PyPI's build for Linux brings CUDA, gigabytes of it, so machines
@@ -25,7 +27,7 @@ OTHER_TORCH := for an NVIDIA GPU: rm -r .venv; make venv TORCH_INDEX=https://dow
 # A run (1) with options (2), its report, and its first table.
 define evaluate
 $(RUN) $(2)
-$(SNAKEMAKE) --report results/$(1)/report.html $(2)
+$(SUMMARY) --report results/$(1)/report.html $(2)
 @echo && cat results/$(1)/tables/accuracy.md
 @echo && echo "Tables: results/$(1)/tables, report: results/$(1)/report.html"
 endef
@@ -92,7 +94,7 @@ bench: venv
 # weights/glyphs again, hours on 2 cores: trained below results/, looked at, and copied.
 glyphs-train: venv
 	$(RUN) --configfile config/glyphs_train.yaml
-	$(SNAKEMAKE) verify --cores 1 --configfile config/glyphs_train.yaml
+	$(SUMMARY) verify --cores 1 --configfile config/glyphs_train.yaml
 	for file in base/vqvae=vqvae base/var=var seed_1/var=var_seed_1 seed_2/var=var_seed_2 cca/var=cca \
 	    discriminative/var=discriminative cross_entropy/var=cross_entropy; do for kind in safetensors json; do \
 	    cp results/glyphs_train/models/$${file%=*}.$$kind weights/glyphs/$${file#*=}.$$kind || exit 1; done; done
@@ -129,14 +131,14 @@ venv: .venv/installed
 lint: venv
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakefmt --check workflow
 	$(BIN)/mypy
 	$(SNAKEMAKE) --lint
 
 format: venv
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
-	$(BIN)/snakefmt Snakefile workflow
+	$(BIN)/snakefmt workflow
 
 # The keys of a config in config/README.md, and their JSON schema for editors, from the types in workflow/config.
 schema: venv

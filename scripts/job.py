@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from varc.earlier import let_go
 from varc.files import unchanged
 from varc.freshness import check_fresh
 from varc.logs import job_log
@@ -16,7 +17,7 @@ PROGRESS_SECONDS = 10.0
 @contextmanager
 def job(snakemake: Any) -> Iterator[Any]:
     """Logs to the rule's log file; an expected error ends the job with one message, and so does an input that is
-    not fresh, or changes meanwhile. Its outputs tell their origin."""
+    not fresh, or changes meanwhile. Its outputs tell their origin; what it had made before goes once they are whole."""
     wildcards, params = (dict(part.items()) for part in (snakemake.wildcards, snakemake.params))
     code = set(snakemake.input.get("code") or [])
     begin_job(snakemake.rule, wildcards, params, snakemake.input, code, snakemake.config.get("seed"))
@@ -24,6 +25,8 @@ def job(snakemake: Any) -> Iterator[Any]:
     with log as log, unchanged(set(snakemake.input) - code):  # mapped weights are read when they are used
         check_fresh(sorted(set(snakemake.input) - code))
         yield log
+    for file in snakemake.output:
+        let_go(file)
 
 
 def compute_device(snakemake: Any) -> Any:

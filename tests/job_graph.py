@@ -58,7 +58,7 @@ def graph(config_file: Path, folder: Path, targets: Collection[str] = ("all",)) 
     config = ConfigSettings(configfiles=[config_file])
     with as_it_was(), SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         made = api.workflow(
-            ResourceSettings(cores=1), config_settings=config, snakefile=ROOT / "Snakefile", workdir=folder
+            ResourceSettings(cores=1), config_settings=config, snakefile=ROOT / "workflow/Snakefile", workdir=folder
         )
         made.dag(DAGSettings(targets=set(targets)))
         workflow = made._workflow

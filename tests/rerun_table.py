@@ -133,8 +133,10 @@ def in_order(rules: Iterable[str]) -> list[str]:
 
 def all_rules() -> list[str]:
     """All rules, in the order in which the Snakefile includes them."""
-    files = re.findall(r'^include: "(.*)"$', (ROOT / "Snakefile").read_text(), re.M)
-    return [rule for file in files for rule in re.findall(r"^rule (\w+):$", (ROOT / file).read_text(), re.M)]
+    files = re.findall(r'^include: "(.*)"$', (ROOT / "workflow/Snakefile").read_text(), re.M)
+    return [
+        rule for file in files for rule in re.findall(r"^rule (\w+):$", (ROOT / "workflow" / file).read_text(), re.M)
+    ]
 
 
 def reruns(folder: Path, config: Any) -> dict[tuple[Any, ...], list[str]]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import yaml
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("Snakefile", "slurm", "workflow", "scripts", "varc", "config")
+PARTS = ("slurm", "workflow", "scripts", "varc", "config")
 WARM = Path(__file__).with_name("warm.py")
 RULES = "".join(path.read_text() for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")))
 GPU_JOB = re.compile(r'\*\*gpu_job\("(\w+)", mem_mb=([\d_]+), runtime=(\d+)\)')

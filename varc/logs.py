@@ -28,6 +28,7 @@ def job_log(path: str | Path, name: str) -> Iterator[logging.Logger]:
     """Logs to the file and the terminal while the block runs.
 
     An InputError ends the process with status 1: its message goes to the terminal, the traceback to the file only.
+    Ctrl-C ends it with status 130, and without a word on the terminal.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +47,9 @@ def job_log(path: str | Path, name: str) -> Iterator[logging.Logger]:
         logger.error("error: %s", error)
         file.emit(logging.makeLogRecord({"msg": "where:", "levelname": "ERROR", "exc_info": sys.exc_info()}))
         raise SystemExit(1) from None
+    except KeyboardInterrupt:  # whoever pressed Ctrl-C knows; the next run goes on from what was saved
+        file.emit(logging.makeLogRecord({"msg": "interrupted", "levelname": "INFO"}))
+        raise SystemExit(130) from None
     except Exception:  # a fault of ours; what it says may hold text from elsewhere
         logger.exception("stopped by")
         raise SystemExit(1) from None

@@ -107,6 +107,27 @@ class Plan:
         """All works, fine-tuning by so many processes."""
         return [work._replace(processes=processes) if work.rule in planning.UNSHARDED else work for work in self.works]
 
+    def seconds_per_job(self, processes: int) -> dict[tuple[str, str], float]:
+        """(rule, folder of its files) -> seconds of each of its jobs; of works whose images and shapes the config
+        tells, and of none where a rate is not known.
+
+        processes: that share a fine-tuning.
+        """
+        images, shapes, found = self.images(), self.shapes(), dict[tuple[str, str], float]()
+        try:
+            rate = self.rate()
+            for work in {work.folder: work for work in self.shared(processes)}.values():
+                if rate is None or images[work.dataset] is None or shapes[work.model] is None:
+                    continue
+                rule = "finetune" if work.rule == "validate" else work.rule  # which that job does too
+                folder = self.run.path(f"models/{work.model}" if rule == "finetune" else work.folder)
+                n = planning.job_images(work, images, self.run.shards)  # type: ignore[arg-type]
+                seconds = planning.job_seconds(work, shapes[work.model], n, rate)
+                found[rule, folder] = found.get((rule, folder), 0.0) + seconds
+        except InputError:  # the config has changed since the rates were measured, or they are damaged
+            return {}
+        return found
+
     # what the rates of rivals depend on
 
     def rival_name(self, dataset: str, stage: RivalStage) -> str:

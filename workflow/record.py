@@ -53,7 +53,7 @@ def sources(run: Any) -> dict[str, str | None]:
 def git_commit(folder: str | Path) -> str | None:
     """The commit of the code in a folder, with -dirty where files that git knows were changed; None without git."""
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    known = ["git", "-C", str(folder), "ls-files", "--error-unmatch", "Snakefile"]  # and not of a folder around it
+    known = [*command[:3], "ls-files", "--error-unmatch", "workflow/Snakefile"]  # and not of a folder around it
     try:
         subprocess.run(known, check=True, capture_output=True)
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

@@ -2,15 +2,19 @@
 
 import json
 import os
+import re
 import shutil
 
+import nbformat
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from classify_runs import CONFIG, add_pictures
+from nbclient import NotebookClient
 from PIL import Image
-from snakemake_runs import copy_project, python, snakemake, write_config
+from snakemake_runs import ROOT, copy_project, python, snakemake, write_config
 
 import varc
 from varc.data.found import Found
@@ -337,3 +341,30 @@ def test_varc_compare(project):
 def test_a_mistake_is_one_line_and_status_1(project, arguments, words):
     shown = command(project, *arguments.split())
     assert shown.code == 1 and words in shown.output and len(shown.output.splitlines()) == 1, shown.output
+
+
+def test_the_columns_of_predictions_are_those_of_the_docs(project):
+    text = (ROOT / "docs/library.md").read_text().partition("## Columns of predictions")[2]
+    documented = re.findall(r"^\| `([^`]+)` \| (\w+) \|", text, re.M)
+    schema = pq.read_schema(project / "results/r/predictions/funnel/pictures.parquet")
+    found = [(re.sub(r"(?<=^rank_stage)\d+$", "<i>", field.name), str(field.type)) for field in schema]
+    assert list(dict.fromkeys(found)) == documented and len(found) == len(documented) + 2
+
+
+def test_the_example_notebook_classifies_explains_and_reads(project, monkeypatch):
+    notebook = nbformat.read(ROOT / "notebooks/example.ipynb", as_version=4)
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)  # committed without
+    notebook.cells.append(nbformat.v4.new_code_cell("[(one.image_id, one.prediction.log_likelihood) for one in found]"))
+    monkeypatch.setenv("VARC_RUN", str(project / "results/r"))
+    monkeypatch.setenv("VARC_CLASSIFIER", "funnel")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(ROOT / "notebooks")}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    *_, picture, scores = [output.data for output in outputs if "data" in output]
+    assert "image/png" in picture
+    expected = predicted(project, "funnel", "digits").assign(wrong=lambda t: t["label"] != t["prediction"])
+    surest = expected[expected["wrong"]].sort_values("margin", ascending=False).head(3)
+    found = dict(eval(scores["text/plain"], {"np": np}))
+    assert list(found) == list(surest.index) and len(found) == 3
+    near(list(found.values()), surest["score"])

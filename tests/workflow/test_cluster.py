@@ -28,7 +28,7 @@ def test_a_rule_whose_script_computes_is_a_job_on_a_gpu():
 
 
 def test_the_other_rules_are_local():  # tests/slurm/study.py sees that they are
-    snakefile = (ROOT / "Snakefile").read_text()
+    snakefile = (ROOT / "workflow/Snakefile").read_text()
     last = snakefile.rindex("include:")
     assert (
         snakefile.index("workflow.localrules(*(rule.name for rule in workflow.rules if rule.name not in ON_GPU))")
@@ -107,5 +107,5 @@ def test_processes_of_a_job_are_on_one_node_with_a_gpu_and_cores_for_each():
 
 
 def test_no_site_is_named_outside_the_profile():
-    for path in (ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk"), *(ROOT / "workflow").rglob("*.py")):
+    for path in (ROOT / "workflow/Snakefile", *(ROOT / "workflow").rglob("*.smk"), *(ROOT / "workflow").rglob("*.py")):
         assert not re.search(r"slurm_|gres\b|(?<![.r])partition|constraint=", path.read_text()), path

@@ -2,12 +2,15 @@
 
 import copy
 import math
+import os
 import re
+from collections import Counter
 
 import pandas as pd
 import pytest
 import yaml
 from configs import read
+from job_graph import graph, scripted
 from snakemake_runs import NEEDS, ROOT, copy_project, default_config, plan, snakemake, write_config
 
 from varc.costs.closed_form import Shape, var_parameters
@@ -15,7 +18,7 @@ from varc.costs.memory import finetune_bytes
 from varc.data.classes import data_set_classes
 from varc.data.manifest import manifest
 from varc.models.architectures import ARCHITECTURES
-from varc.planning import PROCESS_BYTES
+from varc.planning import PROCESS_BYTES, given, plan_rows
 from varc.seal import read_json, write_json
 from workflow.config.data import Digits, ImageFolder
 from workflow.config.entry import ConfigError
@@ -52,6 +55,22 @@ def test_the_planned_jobs_are_those_of_the_graph(project, name):
     jobs = plan(project, "--configfile", f"config/{name}.yaml").jobs
     assert table["jobs"].iloc[-1] == sum(jobs[rule] for rule in PLANNED)
     assert table["passes"].iloc[-1] > 0
+
+
+def test_each_planned_job_has_its_seconds(tmp_path):
+    """Those of the plan together; rivals have none before they are counted."""
+    config = yaml.safe_load((ROOT / "tests/workflow/resumed.yaml").read_text())
+    assert Plan(Run(read(config))).seconds_per_job(1) == {}
+    (tmp_path / "rated.yaml").write_text(yaml.safe_dump(config | {"gflops_per_second": 4.0}))
+    with graph(tmp_path / "rated.yaml", tmp_path) as workflow:
+        known = workflow.globals["PLAN"]
+        seconds = known.seconds_per_job(1)
+        jobs = Counter((job.rule.name, os.path.dirname(job.output[0])) for job in scripted(workflow))
+        rules = {"score_certified", *PLANNED} - {"score_baseline"}
+        assert set(seconds) == {job for job in jobs if job[0] in rules}
+        works = [work for work in known.shared(1) if work.rule != "score_baseline"]
+        total = plan_rows(works, known.shapes(), known.images(), known.run.shards, given(4.0))[-1]
+    assert sum(seconds[job] * jobs[job] for job in seconds) == pytest.approx(3600 * total["device_hours"])
 
 
 def test_imagenet_is_planned_at_d16_and_d30_with_nothing_at_hand(project):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,8 +15,9 @@ import pytest
 import yaml
 from device.states import content
 from job_graph import graph, run_job, scripted
-from snakemake_runs import copy_project, snakemake, write_config
+from snakemake_runs import copy_project, plan, snakemake, write_config
 
+from varc.earlier import held
 from varc.parts import Parts
 from varc.training import loop
 
@@ -117,25 +119,40 @@ SCORES = "results/r/scores/base/digits/all/scales4/clean/0.parquet"
 ARGUMENTS = ("--rerun-incomplete", "--configfile", "c.yaml", "--")
 
 
-def killed(project, target, file):
-    """Starts snakemake, waits until its job has written a file, and kills the job with SIGKILL."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *ARGUMENTS, target]
-    environment, null = {**os.environ, "PYTHONPATH": str(project)}, subprocess.DEVNULL
-    run = subprocess.Popen(command, cwd=project, env=environment, stdin=null, stdout=null, stderr=null)
-    end = time.monotonic() + 300
-    while not file.exists():
-        assert run.poll() is None and time.monotonic() < end
-        time.sleep(0.01)
+def kill_job(run):
     children = psutil.Process(run.pid).children(recursive=True)
     job = next(child for child in children if ".snakemake/scripts/" in " ".join(child.cmdline()[1:2]))
     job.send_signal(signal.SIGKILL)
-    assert run.wait(300) != 0
 
 
-@pytest.mark.slow
-def test_jobs_that_are_killed_go_on_with_the_next_run(tmp_path):
-    """By SIGKILL, under Snakemake, which takes away what a failed job wrote: a training, and a scoring."""
-    project = copy_project(tmp_path / "project")
+def interrupt(run):
+    """What Ctrl-C does: a signal to all processes of the terminal."""
+    os.killpg(run.pid, signal.SIGINT)
+
+
+def kill_all(run):
+    os.killpg(run.pid, signal.SIGKILL)
+
+
+def killed(project, target, file, kill=kill_job, arguments=ARGUMENTS, module="snakemake"):
+    """Starts snakemake, waits until its job has written a file, and kills. Returns what it printed."""
+    command = [sys.executable, "-m", module, "--cores", "2", *arguments, target]
+    environment = {**os.environ, "PYTHONPATH": str(project)}
+    given = {"cwd": project, "env": environment, "stdin": subprocess.DEVNULL, "start_new_session": True}
+    with subprocess.Popen(command, **given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        end = time.monotonic() + 300
+        while not file.exists():
+            assert run.poll() is None and time.monotonic() < end
+            time.sleep(0.01)
+        kill(run)
+        output = run.communicate(timeout=300)[0]
+    assert run.returncode != 0
+    return output
+
+
+def small_project(folder):
+    """A copy of the project whose jobs save after every step, with a config c.yaml."""
+    project = copy_project(folder)
     file = project / "varc" / "keep.py"
     text = file.read_text().replace("SECONDS = 60.0", "SECONDS = 0.0").replace("SHARE = 0.01", "SHARE = 1e9")
     assert "SECONDS = 0.0" in text and "SHARE = 1e9" in text
@@ -147,6 +164,13 @@ def test_jobs_that_are_killed_go_on_with_the_next_run(tmp_path):
     config |= {"classifiers": {"varc": {"model": "base", "funnel": [{"scales": 4, "keep": 1}]}}}
     config["evaluate"] = [{"datasets": ["digits"], "classifiers": ["varc"]}]
     write_config(project, {k: v for k, v in config.items() if k not in ("baselines", "explain", "judges")}, "c.yaml")
+    return project
+
+
+@pytest.mark.slow
+def test_jobs_that_are_killed_go_on_with_the_next_run(tmp_path):
+    """By SIGKILL, under Snakemake, which takes away what a failed job wrote: a training, and a scoring."""
+    project = small_project(tmp_path / "project")
     models, scores = project / "results/r/models/base", project / SCORES
     for target, kept, log in (
         (models / "vqvae.safetensors", models / "vqvae.checkpoint", "train_vqvae/base.log"),
@@ -163,3 +187,47 @@ def test_jobs_that_are_killed_go_on_with_the_next_run(tmp_path):
         run = snakemake(project, *ARGUMENTS, name)
         assert run.code == 0, run.output
         assert "goes on" not in log.read_text() and content(target) == resumed
+
+
+SUMMARY = r"""Jobs: 1 \(train_vqvae 1\)
+0/1 jobs \| train_vqvae r base: .*
+Interrupted; the same command goes on from here.*
+4 files of jobs that did not end are as before the run: .*
+Jobs done: 0 of 1. Logs: results/r/logs, .snakemake/log/.*
+"""
+
+
+@pytest.mark.slow
+def test_a_training_that_is_begun_again_and_killed_leaves_the_weights_of_before(tmp_path):
+    """With their time, and as out of date as they were: nothing to be done by the old config, a training by the new."""
+    project = small_project(tmp_path / "project")
+    folder, name = project / "results/r/models/base", "results/r/models/base/vqvae.safetensors"
+    assert snakemake(project, "--configfile", "c.yaml", "--", name).code == 0
+    changed = yaml.safe_load((project / "c.yaml").read_text())
+    changed["models"]["base"]["train"]["vqvae"]["steps"] = 1000
+    write_config(project, changed, "longer.yaml")
+    arguments = ("--configfile", "longer.yaml", "--")
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
+    assert len(before) == 4  # weights, card, curve and its plot
+    for kill, module in ((kill_job, "snakemake"), (interrupt, "snakemake"), (interrupt, "scripts.summary")):
+        output = killed(project, name, folder / "vqvae.checkpoint", kill, arguments, module)
+        assert "4 files of jobs that did not end are as before the run" in output
+        assert ("Interrupted; the same command goes on from here" in output) == (kill is interrupt)
+        assert "Traceback" not in output
+        now = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
+        assert before.items() <= now.items()
+        (folder / "vqvae.checkpoint").unlink()
+    assert re.fullmatch(SUMMARY, output), output
+    assert not plan(project, "--configfile", "c.yaml", "--", name).jobs
+    assert plan(project, *arguments, name).jobs == {"train_vqvae": 1}
+    killed(project, name, folder / "vqvae.checkpoint", kill_all, arguments)  # nobody is left to put anything back
+    for path, (content_before, _) in before.items():
+        assert held(path).read_bytes() == content_before
+    (project / ".snakemake/locks").rename(project / ".snakemake/no_locks")
+    changed["models"]["base"]["train"]["vqvae"]["steps"] = 31
+    write_config(project, changed, "longer.yaml")
+    run = snakemake(project, *arguments, name)
+    assert run.code == 0, run.output
+    assert not plan(project, *arguments, name).jobs
+    assert before.keys() == set(folder.iterdir()) - {folder / "vqvae.checkpoint"}
+    assert (folder / "vqvae.safetensors").read_bytes() != before[folder / "vqvae.safetensors"][0]

@@ -195,7 +195,7 @@ def test_nothing_of_the_project_runs_what_a_file_or_a_config_holds():
     files = [path for part in ("varc", "scripts", "workflow") for path in (ROOT / part).rglob("*.py")]
     assert len(files) > 50
     assert not [line for path in files for line in careless(path)]
-    rules = [*(ROOT / "workflow").rglob("*.smk"), ROOT / "Snakefile"]
+    rules = [*(ROOT / "workflow").rglob("*.smk"), ROOT / "workflow/Snakefile"]
     assert len(rules) > 10
     shells = r"^\s+(shell|run|notebook|wrapper):|\bshell\(|\beval\(|\bexec\("
     assert not [path for path in rules if re.search(shells, path.read_text(), re.M)]

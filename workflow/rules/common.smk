@@ -69,14 +69,14 @@ def code(script, family=None):
 
     family: what tells the rival family of the wildcards, if any.
     """
-    own = [script_stamp(script, workflow.basedir)]
+    own = [script_stamp(script, CODE)]
     return (lambda wildcards: own + family_code(family(wildcards))) if family else own
 
 
 @functools.cache
 def family_code(family):
     """What stands for the library files of a family, if there is one."""
-    return [family_stamp(family, workflow.basedir)] if family else []
+    return [family_stamp(family, CODE)] if family else []
 
 
 for entry in RUN.config.baselines.values():  # stamps must be there before snakemake looks which files are
