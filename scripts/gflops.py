@@ -46,7 +46,7 @@ with job(snakemake) as log:
             files, open_scores = open_scores[: params.shards], open_scores[params.shards :]
             result, _, _ = read_adaptive(*files)
         if funnel[-1].get("open") in ("score_adaptive", "score_baseline_adaptive"):
-            rows += adaptive_gflops_rows(dataset, classifier, result, own)
+            rows += adaptive_gflops_rows(dataset, classifier, result, own, encoder_apart=not entry)
             continue
         patch_nums = configs[params.models[classifier]][0].patch_nums
         if result:

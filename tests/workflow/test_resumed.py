@@ -27,6 +27,7 @@ SCORINGS = {
     "score_adaptive",
     "score_certified",
     "score_baseline",
+    "score_baseline_adaptive",
     "score_tokens",
     "attribute",
     "attribute_network",
