@@ -38,7 +38,7 @@ def figures(groups: int, alpha: float, seed: int, every: int | None) -> tuple[fl
     thresholds = calibrate(known, best, best == label, alpha, of if every else None)
     right = new_best == new_label
     dropped, own = (class_behind(new, new_best) > thresholds).any(axis=1)[right], new_of[right]
-    scored = simulate(new, np.zeros((0, *new.shape[:2])), thresholds).scales
+    scored = simulate(new, np.zeros((0, *new.shape[:2])), thresholds).steps
     sums, sizes = by_group(dropped, own)
     return scored.mean() / new.shape[2], float((sums / sizes).mean())
 

@@ -4,7 +4,7 @@ import pandas as pd
 from job import job
 from shapes import model_configs
 
-from varc.baselines.costs import shaped_family, stage_costs
+from varc.baselines.costs import rival_step_costs, shaped_family, stage_costs
 from varc.costs.models import model_costs
 from varc.data.classes import data_set_classes
 from varc.metrics.tables import (
@@ -32,7 +32,8 @@ with job(snakemake) as log:
     rows, counted, open_scores = [], {}, list(snakemake.input.get("open_scores") or [])
     for (dataset, classifier), funnel in zip(params.pairs, params.funnels, strict=True):
         classes = len(data_set_classes(params.datasets[dataset]))
-        if entry := params.rivals.get(classifier):
+        entry, result = params.rivals.get(classifier), None
+        if entry and "stages" in entry:
             if (classifier, classes) not in counted:  # counting takes seconds, and a run may have a hundred data sets
                 baseline = params.baselines[entry["baseline"]]
                 training = baseline.get("train") and params.training[baseline["train"]["data"]]
@@ -40,18 +41,18 @@ with job(snakemake) as log:
                 counted[classifier, classes] = stage_costs(kind, shape, known, entry["stages"], classes)
             rows += baseline_gflops_rows(dataset, classes, classifier, counted[classifier, classes])
             continue
-        model = params.models[classifier]
-        patch_nums, result = configs[model][0].patch_nums, None
+        own = rival_step_costs(entry["steps"]) if entry else costs[params.models[classifier]]
         if "open" in funnel[-1]:
             files, open_scores = open_scores[: params.shards], open_scores[params.shards :]
             result, _, _ = read_adaptive(*files)
-        if funnel[-1].get("open") == "score_adaptive":
-            rows += adaptive_gflops_rows(dataset, classifier, result, costs[model])
-        elif result:
-            quick = funnel[0]
-            rows += certified_gflops_rows(dataset, classes, classifier, quick, result, patch_nums, costs[model])
+        if funnel[-1].get("open") in ("score_adaptive", "score_baseline_adaptive"):
+            rows += adaptive_gflops_rows(dataset, classifier, result, own, encoder_apart=not entry)
+            continue
+        patch_nums = configs[params.models[classifier]][0].patch_nums
+        if result:
+            rows += certified_gflops_rows(dataset, classes, classifier, funnel[0], result, patch_nums, own)
         else:
-            rows += gflops_rows(dataset, classes, classifier, funnel, patch_nums, costs[model])
+            rows += gflops_rows(dataset, classes, classifier, funnel, patch_nums, own)
     table = pd.DataFrame(rows).astype({"tokens": "Int64", "samples": "Int64", "passes": "float64"})
     published = snakemake.input.get("published") or None
     table = with_published(table, published, {"gflops": "paper_gflops"})

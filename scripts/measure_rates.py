@@ -8,7 +8,7 @@ from job import compute_device, job
 from models import FORMS
 from shapes import model_configs
 
-from varc.baselines.costs import shaped_family, stage_costs
+from varc.baselines.costs import last_stage_cost, shaped_family
 from varc.device import check_precision, device_name, gpu_memory
 from varc.planning import Kind
 from varc.rates.models import measure
@@ -37,7 +37,7 @@ with job(snakemake) as log:
     for stage_name, stage in snakemake.params.rivals.items():
         family, shape, classes = shaped_family(stage["baseline"], stage["training"])
         stages, candidates = stage["stages"], stage["candidates"]
-        counted[stage_name] = stage_costs(family, shape, classes, stages, stage["classes"])[-1][:2]
+        counted[stage_name] = last_stage_cost(stage)[:2]
         key = f"{family.__name__} {shape} {classes} {stages} {candidates}"
         if key not in known:
             known[key] = measure_stage(family, shape, classes, stages, candidates, device)

@@ -7,7 +7,7 @@ import pandas as pd
 from job import job
 from shapes import model_shape
 
-from varc.baselines.costs import shaped_family, stage_costs
+from varc.baselines.costs import last_stage_cost
 from varc.metrics.tables import write_table
 from varc.planning import Counted, Work, given, measured, number_of_shards, of_rival, plan_rows, too_large
 from varc.seal import read_json
@@ -16,7 +16,8 @@ from varc.storage import provenance
 CAPTION = (
     "What the run will take, before it: encoder and tokens, each stage's scores, fine-tuning; works that classifiers "
     "share are counted for each, and once for all. Not planned: other training, explanations, incremental learning. "
-    "gflops: as fvcore counts, without scores that are there already; an adaptive stage at its most; of fine-tuning 3 "
+    "gflops: as fvcore counts, without scores that are there already; an adaptive stage at its most, or at the "
+    "survival that the config says; of fine-tuning 3 "
     "passes for each label (forward and backward) and 1 of CCA's reference, as if none came from its cache. "
     "device_hours: computation alone. minutes_per_job, memory_bytes: of the longest and of the largest job, no memory "
     "of rivals; of fine-tuning as its processes share it, and what each takes on its device. "
@@ -44,12 +45,6 @@ def changed_data():
             yield CHANGED.format(name=name, root=root, path=path)
 
 
-def counted_stage(stage):
-    """What a rival's stage takes per image."""
-    kind, shape, known = shaped_family(stage["baseline"], stage["training"])
-    return Counted(*stage_costs(kind, shape, known, stage["stages"], stage["classes"])[-1][:2])
-
-
 with job(snakemake) as log:
     params = snakemake.params
     device, memory, rate = "given", None, params.gflops_per_second and given(params.gflops_per_second)
@@ -58,7 +53,7 @@ with job(snakemake) as log:
         device, memory, rate = record["device"], record.get("gpu_memory_bytes"), measured(record)
     works = [Work(*work) for work in params.works]
     shapes = {name: model_shape(shape) for name, shape in params.shapes.items()}
-    shapes |= {name: counted_stage(stage) for name, stage in params.rivals.items()}
+    shapes |= {name: Counted(*last_stage_cost(stage)[:2]) for name, stage in params.rivals.items()}
     images = image_counts()
     shards = params.shards
     if shards == "auto":

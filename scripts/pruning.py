@@ -6,8 +6,8 @@ import pandas as pd
 from job import job
 from shapes import model_configs
 
-from varc.costs.counting import Cost
-from varc.costs.models import ModelCosts, model_costs
+from varc.costs.counting import Cost, ModelCosts
+from varc.costs.models import model_costs
 from varc.metrics.plots import plot_pruning
 from varc.metrics.tables import pruning_rows, write_table
 from varc.scoring.combining import combined

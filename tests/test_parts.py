@@ -23,7 +23,7 @@ from varc.keep import Pace
 from varc.models.arithmetic import Arithmetic
 from varc.origin import begin_job
 from varc.parts import Parts
-from varc.scoring import batching, progressive
+from varc.scoring import batching, stepwise
 from varc.scoring.guidance import score_guided
 from varc.scoring.likelihood import computing, score, score_tokens
 from varc.scoring.progressive import adaptive_scores
@@ -244,11 +244,11 @@ def out_of_memory_above(size, first, end):
 
 def test_the_memory_of_an_adaptive_funnel_is_that_of_the_first_run(tmp_path, always_saved, monkeypatch):
     asked = []
-    monkeypatch.setattr(progressive, "budget", lambda device, free: asked.append(free) or (2**18, 2**18))
+    monkeypatch.setattr(stepwise, "budget", lambda device, free: asked.append(free) or (2**18, 2**18))
     expected = adaptive(Counting(tmp_path / "whole"))
     with pytest.raises(KilledError):
         adaptive(Counting(tmp_path, 2))
-    monkeypatch.setattr(progressive, "budget", lambda device, free: (2**12, 2**12))
+    monkeypatch.setattr(stepwise, "budget", lambda device, free: (2**12, 2**12))
     assert np.array_equal(adaptive(Counting(tmp_path)), expected)
 
 

@@ -86,7 +86,12 @@ class Speed(NamedTuple):
 
 Rate = Callable[[Kind], Speed]
 # Rules whose rate is that of another.
-RATED_AS = {"score_adaptive": "score", "score_certified": "score", "validate": "score"}
+RATED_AS = {
+    "score_adaptive": "score",
+    "score_certified": "score",
+    "validate": "score",
+    "score_baseline_adaptive": "score_baseline",
+}
 UNSHARDED = ("finetune", "validate")  # one job for all shards; `validate` is no rule, but a part of it
 
 
@@ -98,7 +103,7 @@ def kind(work: Work) -> Kind:
 
 def of_rival(work: Work) -> bool:
     """Whether a rival's stage does it: its cost is counted on its module, as there is no closed form."""
-    return work.rule == "score_baseline"
+    return RATED_AS.get(work.rule, work.rule) == "score_baseline"
 
 
 def measured_with(work: Work) -> int:

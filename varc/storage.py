@@ -82,7 +82,8 @@ def scores_schema(scales: int) -> pa.Schema:
 
 
 def adaptive_schema(scales: int) -> pa.Schema:
-    """Scores of an adaptive funnel: also how many scales and samples each candidate got; per_scale is NaN beyond."""
+    """Scores of an adaptive funnel: also how many scales (or chunks of an order) and samples each candidate got;
+    per_scale is NaN beyond."""
     schema = scores_schema(scales)
     return pa.schema(
         [
@@ -204,14 +205,14 @@ def write_open_scores(
 ) -> None:
     """A file of the scores (varc.scoring.adaptive.AdaptiveScores) of images under their candidates (N, M), of which not
     all are scored alike."""
-    scales = result.per_scale.shape[-1]
+    scales = result.per_step.shape[-1]
     columns = {
         "image_id": np.repeat(image_ids, candidates.shape[1]),
         "class_id": candidates.ravel(),
-        "scales": result.scales.ravel(),
+        "scales": result.steps.ravel(),
         "samples": result.samples.ravel(),
         "log_likelihood": result.log_likelihood.ravel(),
-        "per_scale": fixed_size_list(result.per_scale.reshape(-1, scales)),
+        "per_scale": fixed_size_list(result.per_step.reshape(-1, scales)),
     }
     write_parquet(path, columns, adaptive_schema(scales), provenance)
 

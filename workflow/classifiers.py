@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from workflow.run import Run
-from workflow.stages import AdaptiveStage, RivalStage, ScaleStage
+from workflow.stages import AdaptiveRivalStage, AdaptiveScaleStage, RivalStage, ScaleStage
 
 FILE = "classifiers.json"  # below the run's folder; read by varc.classify.runs
 
@@ -49,7 +49,7 @@ def own(run: Run, name: str) -> dict[str, Any]:
         "sigma": sigma,
         "scale_weights": run.scale_weights(first) or None,
     }
-    if isinstance(first, AdaptiveStage):
+    if isinstance(first, AdaptiveScaleStage):
         told = {"samples": first.samples, "precision": first.precision, "thresholds": run.thresholds(first)}
         return found | {"adaptive": told}
     if certified := run.certified(name):
@@ -63,11 +63,14 @@ def own(run: Run, name: str) -> dict[str, Any]:
 def rival(run: Run, name: str) -> dict[str, Any]:
     """What a rival has: its baseline, weights, and stages."""
     baseline = run.baseline_of(name)
-    stages = [stage for stage in run.funnels[name] if isinstance(stage, RivalStage)]
-    return {
+    found = {
         "kind": "rival",
         "baseline": run.checkpoints.baseline(baseline),
         "weights": run.checkpoints.baseline_weights(baseline),
         "public_sha256": run.checkpoints.public_sha256(baseline),
-        "stages": [{"scoring": stage.scoring, "keep": stage.keep} for stage in stages],
     }
+    first = run.funnels[name][0]
+    if isinstance(first, AdaptiveRivalStage):
+        return found | {"adaptive": {"scoring": first.scoring, "thresholds": run.thresholds(first)}}
+    stages = [stage for stage in run.funnels[name] if isinstance(stage, RivalStage)]
+    return found | {"stages": [{"scoring": stage.scoring, "keep": stage.keep} for stage in stages]}

@@ -219,7 +219,7 @@ class Explaining:
             return None
         name = self.run.baseline_of(judge)
         known = {"baseline": self.checkpoints.baseline(name), "public_sha256": self.checkpoints.public_sha256(name)}
-        return known | {"scoring": self.config.rivals[judge].stages[0].scoring}
+        return known | {"scoring": self.config.rivals[judge].fixed[0].scoring}
 
     def family(self, judge: str) -> str | None:
         """The family of a judge that is a rival; None for others."""

@@ -8,6 +8,8 @@ from workflow.config.lineage import bases, finetuning, patch_nums, var_training
 from workflow.config.models import FinetunedModel, TrainedModel, Training, VQVAETraining
 from workflow.run import Inputs, Run
 from workflow.stages import (
+    AdaptiveRivalStage,
+    AdaptiveScaleStage,
     AdaptiveStage,
     CertifiedStage,
     RivalStage,
@@ -156,13 +158,12 @@ class Jobs:
     def score_adaptive_inputs(self, model: str, dataset: str, stage: str, shard: str) -> Inputs:
         """What an adaptive stage reads for a shard: tokens of all samples, the model, and its thresholds."""
         found = self.adaptive(model, dataset, stage)
-        ids_mean_images = same_root(self.config.datasets[dataset], self.config.datasets[found.calibrate])
         return {
             "tokens": self.run.tokens(model, dataset, found.noises, shard),
             "thresholds": self.run.thresholds(found),
             "scale_weights": self.run.scale_weights(found),
             "manifest": self.run.manifest(dataset),
-            "calibration": self.run.manifest(found.calibrate) if ids_mean_images else [],
+            "calibration": self.calibration_images(dataset, found.calibrate),
             "classes": self.run.class_list(dataset),
             **self.checkpoints.both(model),
         }
@@ -171,16 +172,20 @@ class Jobs:
         """What a certified stage reads for a shard: the scores of all classes in the lower precision, how far behind
         float32's prediction may be, and what it scores with."""
         found = self.certified(model, stage)
-        ids_mean_images = same_root(self.config.datasets[dataset], self.config.datasets[found.calibrate])
         return {
             "tokens": self.run.path(f"{self.run.tokens_folder(model, dataset, 'clean')}/{shard}.parquet"),
             "quick": self.run.scores(dataset, found.quick, shard),
             "delta": self.run.delta(found),
             "scale_weights": self.run.scale_weights(found),
             "manifest": self.run.manifest(dataset),
-            "calibration": self.run.manifest(found.calibrate) if ids_mean_images else [],
+            "calibration": self.calibration_images(dataset, found.calibrate),
             **self.checkpoints.both(model),
         }
+
+    def calibration_images(self, dataset: str, calibrate: str) -> str | list[str]:
+        """The manifest of calibration images, where a data set could have some of them by their image_ids."""
+        ids_mean_images = same_root(self.config.datasets[dataset], self.config.datasets[calibrate])
+        return self.run.manifest(calibrate) if ids_mean_images else []
 
     def certify_inputs(self, model: str, dataset: str, stage: str) -> Inputs:
         """What delta comes from: scores of all classes of the calibration images in both precisions."""
@@ -197,27 +202,32 @@ class Jobs:
         certified = (found for found in self.run.scored.values() if isinstance(found, CertifiedStage))
         return next(found for found in certified if (found.scorer, found.name) == (model, stage))
 
-    def adaptive(self, model: str, dataset: str, stage: str) -> AdaptiveStage:
+    def adaptive(self, model: str, dataset: str, stage: str) -> AdaptiveScaleStage:
         """The adaptive stage of a name that scores a data set."""
         found = self.run.scored[model, dataset, "all", stage]
-        assert isinstance(found, AdaptiveStage)
+        assert isinstance(found, AdaptiveScaleStage)
         return found
 
-    def calibrate_inputs(self, model: str, dataset: str, stage: str) -> Inputs:
-        """What thresholds come from: scores of all classes at all scales and samples, on the calibration images."""
-        found = self.thresholded(model, dataset, stage)
-        scores = self.run.scores(dataset, self.run.full_stage(model, found.sigma, found.samples, found.precision))
-        weights = self.run.scale_weights(found)
+    def adaptive_rival(self, baseline: str, dataset: str, stage: str) -> AdaptiveRivalStage:
+        """The same of a rival."""
+        found = self.run.scored[baseline, dataset, "all", stage]
+        assert isinstance(found, AdaptiveRivalStage)
+        return found
+
+    def calibrate_inputs(self, scorer: str, dataset: str, stage: str) -> Inputs:
+        """What thresholds come from: scores of all classes in all steps and samples, on the calibration images."""
+        found = self.thresholded(scorer, dataset, stage)
+        scores, weights = self.run.scores(dataset, found.full), self.run.scale_weights(found)
         return {"manifest": self.run.manifest(dataset), "scores": scores, "scale_weights": weights}
 
     def fit_scale_weights_inputs(self, model: str, dataset: str) -> Inputs:
         """What the weights of the scales are fitted on: labels, and scores of all classes at all scales."""
         return {"manifest": self.run.manifest(dataset), "scores": self.run.full_scores(model, dataset)}
 
-    def thresholded(self, model: str, dataset: str, stage: str) -> AdaptiveStage:
+    def thresholded(self, scorer: str, dataset: str, stage: str) -> AdaptiveStage:
         """The adaptive stage whose thresholds come from a data set."""
         adaptive = (found for found in self.run.scored.values() if isinstance(found, AdaptiveStage))
-        return next(s for s in adaptive if (s.scorer, s.calibrate, s.name) == (model, dataset, stage))
+        return next(s for s in adaptive if (s.scorer, s.calibrate, s.name) == (scorer, dataset, stage))
 
     def rival_stage(self, baseline: str, dataset: str, candidates: str, stage: str) -> RivalStage:
         found = self.run.scored[baseline, dataset, candidates, stage]
@@ -226,19 +236,32 @@ class Jobs:
 
     def score_baseline_inputs(self, baseline: str, dataset: str, candidates: str, stage: str, shard: str) -> Inputs:
         """What a rival's stage reads for a shard: weights, the images, and what an earlier stage scored and kept."""
-        files = {
-            "manifest": self.run.manifest(dataset),
-            "checked": self.run.checked(dataset),
-            "weights": self.checkpoints.baseline_weights(baseline),
-            "cards": self.checkpoints.baseline_cards(baseline),
-            "classes": self.run.class_list(dataset),
-        }
+        files = self.rival_inputs(baseline, dataset)
         own = self.rival_stage(baseline, dataset, candidates, stage)
         if own.before:
             files["candidates"] = self.run.candidates(baseline, dataset, candidates, shard)
         if own.before and not isinstance(own, SampleStage):
             files["earlier"] = self.run.path(f"{own.before[-1].folder(dataset)}/{shard}.parquet")
         return files
+
+    def rival_inputs(self, baseline: str, dataset: str) -> Inputs:
+        """What all stages of a rival read: weights and the images."""
+        return {
+            "manifest": self.run.manifest(dataset),
+            "checked": self.run.checked(dataset),
+            "weights": self.checkpoints.baseline_weights(baseline),
+            "cards": self.checkpoints.baseline_cards(baseline),
+            "classes": self.run.class_list(dataset),
+        }
+
+    def score_baseline_adaptive_inputs(self, baseline: str, dataset: str, stage: str) -> Inputs:
+        """What an adaptive stage of a rival reads: weights, the images, and its thresholds."""
+        found = self.adaptive_rival(baseline, dataset, stage)
+        return {
+            "thresholds": self.run.thresholds(found),
+            "calibration": self.calibration_images(dataset, found.calibrate),
+            **self.rival_inputs(baseline, dataset),
+        }
 
     # candidates and predictions
 

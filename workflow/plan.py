@@ -18,7 +18,16 @@ from workflow.config.models import FinetunedModel
 from workflow.gpu import Needs
 from workflow.run import Run
 from workflow.sources import stamp
-from workflow.stages import AdaptiveStage, CertifiedStage, RivalStage, ScaleStage, Stage, spell_noises, spell_sigma
+from workflow.stages import (
+    AdaptiveRivalStage,
+    AdaptiveScaleStage,
+    CertifiedStage,
+    RivalStage,
+    ScaleStage,
+    Stage,
+    spell_noises,
+    spell_sigma,
+)
 
 
 class Plan:
@@ -43,7 +52,7 @@ class Plan:
 
     def used_models(self) -> list[str]:
         """The models that score, and those that they are made from, each once."""
-        scorers = [stage.scorer for _, stage in self.run.wanted() if not isinstance(stage, RivalStage)]
+        scorers = {stage.scorer for _, stage in self.run.wanted()} & self.config.models.keys()
         return sorted({made for name in scorers for made in ancestry(self.config.models, name)})
 
     def funnel_works(self, dataset: str, classifier: str, stages: tuple[Stage, ...]) -> Iterator[Work]:
@@ -56,14 +65,14 @@ class Plan:
         for i, stage in enumerate(stages, 1):
             passes = stage.passes(candidates)
             own = {**who, "stage": f"stage{i}", "rule": stage.rule, "model": stage.scorer, "candidates": passes}
-            if isinstance(stage, RivalStage):
+            if stage.scorer in self.config.baselines:
                 for part in stage.parts:
                     yield Work(folder=part.folder(dataset), **own | {"model": self.rival_name(dataset, part)})
                 candidates = min(candidates, stage.keep)
                 continue
             if isinstance(stage, ScaleStage):
                 own |= {"scales": stage.scales, "precision": stage.precision}
-            elif isinstance(stage, AdaptiveStage):
+            elif isinstance(stage, AdaptiveScaleStage):
                 own |= {"scales": self.config.num_scales(stage.scorer), "candidates": candidates}
                 own |= {"samples": len(stage.noises), "precision": stage.precision}
             elif isinstance(stage, CertifiedStage):
@@ -130,27 +139,39 @@ class Plan:
 
     # what the rates of rivals depend on
 
-    def rival_name(self, dataset: str, stage: RivalStage) -> str:
+    def rival_name(self, dataset: str, stage: Stage) -> str:
         """What tells the costs of a rival's stages apart: the stage, those before it, and the number of classes."""
-        return f"{stage.scorer} {stage.candidates} {stage.rated} of {self.config.datasets[dataset].class_count()}"
+        rated = stage.rated if isinstance(stage, RivalStage) else stage.name
+        return f"{stage.scorer} {stage.candidates} {rated} of {self.config.datasets[dataset].class_count()}"
 
     def rivals(self) -> dict[str, dict[str, Any]]:
         """Name -> a rival's stage, with its baseline and what that is trained on: what its cost is counted from."""
         found = {}
         for dataset, stage in ((name, part) for name, whole in self.run.wanted() for part in whole.parts):
-            if isinstance(stage, RivalStage):
+            if stage.scorer in self.config.baselines:
                 baseline = self.config.baselines[stage.scorer]
-                keeps = [each.keep for each in (*stage.before, stage)]
-                classes = self.config.datasets[dataset].class_count()
-                counted, candidates = stage.counted, min([classes, *keeps[:-1]])
                 found[self.rival_name(dataset, stage)] = {
                     "baseline": baseline.given(),
                     "training": baseline.train and self.run.dataset(baseline.train.data),
-                    "stages": [{**each, "keep": keep} for each, keep in zip(counted, keeps[-len(counted) :])],
-                    "classes": classes if len(counted) == len(keeps) else candidates,
-                    "candidates": candidates,
+                    **self.counted(stage, self.config.datasets[dataset].class_count()),
                 }
         return found
+
+    def counted(self, stage: Stage, classes: int) -> dict[str, Any]:
+        """The stages that the cost of a rival's last one is counted from, and their candidates. An adaptive one goes at
+        the speed of one of its samples; its cost is counted from `adaptive`."""
+        if isinstance(stage, AdaptiveRivalStage):
+            one, *others = stage.full.samples
+            told = {"adaptive": stage.scoring, "samples": 1 + len(others), "survival": list(stage.survival)}
+            return {"stages": [one.alone], "classes": classes, "candidates": classes, "planned": told}
+        assert isinstance(stage, RivalStage)
+        keeps = [each.keep for each in (*stage.before, stage)]
+        counted, candidates = stage.counted, min([classes, *keeps[:-1]])
+        return {
+            "stages": [{**each, "keep": keep} for each, keep in zip(counted, keeps[-len(counted) :])],
+            "classes": classes if len(counted) == len(keeps) else candidates,
+            "candidates": candidates,
+        }
 
     def kinds(self, processes: int) -> list[tuple[Any, ...]]:
         """The kinds of work whose rates a plan needs, each with the candidates that it is measured with."""

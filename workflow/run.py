@@ -72,9 +72,9 @@ class Run:
     def num_scales(self, entry: Any) -> int:
         return self.config.num_scales(entry.model) if hasattr(entry, "model") else 1
 
-    def full_stage(self, model: str, sigma: str = "", samples: int = 1, precision: str = "float32") -> ScaleStage:
+    def full_stage(self, model: str, sigma: str = "", samples: int = 1) -> ScaleStage:
         """The stage that scores all classes at all scales, on so many samples."""
-        return ScaleStage(model, (), 1, self.config.num_scales(model), samples, sigma if samples > 1 else "", precision)
+        return ScaleStage(model, (), 1, self.config.num_scales(model), samples, sigma if samples > 1 else "")
 
     def is_full(self, stage: Stage) -> bool:
         """Whether a stage scores all classes at all scales, in float32, without guidance."""
@@ -83,10 +83,7 @@ class Run:
     def calibrating_stage(self, classifier: str) -> Stage:
         """The stage whose scores of all classes calibrate a classifier: its own; of an adaptive one the full stage."""
         stage = self.funnels[classifier][0]
-        if not isinstance(stage, AdaptiveStage):
-            return stage
-        sigma = spell_sigma(self.config.own[classifier].sigma)
-        return self.full_stage(stage.scorer, sigma, len(stage.noises), stage.precision)
+        return stage.full if isinstance(stage, AdaptiveStage) else stage
 
     def wanted(self) -> Iterator[tuple[str, Stage]]:
         """All data sets and stages that classifiers and tables need scored."""
@@ -102,7 +99,8 @@ class Run:
                     yield from ((calibrate, stage) for stage in (certified.quick, self.exact_stage(certified)))
                     continue
                 stage = self.calibrating_stage(name)
-                own = [dataset] if name in self.config.own else []  # a rival scores all classes by itself
+                by_itself = name in self.config.rivals and not self.is_adaptive(name)  # it scores all classes
+                own = [] if by_itself else [dataset]
                 yield from ((images, stage) for images in [*own, calibrate])
         for dataset, model, sigma, counts in self.smoothing_grid():
             yield dataset, self.full_stage(model, sigma, counts[-1])
@@ -183,6 +181,10 @@ class Run:
     def certified_names(self) -> list[str]:
         """The names of all certified stages."""
         return sorted({stage.name for _, name in self.own_pairs if (stage := self.certified(name))})
+
+    def adaptive_names(self) -> list[str]:
+        """The names of all adaptive stages of rivals."""
+        return sorted({self.funnels[name][0].name for _, name in self.rival_pairs if self.is_adaptive(name)})
 
     def is_open(self, classifier: str) -> bool:
         """Whether the scores alone tell how many candidates the last stage scores."""

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from workflow.config.classifiers import Classifier, Rival
 from workflow.config.entry import Spread
-from workflow.config.families import has_samples, scoring_of, settings_of
+from workflow.config.families import full_scoring, has_samples, scoring_of, settings_of
 
 CONTENDERS = 2  # of an image, that a plan of a certified stage counts
 
@@ -149,14 +149,25 @@ class ScaleStage(Stage):
 
 @dataclass(frozen=True)
 class AdaptiveStage(Stage):
-    """Drops candidates after every scale, by thresholds from the images of `calibrate`."""
+    """Drops candidates after every step, by thresholds from the images of `calibrate`."""
+
+    alpha: float
+    calibrate: str
+
+    @property
+    def full(self) -> Stage:
+        """The stage that scores all that it may score, for all classes: what calibrates it, and is compared with it."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class AdaptiveScaleStage(AdaptiveStage):
+    """Of a VAR: after every scale."""
 
     rule: ClassVar[str] = "score_adaptive"
     scales: int
-    alpha: float
     samples: int
     sigma: str
-    calibrate: str
     precision: str
 
     @property
@@ -168,6 +179,11 @@ class AdaptiveStage(Stage):
     @property
     def noises(self) -> list[str]:
         return spell_noises(self.sigma, self.samples)
+
+    @property
+    def full(self) -> ScaleStage:
+        sigma = self.sigma if self.samples > 1 else ""
+        return ScaleStage(self.scorer, (), 1, self.scales, self.samples, sigma, self.precision)
 
     def passes(self, candidates: int) -> int:
         return candidates * self.samples  # at most
@@ -316,19 +332,49 @@ class SampledStage(RivalStage):
         return [sample.folder(dataset) for sample in self.samples]
 
 
+@dataclass(frozen=True)
+class AdaptiveRivalStage(AdaptiveStage):
+    """Of a rival. scoring: the family's Adaptive. survival: what plans count, see the config."""
+
+    rule: ClassVar[str] = "score_baseline_adaptive"
+    scoring: dict[str, Any]
+    family: str
+    survival: tuple[float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"adaptive{spell_number(self.alpha)}-{self.full.name}-{self.calibrate}"
+
+    @property
+    def full(self) -> SampledStage:
+        scoring = dataclasses.asdict(full_scoring(self.family, self.scoring))
+        return SampledStage(self.scorer, (), 1, scoring, self.family)
+
+    def passes(self, candidates: int) -> int:
+        return candidates * len(self.full.samples)  # at most
+
+    @property
+    def computes(self) -> Any:
+        return self.alpha, self.full.scoring, self.calibrate
+
+
 def funnel(entry: Classifier | Rival, num_scales: int, family: str | None = None) -> tuple[Stage, ...]:
     """The stages of a classifier's entry; num_scales: of its model; family: of its baseline."""
     stages: list[Stage] = []
     if isinstance(entry, Rival):
-        for stage in entry.stages:
+        if told := entry.adaptive:
+            assert family and entry.calibrate
+            settings = told.scoring, family, tuple(told.survival or ())
+            return (AdaptiveRivalStage(entry.baseline, (), 1, told.alpha, entry.calibrate, *settings),)
+        for stage in entry.fixed:
             rival = RivalStage(entry.baseline, tuple(stages), stage.keep, stage.scoring)
             stages.append(SampledStage(**vars(rival), family=family) if family and has_samples(family) else rival)
         return tuple(stages)
     sigma, weights = spell_sigma(entry.sigma), entry.scale_weights.fit if entry.scale_weights else ""
     if adaptive := entry.adaptive:
         assert entry.calibrate is not None
-        settings = (adaptive.alpha, adaptive.samples, sigma, entry.calibrate, entry.adaptive_precision)
-        return (AdaptiveStage(entry.model, (), 1, num_scales, *settings, weights=weights),)
+        taught = entry.model, (), 1, adaptive.alpha, entry.calibrate, num_scales
+        return (AdaptiveScaleStage(*taught, adaptive.samples, sigma, entry.adaptive_precision, weights=weights),)
     if certified := entry.certified:
         assert entry.calibrate is not None
         quick = ScaleStage(entry.model, (), CONTENDERS, certified.scales, 1, "", certified.precision, weights=weights)

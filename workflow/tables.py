@@ -7,7 +7,7 @@ from workflow.config.data import shift_runs
 from workflow.config.lineage import ancestry, bases, origin, patch_nums, vqvae_owner
 from workflow.config.models import FinetunedModel, PublicModel, TrainedModel, VQVAETraining
 from workflow.run import Inputs, Pair, Run
-from workflow.stages import RivalStage, ScaleStage
+from workflow.stages import AdaptiveRivalStage, AdaptiveStage, ScaleStage
 
 
 class Tables:
@@ -58,10 +58,10 @@ class Tables:
         return found if os.path.exists(found := self.run.table("plan.csv")) else []
 
     def adaptive_pairs(self) -> list[Pair]:
-        return [(dataset, name) for dataset, name in self.run.own_pairs if self.run.is_adaptive(name)]
+        return [(dataset, name) for dataset, name in self.run.pairs if self.run.is_adaptive(name)]
 
     def open_pairs(self) -> list[Pair]:
-        return [(dataset, name) for dataset, name in self.run.own_pairs if self.run.is_open(name)]
+        return [(dataset, name) for dataset, name in self.run.pairs if self.run.is_open(name)]
 
     def open_scores(self) -> list[str]:
         """The scores of all classifiers whose costs only they tell."""
@@ -72,21 +72,30 @@ class Tables:
         """The pairs, and what the costs of their stages are counted from."""
         run, config = self.run, self.config
         own = sorted({name for _, name in run.own_pairs})
-        rivals = {name: config.rivals[name].given() for name in sorted({name for _, name in run.rival_pairs})}
+        rivals = {name: self.rival_stages(name) for name in sorted({name for _, name in run.rival_pairs})}
         return {
             "pairs": run.pairs,
             "shards": run.shards if self.open_pairs() else 0,
             "datasets": {name: entry.params() for name, entry in run.evaluated().items()},
             "models": {name: config.own[name].model for name in own},
-            "funnels": [self.funnel(dataset, name) if name in config.own else None for dataset, name in run.pairs],
+            "funnels": [self.funnel(dataset, name) for dataset, name in run.pairs],
             "rivals": rivals,
             "baselines": {e["baseline"]: self.checkpoints.baseline(e["baseline"]) for e in rivals.values()},
             "training": run.rival_training(),
             "shapes": self.checkpoints.shapes(self.run.models),
         }
 
+    def rival_stages(self, classifier: str) -> dict[str, Any]:
+        """A rival's baseline, and its stages, or what costs of an adaptive one are counted from."""
+        entry, stage = self.config.rivals[classifier], self.run.funnels[classifier][0]
+        if isinstance(stage, AdaptiveRivalStage):
+            return {"baseline": entry.baseline, "steps": self.rival_steps(stage)}
+        return {"baseline": entry.baseline, "stages": [fixed.given() for fixed in entry.fixed]}
+
     def funnel(self, dataset: str, classifier: str) -> list[dict[str, Any]]:
-        """The stages of a classifier on a data set as the table of costs takes them."""
+        """The stages of a classifier on a data set as the table of costs takes them; of a rival only what is open."""
+        if classifier in self.config.rivals and not self.run.is_open(classifier):
+            return []
         return [
             {"scales": stage.scales, "samples": stage.samples, "keep": stage.keep}
             | {"reused": self.run.reused(dataset, stage)}
@@ -118,9 +127,10 @@ class Tables:
         return sorted({(dataset, first.scorer) for dataset, first in firsts if self.run.is_full(first)})
 
     def first_stages(self) -> list[Pair]:
-        """(data set, classifier) of the rivals' first stages, each stage once."""
+        """(data set, classifier) of the rivals' first stages that score all classes alike, each stage once."""
         found: dict[tuple[str, str], Pair] = {}
-        for dataset, name in self.run.clean(self.run.rival_pairs):
+        fixed = [pair for pair in self.run.rival_pairs if not self.run.is_open(pair[1])]
+        for dataset, name in self.run.clean(fixed):
             found.setdefault((dataset, self.run.funnels[name][0].folder(dataset)), (dataset, name))
         return list(found.values())
 
@@ -140,10 +150,10 @@ class Tables:
     # adaptive, calibration
 
     def reference(self, dataset: str, classifier: str) -> str | None:
-        """The fixed funnel that an adaptive one is compared with: the longest of its model on the data set, if any with
-        the same weights of the scales."""
-        model = self.config.own[classifier].model
-        same = [c for d, c in self.run.own_pairs if d == dataset and self.config.own[c].model == model]
+        """The fixed funnel that an adaptive one is compared with: the longest of its scorer on the data set, if any
+        with the same weights of the scales."""
+        scorer = self.run.funnels[classifier][0].scorer
+        same = [c for d, c in self.run.pairs if d == dataset and self.run.funnels[c][0].scorer == scorer]
         fixed = [name for name in same if not self.run.is_open(name)]
         weights = self.run.funnels[classifier][0].weights
         likest = (self.run.funnels[name] for name in fixed)
@@ -151,12 +161,23 @@ class Tables:
         return max(fixed, key=order.__getitem__, default=None)
 
     def adaptive_rows(self) -> list[dict[str, Any]]:
-        """What tables/adaptive.csv compares: data set, classifier and its settings, the fixed funnel beside it."""
+        """What tables/adaptive.csv compares: data set, classifier, its alpha, what scores, the fixed funnel beside it;
+        of a rival also what the costs of its steps are counted from."""
         rows = []
         for dataset, name in self.run.clean(self.adaptive_pairs()):
+            stage = self.run.funnels[name][0]
+            assert isinstance(stage, AdaptiveStage)
             names = {"dataset": dataset, "classifier": name, "reference": self.reference(dataset, name)}
-            rows.append(names | self.config.own[name].given())
+            rival = self.rival_steps(stage) if isinstance(stage, AdaptiveRivalStage) else None
+            rows.append({**names, "alpha": stage.alpha, "scorer": stage.scorer, "rival": rival})
         return rows
+
+    def rival_steps(self, stage: AdaptiveRivalStage) -> dict[str, Any]:
+        """What the costs of a rival's steps are counted from: its baseline, what that is trained on, the stage."""
+        entry = self.config.baselines[stage.scorer]
+        training = entry.train and self.run.dataset(entry.train.data)
+        baseline = self.checkpoints.baseline(stage.scorer)
+        return {"baseline": baseline, "training": training, "adaptive": stage.scoring}
 
     def adaptive_inputs(self) -> Inputs:
         """Per row of the table: what calibration_files says, and a prediction."""
@@ -287,7 +308,7 @@ class Tables:
     def made_of(self, classifier: str) -> dict[str, Any]:
         """The family of a classifier, the cards of its models, and of those that they were fine-tuned from."""
         stage, models = self.run.funnels[classifier][0], self.config.models
-        if isinstance(stage, RivalStage):
+        if stage.scorer in self.config.baselines:
             trained = self.config.baselines[stage.scorer].train
             cards = [self.run.path(f"baselines/{stage.scorer}.json")] if trained else []
             return {"family": self.run.family_of(classifier), "cards": cards, "before": []}

@@ -8,8 +8,10 @@ import torch
 from safetensors.torch import save_file
 
 from varc.baselines.any_order import AnyOrder, AnyOrderConfig, Past, pair_log_prob, pass_gflops, position_tables
+from varc.baselines.chunks import COPIES, Chunks
 from varc.baselines.family import Earlier, Images, seeded
 from varc.baselines.randar import (
+    Adaptive,
     Sample,
     Scoring,
     Shape,
@@ -19,16 +21,20 @@ from varc.baselines.randar import (
     draw_order,
     load_public,
     score,
+    score_adaptive,
     score_sample,
+    step_costs,
     tokens_of,
     train,
 )
-from varc.baselines.settings.randar import check_shape, check_stages, samples, spelled
+from varc.baselines.settings.randar import check_shape, check_stages, full, samples, spelled
 from varc.baselines.vq import VQ, VQConfig, features_gflops
 from varc.costs.counting import FeatureExtractor, count
 from varc.data.preprocess import to_input
 from varc.errors import InputError
+from varc.metrics.frontier import adaptive_gflops
 from varc.models.weights import misfits
+from varc.scoring.adaptive import AdaptiveScores, simulate
 
 RANDAR_L = Shape(256, 24, 1024, 16, 16384, (1, 1, 2, 2, 4), 256)
 SHAPE = Shape(image_size=8, depth=2, width=16, heads=2, vocab_size=32, ch_mult=(1, 1), z_channels=8, ch=32)
@@ -155,9 +161,9 @@ def test_scores_depend_on_neither_batch_nor_order(monkeypatch):
 
 def test_the_first_tokens_are_a_part_of_all():
     model, given = random_model(), images(2)
-    short, whole = (score_sample(model, given, all_of(2), Sample(1, tokens)) for tokens in (4, None))
+    short, whole = (score_sample(model, given, all_of(2), Sample(1, tokens))[..., 0] for tokens in (4, None))
     assert (short > whole).all()
-    assert np.array_equal(score_sample(model, given, all_of(2), Sample(1, 16)), whole)
+    assert np.array_equal(score_sample(model, given, all_of(2), Sample(1, 16))[..., 0], whole)
     tokens = tokens_of(model, given.pixels)
     order = torch.from_numpy(draw_order("image:0", 1, 0, 16))[None]
     own = torch.from_numpy(tokens[:1]).gather(1, order)
@@ -167,6 +173,107 @@ def test_the_first_tokens_are_a_part_of_all():
         image, labels = torch.zeros(5, dtype=torch.long), torch.arange(5)
         found = pair_log_prob(model.gpt, tables, own, order, image, labels, (0, 4)).double().sum(1)
     assert np.allclose(found.numpy(), short[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("chunk", [3, 5, 16])
+def test_chunks_of_an_order_add_up_to_it(chunk):
+    model, given = random_model(), images(2)
+    found = score_sample(model, given, all_of(2), Sample(0, None, chunk))
+    assert found.shape == (2, 5, math.ceil(16 / chunk))
+    for k in range(found.shape[2]):
+        prefix = score_sample(model, given, all_of(2), Sample(0, min(16, (k + 1) * chunk)))[..., 0]
+        assert np.allclose(found[..., : k + 1].sum(2), prefix, atol=1e-4)
+    part = score_sample(model, given, all_of(2), Sample(0, 4, 3))
+    assert np.allclose(part.sum(2), score_sample(model, given, all_of(2), Sample(0, 4))[..., 0], atol=1e-4)
+
+
+def full_scores(model, given, adaptive, candidates):
+    """By chunks of the first order (N, M, K), and of the others (T - 1, N, M), as files of all classes have them."""
+    first, *others = (score_sample(model, given, candidates, one) for one in samples(full(adaptive)).values())
+    return first, np.array([found[..., 0] for found in others]).reshape(len(others), *candidates.shape)
+
+
+ADAPTIVE = Adaptive(chunk=5, orders=4)
+
+
+@pytest.mark.parametrize("adaptive", [ADAPTIVE, Adaptive(chunk=16), Adaptive(chunk=7, order="raster")])
+def test_where_nothing_is_dropped_the_adaptive_stage_gives_the_full_scores(adaptive):
+    model, given = random_model(), images(3)
+    first, others = full_scores(model, given, adaptive, all_of(3))
+    found = score_adaptive(model, given, all_of(3), np.full(first.shape[2], np.inf), adaptive)
+    assert (found.steps == first.shape[2]).all() and found.samples.min() >= 1
+    assert np.abs(found.per_step - first).max() < 1e-5 * np.abs(first).max()
+    so_far = np.concatenate([first.sum(2)[None], others]).cumsum(0)
+    expected = np.take_along_axis(so_far, found.samples[None].astype(int) - 1, 0)[0] / found.samples
+    assert np.abs(found.log_likelihood - expected).max() < 1e-5 * np.abs(expected).max()
+    if adaptive.orders == 1:
+        assert np.allclose(expected, score(model, given, all_of(3), full(adaptive), None), atol=1e-4)
+
+
+def dropping(first, share=0.6):
+    """Thresholds that drop some candidates after every chunk."""
+    so_far = first.cumsum(2)
+    return np.quantile(so_far.max(1, keepdims=True) - so_far, share, axis=(0, 1))
+
+
+def agree(found, expected):
+    assert (found.steps == expected.steps).all() and (found.samples == expected.samples).all()
+    assert np.nanmax(np.abs(found.per_step - expected.per_step)) < 1e-3
+    assert np.array_equal(np.isnan(found.per_step), np.isnan(expected.per_step))
+    assert np.abs(found.log_likelihood - expected.log_likelihood).max() < 1e-3
+
+
+def test_the_adaptive_stage_does_what_the_simulation_says():
+    """Also in other batches, in another order of classes and images, and for some images alone."""
+    model, given = random_model(), images(4)
+    first, others = full_scores(model, given, ADAPTIVE, all_of(4))
+    thresholds = dropping(first)
+    expected = simulate(first, others, thresholds)
+    assert len(np.unique(expected.steps)) > 2 and expected.samples.max() > 1
+    agree(score_adaptive(model, given, all_of(4), thresholds, ADAPTIVE), expected)
+    turned = score_adaptive(model, some(given, [3, 2, 1, 0]), all_of(4)[:, ::-1].copy(), thresholds, ADAPTIVE)
+    agree(AdaptiveScores(*(part[::-1, ::-1] for part in turned)), expected)
+    two = score_adaptive(model, some(given, [1, 3]), all_of(2), thresholds, ADAPTIVE)
+    agree(two, AdaptiveScores(*(part[[1, 3]] for part in expected)))
+
+
+@pytest.mark.parametrize("pairs", [12, 4, 0.5])  # whose keys and values of a whole order there is memory for
+def test_less_memory_changes_no_result_of_an_adaptive_stage(pairs, monkeypatch):
+    model, given = random_model(), images(4)
+    first, others = full_scores(model, given, ADAPTIVE, all_of(4))
+    thresholds = dropping(first, 0.8)
+    memory = int(pairs * 4 * SHAPE.width * (2 * SHAPE.depth * 2 * 16 + COPIES * 2))
+    monkeypatch.setattr("varc.scoring.stepwise.budget", lambda device, free: (memory, memory))
+    begun = []
+    monkeypatch.setattr(Chunks, "begin", lambda *args, begin=Chunks.begin: begun.append(args[1:]) or begin(*args))
+    agree(score_adaptive(model, given, all_of(4), thresholds, ADAPTIVE), simulate(first, others, thresholds))
+    assert len(begun) > 1
+
+
+def test_a_candidate_that_was_dropped_is_not_computed_again(monkeypatch):
+    """Pairs and tokens that pass through the transformer are those that the costs count."""
+    model, given = random_model(), images(4)
+    first, _ = full_scores(model, given, ADAPTIVE, all_of(4))
+    thresholds, seen = dropping(first), []
+
+    def counted(gpt, tables, tokens, orders, image, labels, span, past=None):
+        seen.append(len(labels) * (span[1] - span[0]))
+        return pair_log_prob(gpt, tables, tokens, orders, image, labels, span, past)
+
+    for module in ("chunks", "randar"):
+        monkeypatch.setattr(f"varc.baselines.{module}.pair_log_prob", counted)
+    found = score_adaptive(model, given, all_of(4), thresholds, ADAPTIVE)
+    ends = np.array([0, 5, 10, 15, 16])
+    assert sum(seen) == ends[found.steps].sum() + 16 * np.maximum(found.samples - 1, 0).sum()
+    assert sum(seen) < 4 * 5 * 16 * 4 / 2
+    costs = step_costs(SHAPE, 5, ADAPTIVE)
+    assert [costs.passes[k].gflops for k in (1, 2, 3, 4)] == [
+        pytest.approx((1 + 2 * n) / 33 * costs.passes[4].gflops) for n in (5, 10, 15, 16)
+    ]
+    passed = ends[found.steps] + 16 * np.maximum(found.samples - 1, 0)
+    begun = np.where(found.samples > 0, found.samples, 1)
+    one = costs.passes[4].gflops / 33
+    assert adaptive_gflops(found, costs).sum() == pytest.approx(one * (2 * passed + begun).sum())
 
 
 @pytest.mark.parametrize("combine", ["mean", "softmax", "logsumexp"])
@@ -305,6 +412,8 @@ def test_names_of_stages_and_orders():
     assert list(samples(Scoring(order="raster"))) == ["raster"]
     assert spelled(Scoring(orders=20, combine="softmax")) == "orders20-softmax"
     assert spelled(Scoring(order="raster", tokens=8)) == "raster-tokens8"
+    assert list(samples(full(Adaptive(16, 3)))) == ["order0-chunk16", "order1", "order2"]
+    assert list(samples(Scoring(order="raster", tokens=8, chunk=2))) == ["raster-tokens8-chunk2"]
 
 
 @pytest.mark.parametrize(
@@ -326,6 +435,14 @@ def test_stages_that_cannot_be_scored_are_refused():
         check_stages(SHAPE, [Scoring(orders=3), Scoring(orders=2)])
     with pytest.raises(ValueError, match="0: orders is 2, but order: raster is one order"):
         check_stages(SHAPE, [Scoring(orders=2, order="raster")])
+    with pytest.raises(ValueError, match="0: chunk is 17, but 16 tokens are scored; give at most so many"):
+        check_stages(SHAPE, [full(Adaptive(17))])
+    with pytest.raises(ValueError, match="0: chunk is 5, but 4 tokens are scored"):
+        check_stages(SHAPE, [Scoring(tokens=4, chunk=5)])
+    with pytest.raises(ValueError, match="0: orders is 2, but order: raster"):
+        check_stages(SHAPE, [full(Adaptive(4, 2, "raster"))])
+    with pytest.raises(ValueError, match="0: chunk goes with one stage"):
+        check_stages(SHAPE, [Scoring(chunk=4), Scoring(orders=2)])
     with pytest.raises(InputError, match="orders: 1; a stage needs more orders"):
         cost(SHAPE, 5, Scoring(), 5, Scoring())
 

@@ -116,7 +116,7 @@ def test_an_adaptive_funnel_drops_classes_at_the_scales_of_the_run(project):
     for i, one in enumerate(found):
         order = [where[c.class_id] for c in one.classes]
         near([c.log_likelihood for c in one.classes], expected.log_likelihood[i][order])
-        fell = [None if expected.samples[i][j] else int(expected.scales[i][j]) for j in order]
+        fell = [None if expected.samples[i][j] else int(expected.steps[i][j]) for j in order]
         assert [c.fell_at for c in one.classes] == fell
 
 

@@ -57,7 +57,7 @@ def guided(var, quantizer, tokens, candidates, device):
 
 
 def adaptive(var, quantizer, tokens, candidates, device):
-    return adaptive_scores(var, quantizer, [tokens], candidates, NEVER, device=device).per_scale
+    return adaptive_scores(var, quantizer, [tokens], candidates, NEVER, device=device).per_step
 
 
 def test_free_memory_counts_what_the_allocator_holds_unused():

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from varc.costs.counting import Cost
-from varc.costs.models import ModelCosts
+from varc.costs.counting import Cost, ModelCosts
 from varc.metrics.accuracy import exact_interval
 from varc.metrics.calibration import (
     expected_calibration_error,
@@ -22,9 +21,9 @@ COSTS = ModelCosts(Cost(100.0, 0.0), {1: Cost(1.0, 0.1), 2: Cost(5.0, 0.5)})
 def result():
     """Image 0: one survivor. Image 1: two survivors with three samples."""
     return AdaptiveScores(
-        scales=np.array([[2, 1, 1], [2, 2, 1]], np.int32),
+        steps=np.array([[2, 1, 1], [2, 2, 1]], np.int32),
         samples=np.array([[1, 0, 0], [3, 3, 0]], np.int32),
-        per_scale=np.zeros((2, 3, 2)),
+        per_step=np.zeros((2, 3, 2)),
         log_likelihood=np.zeros((2, 3)),
     )
 
@@ -86,9 +85,9 @@ def test_what_smoothing_loses_by_stopping_early_is_told_apart_from_what_is_dropp
     own, images = np.tile([True, False], (9, 1)), np.arange(9)
     full_best = np.where(images == 8, 1, 0)
     result = AdaptiveScores(
-        scales=np.full((9, 2), 2, np.int32),
+        steps=np.full((9, 2), 2, np.int32),
         samples=np.where(images[:, None] == 0, [0, 1], [1, 1]).astype(np.int32),  # image 0: the label is dropped
-        per_scale=np.zeros((9, 2, 2)),
+        per_step=np.zeros((9, 2, 2)),
         log_likelihood=np.where(np.isin(images, (1, 2, 8))[:, None], [-2.0, -1.0], [-1.0, -2.0]),  # 1 and 2: lost early
     )
     row = adaptive_row(result, own, full_best, np.ones(9, bool), COSTS)

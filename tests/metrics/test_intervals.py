@@ -8,8 +8,7 @@ import pytest
 from scipy.special import expit
 from scipy.stats import beta, t
 
-from varc.costs.counting import Cost
-from varc.costs.models import ModelCosts
+from varc.costs.counting import Cost, ModelCosts
 from varc.metrics.ablation import ablation_row, smoothing_rows
 from varc.metrics.accuracy import exact_interval, wilson_interval
 from varc.metrics.explanation import mean_interval, p_of_mean

@@ -2,8 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from varc.costs.counting import Cost
-from varc.costs.models import ModelCosts
+from varc.costs.counting import Cost, ModelCosts
 from varc.metrics.accuracy import wilson_interval
 from varc.metrics.tables import (
     accuracy_row,

@@ -7,7 +7,7 @@ from parity import models, reference
 
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR, VARConfig
-from varc.scoring import progressive
+from varc.scoring import stepwise
 from varc.scoring.adaptive import (
     AdaptiveScores,
     calibrate,
@@ -23,7 +23,8 @@ from varc.scoring.adaptive import (
 )
 from varc.scoring.batching import pass_bytes, past_bytes
 from varc.scoring.likelihood import score
-from varc.scoring.progressive import adaptive_scores, keep_survivors, whole_images
+from varc.scoring.progressive import adaptive_scores
+from varc.scoring.stepwise import keep_survivors, whole_images
 
 CPU = torch.device("cpu")
 NEVER = np.full(3, np.inf)
@@ -49,7 +50,7 @@ def test_survivors_by_hand():
 def test_without_thresholds_all_is_scored_and_varc_predicts():
     per_scale, _ = random_scores(0)
     result = simulate(per_scale, np.zeros((0, 400, 6)), NEVER)
-    assert (result.scales == 3).all() and (result.samples == 1).all()
+    assert (result.steps == 3).all() and (result.samples == 1).all()
     assert (final_order(result)[:, 0] == per_scale.sum(-1).argmax(1)).all()
     assert np.allclose(result.log_likelihood, per_scale.sum(-1))
 
@@ -57,10 +58,10 @@ def test_without_thresholds_all_is_scored_and_varc_predicts():
 def test_a_dropped_candidate_stops_where_it_fell_behind():
     per_scale = np.array([[[0.0, 0.0, 0.0], [-3.0, 9.0, 9.0], [-1.0, -3.0, 9.0]]])
     result = simulate(per_scale, np.zeros((0, 1, 3)), np.array([2.0, 2.0, 2.0]))
-    assert result.scales.tolist() == [[3, 1, 2]]
+    assert result.steps.tolist() == [[3, 1, 2]]
     assert result.samples.tolist() == [[1, 0, 0]]
     assert result.log_likelihood.tolist() == [[0.0, -3.0, -4.0]]
-    assert np.isnan(result.per_scale[0, 1]).tolist() == [False, True, True]
+    assert np.isnan(result.per_step[0, 1]).tolist() == [False, True, True]
     assert final_order(result).tolist() == [[0, 2, 1]]
 
 
@@ -70,15 +71,27 @@ def calibrated(per_scale, label, alpha):
     return calibrate(per_scale, best, best == label, alpha)
 
 
+def full_prediction(seed, per_scale, label, samples):
+    """What the mean over samples predicts, of which per_scale is the first: so many orders, say, of alike scores."""
+    rng, others = np.random.default_rng([seed, 1]), samples - 1
+    scale = math.sqrt(others * per_scale.shape[2])
+    more = scale * rng.normal(size=per_scale.shape[:2])
+    more[np.arange(len(label)), label] += others * per_scale.shape[2]  # the signal of each
+    return (per_scale.sum(-1) + more).argmax(1)
+
+
+@pytest.mark.parametrize("samples", [1, 8])
 @pytest.mark.parametrize("alpha", [0.02, 0.1, 0.3])
-def test_the_risk_is_as_promised_over_many_calibration_sets(alpha):
-    """The mean risk over calibration sets is at most alpha, and not far below it."""
+def test_the_risk_is_as_promised_over_many_calibration_sets(alpha, samples):
+    """The mean risk over calibration sets is at most alpha, and not far below it; of a VAR's scales and of a chunked
+    order, where other orders have their say in what the full scoring predicts."""
     risks = []
     for seed in range(60):
         per_scale, label = random_scores(seed, images=400)
-        thresholds = calibrated(per_scale, label, alpha)
+        best = full_prediction(seed, per_scale, label, samples)
+        thresholds = calibrate(per_scale, best, best == label, alpha)
         other, other_label = random_scores(seed + 1000, images=2000)
-        full_right = other.sum(-1).argmax(1) == other_label
+        full_right = full_prediction(seed + 1000, other, other_label, samples) == other_label
         result = simulate(other, np.zeros((0, 2000, 6)), thresholds)
         kept = np.take_along_axis(result.samples, other_label[:, None], 1)[:, 0] > 0
         risks.append((~kept)[full_right].mean())
@@ -179,7 +192,7 @@ def test_too_few_groups_for_alpha_drop_nothing_and_how_many_it_takes():
 def test_smaller_risks_cost_more():
     per_scale, label = random_scores(0, images=4000)
     thresholds = [calibrated(per_scale, label, alpha) for alpha in (0.3, 0.1, 0.03, 0.01)]
-    scored = [simulate(per_scale, np.zeros((0, 4000, 6)), t).scales.sum() for t in thresholds]
+    scored = [simulate(per_scale, np.zeros((0, 4000, 6)), t).steps.sum() for t in thresholds]
     assert scored == sorted(set(scored))
 
 
@@ -217,14 +230,14 @@ def test_the_engine_does_what_the_simulation_says():
     behind = full[0].cumsum(-1).max(1, keepdims=True) - full[0].cumsum(-1)
     thresholds = np.quantile(behind, 0.8, axis=(0, 1))
     expected = simulate(full[0], np.stack([f.sum(-1) for f in full[1:]]), thresholds)
-    assert len(np.unique(expected.scales)) > 3 and expected.samples.max() > 1
+    assert len(np.unique(expected.steps)) > 3 and expected.samples.max() > 1
     for images_per_batch in (1, 3):
         found = adaptive_scores(
             var, vqvae.quantize, tokens, candidates, thresholds, device=CPU, images_per_batch=images_per_batch
         )
-        assert (found.scales == expected.scales).all() and (found.samples == expected.samples).all()
-        assert np.nanmax(np.abs(found.per_scale - expected.per_scale)) < 1e-2
-        assert np.array_equal(np.isnan(found.per_scale), np.isnan(expected.per_scale))
+        assert (found.steps == expected.steps).all() and (found.samples == expected.samples).all()
+        assert np.nanmax(np.abs(found.per_step - expected.per_step)) < 1e-2
+        assert np.array_equal(np.isnan(found.per_step), np.isnan(expected.per_step))
         assert np.abs(found.log_likelihood - expected.log_likelihood).max() < 1e-2
 
 
@@ -243,19 +256,19 @@ def test_memory_for_fewer_keys_and_values_changes_no_result(pairs, monkeypatch):
     thresholds = np.quantile(behind, 0.9, axis=(0, 1))
     expected = simulate(whole, np.zeros((0, 5, 12)), thresholds)
     memory = int(pairs * (past_bytes(var.config, 30) + pass_bytes(var.config, 16)))
-    monkeypatch.setattr(progressive, "budget", lambda device, free: (memory, memory))
+    monkeypatch.setattr(stepwise, "budget", lambda device, free: (memory, memory))
     held = []
 
     def counted(past, left, most):
         keep_survivors(past, left, most)
         held.append(past[0].shape[1])
 
-    monkeypatch.setattr(progressive, "keep_survivors", counted)
+    monkeypatch.setattr(stepwise, "keep_survivors", counted)
     found = adaptive_scores(var, quantizer, [tokens], candidates, thresholds, device=CPU, images_per_batch=5)
     survivors = (expected.samples > 0).sum()
     assert max(held[3::4]) <= pairs < survivors
-    assert (found.scales == expected.scales).all() and (found.samples == expected.samples).all()
-    assert np.nanmax(np.abs(found.per_scale - expected.per_scale)) < 1e-3
+    assert (found.steps == expected.steps).all() and (found.samples == expected.samples).all()
+    assert np.nanmax(np.abs(found.per_step - expected.per_step)) < 1e-3
 
 
 def test_whole_images_and_their_survivors_by_hand():
@@ -271,9 +284,9 @@ def test_whole_images_and_their_survivors_by_hand():
 
 def test_predictions_of_an_adaptive_funnel():
     result = AdaptiveScores(
-        scales=np.array([[2, 1, 2], [1, 2, 2]], np.int32),
+        steps=np.array([[2, 1, 2], [1, 2, 2]], np.int32),
         samples=np.array([[1, 0, 0], [0, 2, 2]], np.int32),
-        per_scale=np.zeros((2, 3, 2)),
+        per_step=np.zeros((2, 3, 2)),
         log_likelihood=np.array([[-5.0, -1.0, -6.0], [-1.0, -4.0, -3.0]]),
     )
     found = predict_open(result, np.array([3, 5, 8]), np.array(["a", "b"], object), np.array([8, 5]), {})

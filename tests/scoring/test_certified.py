@@ -63,7 +63,7 @@ def test_only_what_is_open_is_scored_in_float32():
 
     found = certified_scores(quick, 0.5, exact)
     assert asked == [[[True, True, False], [False, False, False]]]
-    assert found.samples.tolist() == [[1, 1, 0], [1, 0, 0]] and (found.scales == 2).all()
+    assert found.samples.tolist() == [[1, 1, 0], [1, 0, 0]] and (found.steps == 2).all()
     assert found.log_likelihood.tolist() == [[1.5, 2.0, -3.0], [9.0, 2.0, 0.0]]
     assert final_order(found).tolist() == [[1, 0, 2], [0, 1, 2]]
     columns = predict_open(found, np.array([4, 5, 6]), np.array(["a", "b"], object), np.array([4, 4]), {})

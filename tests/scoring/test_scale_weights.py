@@ -208,15 +208,15 @@ def test_the_adaptive_engine_decides_by_weighted_scores():
     noisy = np.stack([(f * weights).sum(-1) for f in full[1:]])
     expected = simulate(full[0] * weights, noisy, thresholds)
     plain = simulate(full[0], np.stack([f.sum(-1) for f in full[1:]]), thresholds)
-    assert not np.array_equal(expected.scales, plain.scales) and expected.samples.max() > 1
+    assert not np.array_equal(expected.steps, plain.steps) and expected.samples.max() > 1
     for size in (1, 2, 5):
         found = adaptive_scores(
             var, quantizer, tokens, candidates, thresholds, device=cpu, weights=weights, images_per_batch=size
         )
-        assert (found.scales == expected.scales).all() and (found.samples == expected.samples).all()
+        assert (found.steps == expected.steps).all() and (found.samples == expected.samples).all()
         assert np.abs(found.log_likelihood - expected.log_likelihood).max() < 1e-3
-        reached = ~np.isnan(found.per_scale)
-        assert np.abs(found.per_scale - full[0])[reached].max() < 1e-3  # without weights
+        reached = ~np.isnan(found.per_step)
+        assert np.abs(found.per_step - full[0])[reached].max() < 1e-3  # without weights
     ones = adaptive_scores(var, quantizer, tokens, candidates, thresholds, device=cpu, weights=np.ones(4))
     none = adaptive_scores(var, quantizer, tokens, candidates, thresholds, device=cpu)
     assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(ones, none, strict=True))

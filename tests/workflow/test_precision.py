@@ -168,9 +168,9 @@ def test_an_adaptive_funnel_scores_in_its_precision(results):
     """Its numbers are nearer to the full scores in bf16 than these are to the exact ones."""
     exact, half = of(results, "scales4/clean"), of(results, "scales4-bf16/clean")
     found = open_scores(results, "adaptive0.1-bf16-known")
-    reached = ~np.isnan(found.per_scale)
+    reached = ~np.isnan(found.per_step)
     assert reached.mean() > 0.3
-    error, rounding = (np.abs(found.per_scale - scores)[reached].mean() for scores in (half, exact))
+    error, rounding = (np.abs(found.per_step - scores)[reached].mean() for scores in (half, exact))
     assert error < 0.5 * rounding
 
 
@@ -183,8 +183,8 @@ def test_a_certified_stage_gives_the_prediction_of_float32(results):
     found = open_scores(results, name)
     asked = open_contenders(half.sum(-1), delta)
     assert 0 < asked.any(1).mean() < 1
-    assert np.abs(found.per_scale - exact)[asked].max() < 1e-4
-    assert np.array_equal(found.per_scale[~asked], half[~asked])
+    assert np.abs(found.per_step - exact)[asked].max() < 1e-4
+    assert np.array_equal(found.per_step[~asked], half[~asked])
     predicted = {c: pd.read_parquet(results / f"predictions/{c}/digits.parquet") for c in ("varc", "half", "certified")}
     differs = (predicted["certified"]["prediction"] != predicted["varc"]["prediction"]).sum()
     row = pd.read_csv(results / "tables/certified.csv").set_index("classifier").loc["certified"]

@@ -12,8 +12,7 @@ from configs import DIGITS, begun, read
 from job_graph import jobs, run_missing
 from snakemake_runs import copy_project, plan, snakemake, write_config
 
-from varc.costs.counting import Cost
-from varc.costs.models import ModelCosts
+from varc.costs.counting import Cost, ModelCosts
 from varc.errors import InputError
 from varc.metrics.tables import gflops_rows
 from varc.scoring.funnel import read_scores

@@ -29,6 +29,7 @@ SCORINGS = {
     "score_adaptive",
     "score_certified",
     "score_baseline",
+    "score_baseline_adaptive",
     "score_tokens",
     "attribute",
     "attribute_network",
@@ -84,7 +85,7 @@ def small_batches(monkeypatch):
     monkeypatch.setattr("varc.scoring.batching.CPU_TOKENS", 30 * 8)
     monkeypatch.setattr("varc.baselines.discriminative.BATCH", 4)
     monkeypatch.setattr("varc.baselines.vae.BATCH", 4)
-    monkeypatch.setattr("varc.scoring.progressive.CPU_BYTES", 2**20)
+    monkeypatch.setattr("varc.scoring.stepwise.CPU_BYTES", 2**20)
 
 
 def test_every_long_job_goes_on_and_ends_with_the_same_bytes(tmp_path, always_saved, small_batches):

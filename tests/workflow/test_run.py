@@ -429,9 +429,9 @@ def test_an_adaptive_funnel_decides_as_the_full_scores_say(project, results):
     name = "adaptive0.05x3s0.2spread-digits_calibration"
     thresholds = json.loads((results / f"thresholds/base/digits_calibration/{name}.json").read_text())["thresholds"]
     expected = simulate(known.per_scale, known.samples[1:], np.array(thresholds))
-    assert (found.scales == expected.scales).all() and (found.samples == expected.samples).all()
+    assert (found.steps == expected.steps).all() and (found.samples == expected.samples).all()
     assert np.abs(found.log_likelihood - expected.log_likelihood).max() < 1e-3
-    assert 0 < (found.scales < 4).mean() < 1
+    assert 0 < (found.steps < 4).mean() < 1
     predictions = pd.read_parquet(project / target)
     assert (predictions["prediction"] == known.class_ids[final_order(expected)[:, 0]]).all()
     assert (predictions["prediction"] == predictions["label"]).mean() > 0.9

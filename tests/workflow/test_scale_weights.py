@@ -240,9 +240,9 @@ def test_the_adaptive_funnel_stops_by_weighted_scores(results):
         clean.per_scale * weights, (noisy.per_scale * weights).sum(-1)[None], np.array(thresholds, float)
     )
     found, _, _ = read_adaptive(*[results / f"scores/base/digits/all/{name}/{i}.parquet" for i in (0, 1)])
-    assert (found.scales == expected.scales).all() and (found.samples == expected.samples).all()
+    assert (found.steps == expected.steps).all() and (found.samples == expected.samples).all()
     assert np.abs(found.log_likelihood - expected.log_likelihood).max() < 1e-3
-    assert 0 < (found.scales < 4).mean() < 1
+    assert 0 < (found.steps < 4).mean() < 1
     table = pd.read_csv(results / "tables/adaptive.csv").query("configured").iloc[0]
     right = predicted(results, "adaptive").eval("prediction == label")
     assert table["top1"] == pytest.approx(right.mean())

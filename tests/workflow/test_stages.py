@@ -6,14 +6,13 @@ import re
 import pytest
 from configs import DIGITS, read
 
-from varc.costs.counting import Cost
-from varc.costs.models import ModelCosts
+from varc.costs.counting import Cost, ModelCosts
 from varc.metrics.tables import gflops_rows
 from workflow.config.entry import ConfigError, Spread
 from workflow.config.lineage import architecture, finetuning, image_size, origin, patch_nums, vqvae_owner
 from workflow.jobs import Jobs
 from workflow.run import Run
-from workflow.stages import AdaptiveStage, ScaleStage, spell_noises, spell_sigma
+from workflow.stages import AdaptiveScaleStage, ScaleStage, spell_noises, spell_sigma
 from workflow.tables import Tables
 
 FUNNEL = [
@@ -147,7 +146,7 @@ def test_images_of_another_folder_are_others_though_their_ids_are_equal():
 
 
 def test_two_computations_with_one_folder_are_refused(monkeypatch):
-    monkeypatch.setattr(AdaptiveStage, "name", "adaptive")
+    monkeypatch.setattr(AdaptiveScaleStage, "name", "adaptive")
     with pytest.raises(ConfigError, match=r"two stages have one folder, scores/base/digits/all/adaptive, made by"):
         run_of(CALIBRATED)
     one = CALIBRATED["digits_calibration_few"]

@@ -11,6 +11,9 @@ A family `<name>` has, in varc/baselines/settings/<name>.py, which imports no to
 - Sample, samples(scoring), alone(scoring), spelled(scoring), where a stage's samples are scored one by one, each into
   files of its own: what says which sample it is, the samples of a stage by the names of their folders, a stage of one
   of them alone, and a stage's name. Scoring then has `combine`, see varc.scoring.combining;
+- Adaptive, full(adaptive), of these, where a stage may be adaptive (varc.scoring.adaptive): a frozen dataclass, the
+  keys of `adaptive` beside those that all families have; and the stage of all that it may score, whose first sample is
+  scored in steps;
 
 and in the module varc/baselines/<name>.py these three, and
 
@@ -23,7 +26,10 @@ and in the module varc/baselines/<name>.py these three, and
 
 and, where they have a meaning,
 
-- score_sample(model, images, candidates, sample) -> log-likelihoods of the candidates: what `score` combines.
+- score_sample(model, images, candidates, sample) -> log-likelihoods of the candidates, by steps (N, M, K): what `score`
+  combines, summed over them.
+- score_adaptive(model, images, candidates, thresholds, adaptive) -> AdaptiveScores, and
+  step_costs(shape, classes, adaptive) -> ModelCosts: what an adaptive stage scores, and what its costs are made of.
 - load_public(path, shape, classes) -> Model: public weights; path: of the folder, or of the files by PUBLIC_FILES.
 - cam_layer(model): the layer that GradCAM looks at, of a model that maps images (B, 3, H, W) in [-1, 1] to logits.
 - APART = True: classes are trained apart, each with all the steps of `train`, so that learning new ones leaves the

@@ -21,24 +21,41 @@ from varc.baselines.any_order import (
     pass_gflops,
     position_tables,
 )
+from varc.baselines.chunks import Chunks, chunk_ends, pairs_per_batch
 from varc.baselines.family import Cost, Earlier, Images, device_of
 from varc.baselines.randar_training import train_tokeniser, train_transformer
-from varc.baselines.settings.randar import Sample, Scoring, Shape, Training, samples
+from varc.baselines.settings.randar import Adaptive, Sample, Scoring, Shape, Training, full, grid_tokens, samples
 from varc.baselines.vq import VQ, VQConfig, features_gflops
+from varc.costs.counting import Cost as PassCost
+from varc.costs.counting import ModelCosts
 from varc.data.preprocess import to_input
-from varc.device import free_memory
 from varc.errors import InputError
 from varc.keep import Keep, at_once
 from varc.models.states import read_state
 from varc.models.weights import assign_weights
-from varc.scoring.batching import CPU_NUMBERS, CPU_TOKENS, FLOAT, GPU_SHARE, in_batches, most_pairs
+from varc.scoring.adaptive import AdaptiveScores
+from varc.scoring.batching import in_batches
 from varc.scoring.combining import combined
+from varc.scoring.stepwise import Limits, adaptive_funnel, free_now, over_chosen
 from varc.seeded import image_generator
 
-__all__ = ["Sample", "Scoring", "Shape", "Training", "build", "cost", "load_public", "score", "score_sample", "train"]
+__all__ = [
+    "Adaptive",
+    "Sample",
+    "Scoring",
+    "Shape",
+    "Training",
+    "build",
+    "cost",
+    "load_public",
+    "score",
+    "score_adaptive",
+    "score_sample",
+    "step_costs",
+    "train",
+]
 
 ENCODER_BATCH = 16
-COPIES = 32  # of a position's activations, of width C, that exist at a time in a pass
 UNUSED = "quantize.codebook_used"  # a buffer of the public tokeniser that files may lack
 
 
@@ -125,23 +142,52 @@ def score(
     known = [earlier.scores] * len(before) if earlier and means else []
     tokens = tokens_of(model, images.pixels, images.keep)
     new = list(wanted.values())[len(known) :]
-    found = [log_likelihood(model, tokens, images, candidates, sample) for sample in new]
+    found = [log_likelihood(model, tokens, images, candidates, sample).sum(2) for sample in new]
     return combined([*known, *found], scoring.combine)
 
 
 def score_sample(model: RandAR, images: Images, candidates: NDArray[np.int32], sample: Sample) -> NDArray[np.float64]:
-    """log p (N, M) of the tokens under each candidate, in nats, in one order."""
+    """log p (N, M, K) of the tokens under each candidate, in nats, in one order, by its K chunks."""
     return log_likelihood(model, tokens_of(model, images.pixels, images.keep), images, candidates, sample)
+
+
+@torch.inference_mode()
+def score_adaptive(
+    model: RandAR, images: Images, candidates: NDArray[np.int32], thresholds: NDArray[np.float64], adaptive: Adaptive
+) -> AdaptiveScores:
+    """Scores images with as much work as each needs: the steps are the chunks of the first order, the samples are
+    orders. thresholds (K,): after how many nats behind the best a candidate is dropped, after each chunk."""
+    first, *others = samples(full(adaptive)).values()
+    tokens = tokens_of(model, images.pixels, images.keep)
+    orders = draw_orders(images, first, tokens.shape[1])
+
+    def more(number: int, which: NDArray[np.intp], left: NDArray[np.bool_]) -> NDArray[np.float64]:
+        def of_order(chosen: NDArray[np.bool_], own: NDArray[np.int32]) -> NDArray[np.float64]:
+            rows = which[chosen]
+            some = images._replace(pixels=images.pixels[rows], image_ids=images.image_ids[rows])
+            return log_likelihood(model, tokens[rows], some, own, others[number - 1])
+
+        return over_chosen(candidates[which], left, of_order, 1)[..., 0]
+
+    in_order = np.take_along_axis(tokens, orders, 1)
+    chunks = Chunks(model.gpt, position_tables(model.gpt), in_order, orders, candidates, adaptive.chunk)
+    limits = Limits(thresholds, np.ones(chunks.num_steps))
+    free = free_now(chunks.device, images.keep)
+    return adaptive_funnel(chunks, limits, adaptive.orders, more, free=free, keep=images.keep)
+
+
+def draw_orders(images: Images, sample: Sample, tokens: int) -> NDArray[np.int64]:
+    """The first tokens (N, n) of the order of each image that a sample scores; tokens: of an image."""
+    drawn = [draw_order(str(i), sample.order, images.seed, tokens)[: sample.tokens] for i in images.image_ids]
+    return np.stack(drawn) if drawn else np.empty((0, sample.tokens or tokens), np.int64)
 
 
 def log_likelihood(
     model: RandAR, tokens: NDArray[np.int64], images: Images, candidates: NDArray[np.int32], sample: Sample
 ) -> NDArray[np.float64]:
-    """log p (N, M) of tokens (N, L), given in raster order, under each candidate."""
-    length = sample.tokens or tokens.shape[1]
-    drawn = [draw_order(str(i), sample.order, images.seed, tokens.shape[1])[:length] for i in images.image_ids]
-    orders = np.stack(drawn) if drawn else np.empty((0, length), np.int64)
-    in_order = np.take_along_axis(tokens, orders, 1)
+    """log p (N, M, K) of the K chunks of tokens (N, L), given in raster order, under each candidate."""
+    orders = draw_orders(images, sample, tokens.shape[1])
+    in_order, length = np.take_along_axis(tokens, orders, 1), orders.shape[1]
     gpt, device, classes = model.gpt, device_of(model), candidates.shape[1]
     with torch.inference_mode():
         tables = position_tables(gpt)
@@ -153,22 +199,15 @@ def log_likelihood(
         image = torch.arange(first, end, device=device) // classes - before  # (B,), of each pair, among these
         own, order = (torch.from_numpy(part[some]).to(device) for part in (in_order, orders))
         labels = torch.from_numpy(candidates.ravel()[first:end].astype(np.int64)).to(device)
-        return pair_log_prob(gpt, tables, own, order, image, labels, (0, length)).double().sum(1).cpu().numpy()
+        log_prob = pair_log_prob(gpt, tables, own, order, image, labels, (0, length)).double()
+        return torch.stack([chunk.sum(1) for chunk in log_prob.split(sample.chunk or length, 1)], 1).cpu().numpy()
 
-    result = np.empty(candidates.size)
+    chunks = len(chunk_ends(length, sample.chunk or length))
+    result = np.empty((candidates.size, chunks))
     size = pairs_per_batch(gpt.config, length, device)
     for first, found in in_batches(candidates.size, size, run, images.keep):
         result[first : first + len(found)] = found
-    return result.reshape(candidates.shape)
-
-
-def pairs_per_batch(config: AnyOrderConfig, tokens: int, device: torch.device) -> int:
-    """How many pairs of so many tokens a batch should hold: as of a VAR, see varc.scoring.batching."""
-    length = 2 * tokens
-    if device.type != "cuda":
-        return max(1, min(CPU_NUMBERS // (length * config.width), CPU_TOKENS // length))
-    fitting = int(GPU_SHARE * free_memory(device) / (FLOAT * COPIES * length * config.width))
-    return max(1, min(fitting, most_pairs(length)))
+    return result.reshape(*candidates.shape, chunks)
 
 
 def cost(shape: Shape, classes: int, scoring: Scoring, candidates: int, earlier: Scoring | None) -> Cost:
@@ -185,3 +224,11 @@ def cost(shape: Shape, classes: int, scoring: Scoring, candidates: int, earlier:
     encoder = 0.0 if earlier else features_gflops(vq_config(shape), shape.image_size)
     gflops = passes * pass_gflops(config, tokens) + encoder
     return Cost(passes, gflops, passes * attention_gflops(config, tokens))
+
+
+def step_costs(shape: Shape, classes: int, adaptive: Adaptive) -> ModelCosts:
+    """What an adaptive stage's costs are made of: the tokeniser, and a pass over 1, 2, ... chunks of an order."""
+    config, tokens = gpt_config(shape, classes), grid_tokens(shape)
+    ends = chunk_ends(tokens, adaptive.chunk)
+    passes = {k: PassCost(pass_gflops(config, n), attention_gflops(config, n)) for k, n in enumerate(ends, 1)}
+    return ModelCosts(PassCost(features_gflops(vq_config(shape), shape.image_size), 0.0), passes)

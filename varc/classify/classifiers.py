@@ -52,7 +52,7 @@ class Ranked(NamedTuple):
 
     class_ids: NDArray[np.integer]
     log_likelihood: Floats
-    fell_at: NDArray[np.integer]  # the stage or scale that dropped it, from 1; 0 where it reached the end
+    fell_at: NDArray[np.integer]  # the stage or step that dropped it, from 1; 0 where it reached the end
 
 
 @dataclass(frozen=True)
@@ -185,10 +185,10 @@ def ranked_adaptive(
 ) -> Ranked:
     """All candidates (M,) of an adaptive funnel: the survivors, then the others, the later dropped the better.
 
-    drops_at (N, M): where those fell that did; by default the scale.
+    drops_at (N, M): where those fell that did; by default the step.
     """
     order = final_order(result)
-    fell_at = np.where(result.samples > 0, 0, result.scales if drops_at is None else drops_at)
+    fell_at = np.where(result.samples > 0, 0, result.steps if drops_at is None else drops_at)
     scores, fell = (np.take_along_axis(values, order, 1) for values in (result.log_likelihood, fell_at))
     return Ranked(class_ids[order], scores, fell)
 
@@ -296,7 +296,7 @@ class CertifiedClassifier(VARClassifier):
             lambda chosen: score_chosen(*models, tokens, candidates, chosen, device=self.device),
             self.weights,
         )
-        return ranked_adaptive(result, self.candidates, drops_at=np.ones_like(result.scales))
+        return ranked_adaptive(result, self.candidates, drops_at=np.ones_like(result.steps))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,3 +314,19 @@ class RivalClassifier(Classifier):
         return ranked_stages(
             stage_scores(self.kind, self.model, images, candidates, self.scorings, self.keeps), self.keeps
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveRivalClassifier(Classifier):
+    """An adaptive stage of a rival: its family, its model, which is on the device, what it scores with, and its
+    thresholds (K,) in nats."""
+
+    kind: Any = field(repr=False)
+    model: nn.Module = field(repr=False)
+    adaptive: Any
+    thresholds: Floats
+
+    def rank(self, pixels: Pixels, ids: NDArray[np.object_]) -> Ranked:
+        images, candidates = RivalImages(pixels, ids, self.seed), np.tile(self.candidates, (len(ids), 1))
+        result = self.kind.score_adaptive(self.model, images, candidates, self.thresholds, self.adaptive)
+        return ranked_adaptive(result, self.candidates)

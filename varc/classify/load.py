@@ -11,6 +11,7 @@ from varc.baselines.family import settings as family_settings
 from varc.baselines.weights import read_baseline
 from varc.classify.classifiers import (
     AdaptiveClassifier,
+    AdaptiveRivalClassifier,
     CertifiedClassifier,
     Classifier,
     FunnelClassifier,
@@ -204,7 +205,9 @@ def load_of_run(run: RunFolder, name: str | None, dataset: str | None, device: s
     )
 
 
-def load_rival(run: RunFolder, told: dict[str, Any], shared: dict[str, Any]) -> RivalClassifier:
+def load_rival(
+    run: RunFolder, told: dict[str, Any], shared: dict[str, Any]
+) -> RivalClassifier | AdaptiveRivalClassifier:
     """A rival of a run. shared: what all its classifiers have."""
     entry = dict(told["baseline"])
     if "checkpoint" in entry:
@@ -212,15 +215,18 @@ def load_rival(run: RunFolder, told: dict[str, Any], shared: dict[str, Any]) -> 
         paths = {part: run.path(file) for part, file in found.items()} if isinstance(found, dict) else run.path(found)
         entry["checkpoint"] = paths
     digests = {run.path(file): sha256 for file, sha256 in told["public_sha256"].items()}
-    kind = family(entry["family"])
+    kind: Any = family(entry["family"])
     model, card = read_baseline(kind, entry, run.paths(told["weights"]), digests)
     all_classes(sorted(shared["names"]), 1, card)
+    made_with = {"weights_sha256": card["sha256"]}
+    shared |= {"side": entry["shape"]["image_size"], "kind": kind, "model": model.to(shared["device"])}
+    if adaptive := told.get("adaptive"):
+        thresholds = read_thresholds(run.path(adaptive["thresholds"]), made_with, "the classifier's weights")
+        scoring = family_settings(kind.Adaptive, adaptive["scoring"])
+        return AdaptiveRivalClassifier(**shared, adaptive=scoring, thresholds=thresholds)
     return RivalClassifier(
         **shared,
-        side=entry["shape"]["image_size"],
-        temperature=temperature(run, told, {"weights_sha256": card["sha256"]}),
-        kind=kind,
-        model=model.to(shared["device"]),
+        temperature=temperature(run, told, made_with),
         scorings=[family_settings(kind.Scoring, stage["scoring"]) for stage in told["stages"]],
         keeps=[stage["keep"] for stage in told["stages"]],
     )

@@ -22,6 +22,14 @@ class Cost(NamedTuple):
     attention_gflops: float
 
 
+class ModelCosts(NamedTuple):
+    """The costs that a classifier is made of: the encoder, and a pass with 1, 2, ... steps (passes[steps]): scales of a
+    VAR, or chunks of an order of tokens."""
+
+    encoder: Cost
+    passes: dict[int, Cost]
+
+
 def attention_products(inputs: list[Any], outputs: list[Any]) -> dict[str, int]:
     """Multiply-adds of q k^T and of the weighted sum of v: B H L S (E + Ev)."""
     (B, H, L, E), (_, _, S, Ev) = (inputs[i].type().sizes() for i in (0, 2))

@@ -1,11 +1,10 @@
 """Costs in GFLOPs of a VQ-VAE's encoder and a VAR's passes, counted on the real modules; see varc.costs.counting."""
 
 import functools
-from typing import NamedTuple
 
 import torch
 
-from varc.costs.counting import Cost, FeatureExtractor, count
+from varc.costs.counting import Cost, FeatureExtractor, ModelCosts, count
 from varc.models.var import VAR, VARConfig, tokens_at
 from varc.models.vqvae import VQVAE, VQVAEConfig
 
@@ -32,13 +31,6 @@ def pass_cost(config: VARConfig, scales: int) -> Cost:
     with torch.device("meta"):
         labels = torch.zeros(1, dtype=torch.int64)
         return count(VAR(config), labels, torch.empty(1, length, config.z_channels))
-
-
-class ModelCosts(NamedTuple):
-    """The costs that a classifier is made of: the encoder, and a pass with 1, 2, ... scales (passes[scales])."""
-
-    encoder: Cost
-    passes: dict[int, Cost]
 
 
 def model_costs(vqvae: VQVAEConfig, var: VARConfig) -> ModelCosts:

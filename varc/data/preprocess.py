@@ -1,19 +1,16 @@
 """From a picture to the model's input."""
 
-from __future__ import annotations
-
 import hashlib
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from varc.data.crop import BICUBIC, BILINEAR, LANCZOS, resized_crop
 from varc.errors import InputError
-
-if TYPE_CHECKING:  # jobs that list and check images need no torch, which takes seconds to import
-    from torch import Tensor
 
 LONG = 5  # times the shorter side: beyond, what the crop cuts away costs most
 
@@ -103,15 +100,11 @@ def eight_bits(image: Image.Image) -> Image.Image:
 
 def to_input(images: NDArray[np.uint8]) -> Tensor:
     """uint8 images (N, H, W, 3) as float32 (N, 3, H, W) in [-1, 1]."""
-    import torch
-
     return torch.from_numpy(images.astype(np.float32) / 255 * 2 - 1).permute(0, 3, 1, 2).contiguous()
 
 
 def to_pixels(images: Tensor) -> Tensor:
     """float images (N, 3, H, W) in [-1, 1] as uint8 (N, H, W, 3) on the CPU; the inverse of to_input."""
-    import torch
-
     return ((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
 
 

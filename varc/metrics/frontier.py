@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from varc.costs.models import ModelCosts
+from varc.costs.counting import ModelCosts
 from varc.groups import Groups, unit_of
 from varc.metrics.accuracy import exact_interval
 from varc.metrics.intervals import by_group, mean_share_interval, share_interval
@@ -25,10 +25,10 @@ def adaptive_gflops(result: AdaptiveScores, costs: ModelCosts) -> Floats:
     A candidate dropped after k scales costs a pass of k scales, as the plain forward of those scales would; each
     further sample of a survivor costs a full pass.
     """
-    last = result.per_scale.shape[2]
+    last = result.per_step.shape[2]
     per_pass = np.array([0.0, *(costs.passes[k].gflops for k in range(1, last + 1))])
     extra = np.maximum(result.samples - 1, 0) * per_pass[last]
-    return (per_pass[result.scales] + extra).sum(axis=1)
+    return (per_pass[result.steps] + extra).sum(axis=1)
 
 
 def adaptive_row(

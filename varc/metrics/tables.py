@@ -19,7 +19,7 @@ from varc.metrics.published import read_published
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from varc.baselines.family import Cost
-    from varc.costs.models import ModelCosts
+    from varc.costs.counting import ModelCosts
     from varc.scoring.adaptive import AdaptiveScores
 
 Funnel = list[dict[str, Any]]  # stages with scales, samples, keep, and reused: samples that another stage has scored
@@ -79,26 +79,30 @@ def gflops_rows(
 
 
 def adaptive_gflops_rows(
-    dataset: str, classifier: str, result: AdaptiveScores, costs: ModelCosts
+    dataset: str, classifier: str, result: AdaptiveScores, costs: ModelCosts, encoder_apart: bool = True
 ) -> list[dict[str, Any]]:
     """Costs per image of an adaptive funnel, means over the images it scored; see gflops_rows.
 
-    passes: candidates and samples begun. gflops counts each as a plain pass of the scales that it got; so does
-    gflops_computed, since nothing is computed twice: keys and values of earlier scales are kept.
+    passes: candidates and samples begun. gflops counts each as a plain pass of the steps that it got; so does
+    gflops_computed, since nothing is computed twice: keys and values of earlier steps are kept. encoder_apart: in a row
+    of its own; of rivals it is part of the first stage.
     """
     encoder, passes = costs
-    last = result.per_scale.shape[2]
+    last = result.per_step.shape[2]
     extra = np.maximum(result.samples - 1, 0).sum(1).mean()
-    begun = {k: (result.scales == k).sum(1).mean() for k in range(1, last + 1)}
+    begun = {k: (result.steps == k).sum(1).mean() for k in range(1, last + 1)}
     gflops = sum(n * passes[k].gflops for k, n in begun.items()) + extra * passes[last].gflops
     attention = sum(n * passes[k].attention_gflops for k, n in begun.items()) + extra * passes[last].attention_gflops
-    total = result.scales.shape[1] + extra
+    begun_passes = result.steps.shape[1] + extra
+    whole = encoder.gflops + gflops, encoder.attention_gflops + attention
+    own = (gflops, attention) if encoder_apart else whole
+    first = stage_row("encoder", 1, None, 1, encoder.gflops, encoder.gflops, encoder.attention_gflops)
     rows = [
-        stage_row("encoder", 1, None, 1, encoder.gflops, encoder.gflops, encoder.attention_gflops),
-        stage_row("stage1", total, None, None, gflops, gflops, attention),
-        stage_row("total", total, None, None, *(encoder.gflops + gflops,) * 2, encoder.attention_gflops + attention),
+        *([first] if encoder_apart else []),
+        stage_row("stage1", begun_passes, None, None, own[0], *own),
+        stage_row("total", begun_passes, None, None, whole[0], *whole),
     ]
-    return [{"dataset": dataset, "classes": result.scales.shape[1], "classifier": classifier, **row} for row in rows]
+    return [{"dataset": dataset, "classes": result.steps.shape[1], "classifier": classifier, **row} for row in rows]
 
 
 def certified_gflops_rows(

@@ -1,12 +1,13 @@
 """The adaptive funnel's decisions, without a model: how far an image is scored depends on how clear its case is.
 
-After every scale a candidate is dropped when its log-likelihood so far is behind the best by more than that scale's
-threshold. Where several candidates survive all scales, smoothing samples are added until the sign of the margin is
-settled. varc/scoring/progressive.py computes what is asked for here.
+An image is scored step by step: a step is a scale of a VAR, or a chunk of the tokens of an any-order model. After every
+step a candidate is dropped when its log-likelihood so far is behind the best by more than that step's threshold. Where
+several candidates survive all steps, samples (noisy tokens, or other orders) are added until the sign of the margin is
+settled. varc/scoring/stepwise.py computes what is asked for here. Files call the steps `scales`.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,16 +28,16 @@ SETTLED = 2.0  # standard errors that the mean margin must be away from 0
 
 
 class AdaptiveScores(NamedTuple):
-    """What the adaptive funnel computed for N images with M candidates at K scales."""
+    """What the adaptive funnel computed for N images with M candidates in K steps."""
 
-    scales: NDArray[np.int32]  # (N, M): how many scales each candidate was scored at
-    samples: NDArray[np.int32]  # (N, M): how many samples at all scales; 0 for a dropped candidate
-    per_scale: NDArray[np.float64]  # (N, M, K): of the clean sample; NaN beyond `scales`
-    log_likelihood: NDArray[np.float64]  # (N, M): survivors: mean over samples; others: the (weighted) sum of per_scale
+    steps: NDArray[np.int32]  # (N, M): how many steps each candidate was scored at
+    samples: NDArray[np.int32]  # (N, M): how many samples at all steps; 0 for a dropped candidate
+    per_step: NDArray[np.float64]  # (N, M, K): of the first sample; NaN beyond `steps`
+    log_likelihood: NDArray[np.float64]  # (N, M): survivors: mean over samples; others: the (weighted) sum of per_step
 
 
 def calibrate(
-    per_scale: NDArray[np.float64],
+    per_step: NDArray[np.float64],
     best: NDArray[np.integer],
     right: NDArray[np.bool_],
     alpha: float,
@@ -45,11 +46,12 @@ def calibrate(
     """Thresholds (K,) in nats such that of a new group's right predictions a share of at most alpha is dropped.
 
     Right predictions are those of the full funnel, and alpha bounds the expectation of the share. An image without a
-    group is one of its own: for it that is the chance to be dropped. per_scale (N, M, K): clean log-likelihoods of all
-    classes on calibration images; best (N,): the class that the full funnel predicts, by its position; right (N,):
-    whether it stands for the label; groups (N,). Only images that are right count, and groups that have one. Some of
-    the groups give the thresholds' shape, see equal_quantiles; the others the factor that they are multiplied by, see
-    risk_factor. So the guarantee holds for groups like these at any n. Infinite where n is too small for alpha.
+    group is one of its own: for it that is the chance to be dropped. per_step (N, M, K): log-likelihoods of the first
+    sample of calibration images under all classes; best (N,): the class that the full funnel predicts, by its position;
+    right (N,): whether it stands for the label; groups (N,). Only images that are right count, and groups that have
+    one. Some of the groups give the thresholds' shape, see equal_quantiles; the others the factor that they are
+    multiplied by, see risk_factor. So the guarantee holds for groups like these at any n. Infinite where n is too small
+    for alpha.
 
     The shape decides what is gained, not what holds. Of single images it takes half; of groups every tenth: a few have
     images enough, and the factor needs 1 / alpha - 1 groups. In a simulation of 40 to 230 groups of 80 images
@@ -58,11 +60,11 @@ def calibrate(
     """
     groups = numbered(groups)
     unit = unit_of(groups)
-    behind = class_behind(per_scale, best)[right]  # (n, K)
+    behind = class_behind(per_step, best)[right]  # (n, K)
     number = np.arange(len(behind)) if groups is None else in_order(groups[right])
     of_shape = number % SHAPE_EVERY[unit] == 0
     if of_shape.all():
-        return np.full(per_scale.shape[2], np.inf)
+        return np.full(per_step.shape[2], np.inf)
     shape = equal_quantiles(behind[of_shape], alpha)
     return risk_factor((behind[~of_shape] / shape).max(axis=1), number[~of_shape], alpha) * shape
 
@@ -111,9 +113,9 @@ def units_needed(alpha: float, unit: str) -> int:
 
 
 def equal_quantiles(behind: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
-    """Thresholds (K,): the same quantile of behind (n, K) at every scale, the lowest that drops at most alpha in all.
+    """Thresholds (K,): the same quantile of behind (n, K) at every step, the lowest that drops at most alpha in all.
 
-    None is less than SMALLEST_SHAPE of the largest, so that a scale at which labels are hardly ever behind does not
+    None is less than SMALLEST_SHAPE of the largest, so that a step at which labels are hardly ever behind does not
     decide alone.
     """
     for level in 1 - alpha * np.geomspace(1, 0.01, 60):
@@ -124,9 +126,9 @@ def equal_quantiles(behind: NDArray[np.float64], alpha: float) -> NDArray[np.flo
     return shape
 
 
-def class_behind(per_scale: NDArray[np.float64], which: NDArray[np.integer]) -> NDArray[np.float64]:
-    """How far (N, K) a class of each image is behind the best after each scale, in nats; 0 where it is the best."""
-    so_far = per_scale.cumsum(axis=2)
+def class_behind(per_step: NDArray[np.float64], which: NDArray[np.integer]) -> NDArray[np.float64]:
+    """How far (N, K) a class of each image is behind the best after each step, in nats; 0 where it is the best."""
+    so_far = per_step.cumsum(axis=2)
     own = np.take_along_axis(so_far, which[:, None, None], 1)[:, 0]
     return so_far.max(axis=1) - own
 
@@ -154,46 +156,54 @@ def unsettled(samples: NDArray[np.float64], alive: NDArray[np.bool_]) -> NDArray
 
 
 def simulate(
-    per_scale: NDArray[np.float64], noisy: NDArray[np.float64], thresholds: NDArray[np.float64]
+    per_step: NDArray[np.float64], others: NDArray[np.float64], thresholds: NDArray[np.float64]
 ) -> AdaptiveScores:
-    """What adaptive_scores gives, from scores of all classes: clean (N, M, K), and noisy samples (S - 1, N, M)."""
-    images, classes, num_scales = per_scale.shape
-    so_far = per_scale.cumsum(axis=2)
-    alive = np.ones((images, classes), bool)
-    scales = np.zeros((images, classes), np.int32)
-    for k in range(num_scales):
-        scales[alive] = k + 1
+    """What the adaptive funnel computes, from scores of all classes: of the first sample (N, M, K), and of the other
+    samples (S - 1, N, M)."""
+    so_far = per_step.cumsum(axis=2)
+    alive = np.ones(so_far.shape[:2], bool)
+    steps = np.zeros(so_far.shape[:2], np.int32)
+    for k in range(so_far.shape[2]):
+        steps[alive] = k + 1
         alive = survivors(so_far[..., k], alive, thresholds[k])
-    samples = so_far[None, ..., -1]
-    used = alive.astype(np.int32)
-    total = np.where(alive, so_far[..., -1], 0.0)
-    for extra in noisy:
-        more = unsettled(samples, alive)
-        still = more[:, None] & alive & (used == len(samples))
-        samples = np.concatenate([samples, extra[None]])
-        total[still] += extra[still]
-        used[still] += 1
-    return finished(per_scale, scales, used, total)
+    return with_samples(per_step, steps, alive, len(others) + 1, lambda i, more, left: others[i - 1][more] * left)
 
 
-def finished(
-    per_scale: NDArray[np.float64],
-    scales: NDArray[np.int32],
-    used: NDArray[np.int32],
-    total: NDArray[np.float64],
+def with_samples(
+    per_step: NDArray[np.float64],
+    steps: NDArray[np.int32],
+    alive: NDArray[np.bool_],
+    samples: int,
+    score: Callable[[int, NDArray[np.intp], NDArray[np.bool_]], NDArray[np.float64]],
     weights: NDArray[np.float64] | float = 1.0,
 ) -> AdaptiveScores:
-    """The result, with what was not reached taken out. total (N, M): sums over the samples of the survivors; weights
-    (K,): of the scales in them."""
-    reached = np.arange(per_scale.shape[2]) < scales[..., None]
-    per_scale = np.where(reached, per_scale, np.nan)
-    mean = np.where(used > 0, total / np.maximum(used, 1), np.nansum(per_scale * weights, axis=2))
-    return AdaptiveScores(scales, used, per_scale, mean)
+    """The result of a first sample, per_step (N, M, K) at `steps` (N, M), whose survivors (N, M) get more samples, up
+    to so many in all, while the prediction is open.
+
+    score(i, more, left): log-likelihoods (n, M) in sample i, from 1, of the images at the positions `more` (n,) under
+    those of their candidates that are `left` (n, M); 0 for the others. weights (K,): of the steps, in log_likelihood.
+    """
+    scores = (per_step * weights).sum(axis=2)[None]
+    used = alive.astype(np.int32)
+    total = np.where(alive, scores[0], 0.0)
+    for i in range(1, samples):
+        more = (unsettled(scores, alive) & (used.max(1) == i)).nonzero()[0]
+        if len(more) == 0:
+            break
+        own = np.zeros_like(total)
+        own[more] = score(i, more, alive[more])
+        scores = np.concatenate([scores, own[None]])
+        total += own
+        used[more] += alive[more]
+    reached = np.arange(per_step.shape[2]) < steps[..., None]
+    per_step = np.where(reached, per_step, np.nan)
+    mean = np.where(used > 0, total / np.maximum(used, 1), np.nansum(per_step * weights, axis=2))
+    return AdaptiveScores(steps, used, per_step, mean)
 
 
 def final_order(result: AdaptiveScores) -> NDArray[np.intp]:
     """The candidates (N, M) best first: survivors by score, then the dropped ones, the later dropped the better."""
-    return np.lexsort((-result.log_likelihood, -result.scales, result.samples == 0), axis=1)
+    return np.lexsort((-result.log_likelihood, -result.steps, result.samples == 0), axis=1)
 
 
 def stacked(
@@ -202,7 +212,7 @@ def stacked(
     weights: NDArray[np.float64] | None = None,
     scales: int | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.integer]]:
-    """per_scale of the clean sample (N, M, K), log-likelihoods of all samples (S, N, M), and the class_ids (M,); from
+    """per_scale of the first sample (N, M, K), log-likelihoods of all samples (S, N, M), and the class_ids (M,); from
     what scores_of_samples has read of `paths` with the same weights and scales."""
     log_likelihood = [np.concatenate([shard.log_likelihood for shard in sample]) for sample in samples]
     per_scale = np.concatenate([read_per_scale(path)[..., :scales] for path in paths[: len(samples[0])]])
@@ -217,7 +227,7 @@ def scores_of_samples(
     weights: NDArray[np.float64] | None = None,
     scales: int | None = None,
 ) -> list[list[Scores]]:
-    """Of each sample the scores of its shards. paths: of each sample, the clean one first, all shards; images: N;
+    """Of each sample the scores of its shards. paths: of each sample, the first one first, all shards; images: N;
     weights (K,): of the scales; scales: K, None for all that the files have.
 
     Raises InputError for another number of images.
@@ -236,10 +246,10 @@ def read_adaptive(*paths: str | Path) -> tuple[AdaptiveScores, NDArray[np.intege
         table = read_parquet(path)
         images = provenance(path)["images"]
         names = ("scales", "samples", "log_likelihood", "class_id")
-        scales, samples, log_likelihood, class_ids = (table[name].to_numpy().reshape(images, -1) for name in names)
-        per_scale = column_matrix(table, "per_scale").reshape(*scales.shape, -1)
+        steps, samples, log_likelihood, class_ids = (table[name].to_numpy().reshape(images, -1) for name in names)
+        per_step = column_matrix(table, "per_scale").reshape(*steps.shape, -1)
         ids = image_ids(table).reshape(images, -1)[:, 0]
-        parts.append([scales, samples, per_scale, log_likelihood, class_ids, ids])
+        parts.append([steps, samples, per_step, log_likelihood, class_ids, ids])
     whole = [np.concatenate([part[i] for part in parts]) for i in range(6)]
     return AdaptiveScores(*whole[:4]), whole[4][0], whole[5]
 
@@ -257,11 +267,12 @@ def as_json(thresholds: NDArray[np.float64]) -> list[float | None]:
 def read_thresholds(path: str | Path, made_with: Mapping[str, str], other: str | Path) -> NDArray[np.float64]:
     """The thresholds (K,) that calibrate found, from the file of the rule `calibrate`; infinite where it found none.
 
-    made_with: SHA-256 of the model that they are used with; other: its file. Raises InputError where they are
-    another's.
+    made_with: SHA-256 of the model that they are used with, a VAR or a rival; other: its file. Raises InputError where
+    they are another's.
     """
     found = read_json(path)
-    check_value(path, "var_sha256", found, made_with["var_sha256"], other)
+    key = "var_sha256" if "var_sha256" in made_with else "weights_sha256"
+    check_value(path, key, found, made_with[key], other)
     return np.array([np.inf if threshold is None else threshold for threshold in found["thresholds"]])
 
 

@@ -173,6 +173,33 @@ class RivalStage(OpenEntry):
         return {key: value for key, value in self.given().items() if key != "keep"}
 
 
+class RivalAdaptive(OpenEntry):
+    called = "adaptive"
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    """The label is dropped with a chance of at most alpha where the full scoring predicts it, as of a model's."""
+    survival: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)] | None = None
+    """For plans alone: which share of the classes is left after each step, the last one after all that follow; those
+    at the end take all samples; default: 1, its most."""
+
+    @property
+    def scoring(self) -> dict[str, Any]:
+        """The keys of its family."""
+        return {key: value for key, value in self.given().items() if key not in ("alpha", "survival")}
+
+
+class AdaptiveRivalStage(Entry):
+    called = "an adaptive stage of a rival"
+    adaptive: RivalAdaptive
+    """Of family `randar`: classes are dropped after every chunk of an order; it stands alone. The keys beside these
+    two are the family's."""
+
+
+AnyRivalStage = Annotated[
+    Annotated[RivalStage, Tag("(fixed)")] | Annotated[AdaptiveRivalStage, Tag("(adaptive)")],
+    Discriminator(lambda given: "(adaptive)" if "adaptive" in given_keys(given) else "(fixed)"),
+]
+
+
 class PublicFiles(Entry):
     """Public weights of a tokeniser and a transformer: `.pth`, `.pt` or `.safetensors`."""
 
@@ -271,14 +298,28 @@ class Rival(Entry):
     called = "a classifier with a baseline"
     baseline: str
     """An entry of baselines."""
-    stages: Some[RivalStage] = Field(default=[RivalStage()])
+    stages: Some[AnyRivalStage] = Field(default=[RivalStage()])
     """The keys of its family, and `keep`; default: one stage without keys."""
     calibrate: str | None = None
-    """As for other classifiers, for one stage."""
+    """As for other classifiers, for one stage. Required for `adaptive`."""
+
+    @property
+    def adaptive(self) -> RivalAdaptive | None:
+        """The settings of an adaptive stage; None for fixed stages."""
+        return next((stage.adaptive for stage in self.stages if isinstance(stage, AdaptiveRivalStage)), None)
+
+    @property
+    def fixed(self) -> list[RivalStage]:
+        """The fixed stages."""
+        return [stage for stage in self.stages if isinstance(stage, RivalStage)]
 
     @model_validator(mode="after")
     def check_stages(self) -> "Rival":
-        check_falling_keep("stages", [stage.keep for stage in self.stages])
+        if self.adaptive and len(self.stages) > 1:
+            raise ValueError("stages: an adaptive stage stands alone; take the others away")
+        if self.adaptive and not self.calibrate:
+            raise ValueError("calibrate is missing; an adaptive stage takes its thresholds from that data set")
+        check_falling_keep("stages", [stage.keep for stage in self.fixed] or [1])
         if self.calibrate and len(self.stages) > 1:
             raise ValueError("calibrate goes with one stage, which scores all classes; take it away")
         return self

@@ -41,6 +41,17 @@ def has_samples(family: str) -> bool:
     return hasattr(settings_of(family), "Sample")
 
 
+def has_adaptive(family: str) -> bool:
+    """Whether a family's stages may be adaptive."""
+    return hasattr(settings_of(family), "Adaptive")
+
+
+def full_scoring(family: str, given: dict[str, Any]) -> Any:
+    """The Scoring of all that an adaptive stage of checked keys may score."""
+    settings = settings_of(family)
+    return settings.full(made(settings.Adaptive, given))
+
+
 def shape_of(family: str, given: dict[str, Any]) -> Any:
     """A family's Shape, of checked keys."""
     return made(settings_of(family).Shape, given)
@@ -58,7 +69,7 @@ def made(kind: Any, given: dict[str, Any]) -> Any:
 
 @functools.cache
 def entry_of(family: str, settings: str) -> type[Entry]:
-    """A family's Shape, Training or Scoring as an entry of the config."""
+    """A family's Shape, Training, Scoring or Adaptive as an entry of the config."""
     kind = getattr(settings_of(family), settings)
     hints = get_type_hints(kind)
     fields = {
@@ -91,7 +102,8 @@ def check_own(key: str, family: str, check: str, *given: Any) -> None:
 
 
 def check_settings(key: str, family: str, settings: str, given: dict[str, Any]) -> None:
-    """Raises ConfigError for keys and values that a family's Shape, Training or Scoring does not take."""
+    """Raises ConfigError for keys and values that a family's Shape, Training, Scoring or Adaptive does not
+    take."""
     try:
         parse(entry_of(family, settings), given)
     except ConfigError as error:

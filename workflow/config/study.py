@@ -12,7 +12,7 @@ from workflow.config.calibration import check_calibration, check_fitted
 from workflow.config.classifiers import AnyClassifier, Baseline, Classifier, Rival
 from workflow.config.data import AnyDataSet, DataSet, Shift, Shifts
 from workflow.config.entry import ConfigError, Entry, Name, Path, Positive, Rate, Some, Spread, either, known, parse
-from workflow.config.families import check_own, check_settings, has, scoring_of, shape_of
+from workflow.config.families import check_own, check_settings, full_scoring, has, has_adaptive, scoring_of, shape_of
 from workflow.config.lineage import finetuning, image_size, origin, patch_nums, validated, vqvae_owner
 from workflow.config.models import FinetunedModel, Model, PublicModel, TrainedModel, VQVAETraining
 from workflow.config.tables import GRADIENT_METHODS, MEAN_MASK, Evaluation, Explanation, Incremental, Judge, Smoothing
@@ -177,9 +177,15 @@ class Config(Entry):
         if isinstance(entry, Rival):
             known(f"{key}: baseline", [entry.baseline], self.baselines)
             baseline = self.baselines[entry.baseline]
-            for i, stage in enumerate(entry.stages):
-                check_settings(f"{key}: stages: {i}", (family := baseline.family), "Scoring", stage.scoring)
-            scorings = [scoring_of(family, stage.scoring) for stage in entry.stages]
+            family, scorings = baseline.family, []
+            for i, stage in enumerate(entry.fixed):
+                check_settings(f"{key}: stages: {i}", family, "Scoring", stage.scoring)
+                scorings.append(scoring_of(family, stage.scoring))
+            if adaptive := entry.adaptive:
+                if not has_adaptive(family):
+                    raise ConfigError(f"{key}: stages: 0: family {family} has no adaptive stages; name its own keys")
+                check_settings(f"{key}: stages: 0: adaptive", family, "Adaptive", adaptive.scoring)
+                scorings.append(full_scoring(family, adaptive.scoring))
             check_own(f"{key}: stages", family, "check_stages", shape_of(family, baseline.shape.given()), scorings)
             return
         self.check_scoring(f"{key}: model", [entry.model])
@@ -264,6 +270,8 @@ class Config(Entry):
         if has(baseline.family, "TOKENISER"):
             found = f"family {baseline.family} trains a tokeniser, whose tokens would change with each task"
             raise ConfigError(f"{key}: classifier: {found}; name another")
+        if self.rivals[entry.classifier].adaptive:
+            raise ConfigError(f"{key}: classifier: {entry.classifier} has an adaptive stage; name one of fixed stages")
         if entry.train:
             raise ConfigError(f"{key}: train does not go with a baseline; baselines: {name}: train says it")
         for dataset in (entry.data, entry.test):
@@ -274,7 +282,7 @@ class Config(Entry):
         self.check_scoring(f"{key}: models", entry.models)
         if entry.pairs:
             self.check_pairs(key, entry)
-        one_stage = {name: rival for name, rival in self.rivals.items() if len(rival.stages) == 1}
+        one_stage = {name: rival for name, rival in self.rivals.items() if len(rival.fixed) == 1}
         known(f"{key}: faithfulness: judges", entry.judges, {**self.judges, **one_stage})
         for method in (found for found in entry.methods if found in GRADIENT_METHODS):
             if entry.judges[0] in self.rivals:

@@ -3,12 +3,12 @@ rule calibrate:
         unpack(ask(JOBS.calibrate_inputs)),
         code=code("calibrate"),
     output:
-        thresholds="results/{run}/thresholds/{model}/{dataset}/{stage}.json",
+        thresholds="results/{run}/thresholds/{scorer}/{dataset}/{stage}.json",
     log:
-        "results/{run}/logs/calibrate/{model}/{dataset}/{stage}.log",
+        "results/{run}/logs/calibrate/{scorer}/{dataset}/{stage}.log",
     params:
         alpha=ask(JOBS.thresholded, get="alpha"),
-        expected=lambda wildcards: CHECKPOINTS.expected(wildcards.model),
+        expected=ask(CHECKPOINTS.expected),
     script:
         "../../scripts/calibrate.py"
 

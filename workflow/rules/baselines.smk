@@ -43,6 +43,30 @@ rule score_baseline:
         "../../scripts/score_baseline.py"
 
 
+rule score_baseline_adaptive:
+    input:
+        unpack(ask(JOBS.score_baseline_adaptive_inputs)),
+        code=code("score_baseline_adaptive", ask(CHECKPOINTS.family)),
+    output:
+        scores="results/{run}/scores/{baseline}/{dataset}/all/{stage}/{shard}.parquet",
+    log:
+        "results/{run}/logs/score_baseline_adaptive/{baseline}/{dataset}/{stage}/{shard}.log",
+    wildcard_constraints:
+        stage=one_of(RUN.adaptive_names()),
+    resources:
+        **gpu_job("score_baseline_adaptive", mem_mb=16_000, runtime=240),
+        shards=RUN.shards,
+    params:
+        shard=ask(RUN.shard),
+        baseline=ask(CHECKPOINTS.baseline),
+        dataset=ask(RUN.dataset),
+        adaptive=ask(JOBS.adaptive_rival, get="scoring"),
+        public_sha256=ask(CHECKPOINTS.public_sha256),
+        seed=SEED,
+    script:
+        "../../scripts/score_baseline_adaptive.py"
+
+
 rule main:
     input:
         accuracy=rules.accuracy.output.csv,
