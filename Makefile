@@ -21,7 +21,7 @@ endif
 
 OTHER_TORCH := for an NVIDIA GPU: rm -r .venv; make venv TORCH_INDEX=https://download.pytorch.org/whl/cu130 (docs/gpu.md)
 
-.PHONY: demo digits glyphs glyphs-study glyphs-train glyphs-search schema test test-all study study-quick test-slurm test-faults fuzz test-gpu bench bench-gpu glyphs-data venv lint format lock rerun-table
+.PHONY: demo digits glyphs glyphs-study glyphs-train glyphs-search schema test test-all study study-quick test-slurm test-faults fuzz test-gpu bench bench-gpu glyphs-data docs venv lint format lock rerun-table
 .DEFAULT_GOAL := demo
 
 # A run (1) with options (2), its report, and its first table.
@@ -135,6 +135,11 @@ lint: venv
 	$(BIN)/mypy
 	$(SNAKEMAKE) --lint
 
+# All pages as a site, which needs no network to be read: build/docs/index.html. A link that leads nowhere is an error.
+docs: venv
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs -d build/doctrees . build/docs
+	@echo "build/docs/index.html"
+
 format: venv
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -150,6 +155,6 @@ rerun-table: venv
 
 # The torch in the lock has no local suffix (+cpu), so that any build of that version fits.
 lock: venv
-	$(BIN)/python -m piptools compile --quiet --extra dev --extra workflow --extra explanations --extra baselines --extra glyphs --strip-extras --allow-unsafe --no-emit-find-links \
+	$(BIN)/python -m piptools compile --quiet --extra dev --extra docs --extra workflow --extra explanations --extra baselines --extra glyphs --strip-extras --allow-unsafe --no-emit-find-links \
 	    --no-emit-index-url --upgrade-package torch==2.13.0 --output-file requirements.lock pyproject.toml
 	sed -i.bak 's/^\(torch==[0-9.]*\)+[a-z0-9.]*/\1/' requirements.lock && rm requirements.lock.bak
