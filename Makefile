@@ -137,7 +137,7 @@ lint: venv
 
 # All pages as a site, which needs no network to be read: build/docs/index.html. A link that leads nowhere is an error.
 docs: venv
-	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs -d build/doctrees . build/docs
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env -c docs -d build/doctrees . build/docs
 	@echo "build/docs/index.html"
 
 format: venv

@@ -15,7 +15,7 @@ include_patterns = ["README.md", "CONTRIBUTING.md", "*/README.md", "*/glyphs/REA
 exclude_patterns = [".*", "build", "results", "checkpoints"]  # not looked through
 myst_heading_anchors = 4
 default_role = "literal"  # docstrings have names between single backticks
-autodoc_typehints = "description"
+maximum_signature_line_length = 100
 autodoc_member_order = "bysource"
 
 html_theme = "furo"  # reads without a network
@@ -41,8 +41,8 @@ CONTENTS = {
         "docs/study",
         "docs/glyphs",
         "docs/digits",
-        "data/glyphs/README",
-        "weights/glyphs/README",
+        "Data of the glyphs <data/glyphs/README>",
+        "Weights of the glyphs <weights/glyphs/README>",
         "Benchmarks <benchmarks/README>",
     ],
     "Project": ["CONTRIBUTING"],
