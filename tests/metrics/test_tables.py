@@ -10,6 +10,7 @@ from varc.metrics.tables import (
     as_markdown,
     gflops_rows,
     pruning_rows,
+    shown,
     with_plan,
     with_published,
     write_table,
@@ -99,10 +100,32 @@ def test_pruning_rows_by_hand():
 
 def test_tables_as_csv_and_markdown(tmp_path):
     table = pd.DataFrame({"name": ["a|b", "c"], "value": [1234567.891, np.nan], "count": pd.array([3, None], "Int64")})
-    assert as_markdown(table).splitlines()[2:] == ["| a\\|b | 1.23457e+06 | 3 |", "| c |  |  |"]
+    assert as_markdown(shown(table, "t")).splitlines()[2:] == ["| a\\|b | 1.23457e+06 | 3 |", "| c |  |  |"]
     write_table(table, tmp_path / "t.csv", tmp_path / "t.md", "How it was got.")
     assert pd.read_csv(tmp_path / "t.csv")["value"][0] == 1234567.891
     assert (tmp_path / "t.md").read_text().startswith("How it was got.\n\n| name | value | count |")
+
+
+def test_shares_are_shown_in_percent_and_stay_fractions_in_csv(tmp_path):
+    table = pd.DataFrame({"top1": [0.9534, np.nan], "top1_low": [0.92449, 0.0], "p": [0.05, 1.0], "images": [7, 8]})
+    write_table(table, tmp_path / "accuracy.csv", tmp_path / "accuracy.md", "Top-1.")
+    assert (tmp_path / "accuracy.md").read_text().splitlines()[2:] == [
+        "| top1 % | top1_low % | p | images |",
+        "| --- | --- | --- | --- |",
+        "| 95.3 | 92.4 | 0.05 | 7 |",
+        "|  | 0.0 | 1 | 8 |",
+    ]
+    assert pd.read_csv(tmp_path / "accuracy.csv")["top1"][0] == 0.9534
+
+
+def test_what_is_a_share_hangs_on_the_table():
+    table = pd.DataFrame({"difference": [-0.00004], "mean": [0.82], "low": [0.5]})
+    assert shown(table, "main_paired").to_dict("list") == {"difference %": ["0.0"], "mean": ["0.82"], "low %": ["50.0"]}
+    assert list(shown(table, "contrast")) == ["difference", "mean", "low"]  # areas under curves are no shares
+    names = {"vs_fixed_low", "drop_difference_high", "paper_top1", "recall", "observed_early_loss", "ece_before"}
+    others = {"vs_edge_low", "auc", "alpha", "vs_fixed_p", "gflops", "drop_difference_p", "top1_seconds"}
+    columns = list(shown(pd.DataFrame([dict.fromkeys(sorted(names | others), 0.1)]), "any"))
+    assert {column.removesuffix(" %") for column in columns if column.endswith(" %")} == names
 
 
 def test_a_prediction_that_stands_for_the_label_counts():
