@@ -28,6 +28,12 @@ include: "workflow/rules/ablation.smk"
 include: "workflow/rules/incremental.smk"
 include: "workflow/rules/explain.smk"
 include: "workflow/rules/plan.smk"
+include: "workflow/rules/report.smk"
+
+
+if os.path.isfile(RUN.path("report/front.html")):  # what the report opens on
+
+    report: "workflow/report/front.rst"
 
 
 if workflow.is_main_process:  # jobs write what it has checked
@@ -39,9 +45,6 @@ if workflow.is_main_process:  # jobs write what it has checked
 workflow.localrules(*(rule.name for rule in workflow.rules if rule.name not in ON_GPU))
 for made in workflow.rules:
     made.conda_env = "../envs/varc.yaml"  # of all scripts, with --software-deployment-method conda
-
-
-TARGETS = [*TABLES.targets(), *EXPLAINING.targets()]
 
 
 onstart:
@@ -66,3 +69,4 @@ rule all:
     default_target: True
     input:
         TARGETS,
+        PAGES.targets(),

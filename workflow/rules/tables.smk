@@ -78,7 +78,7 @@ rule robustness_paired:
         code=code("robustness_paired"),
     output:
         **table("robustness_paired"),
-        plot=reported("tables/robustness.svg", "Tables", caption="robustness_plot"),
+        plot="results/{run}/tables/robustness.svg",
     log:
         "results/{run}/logs/robustness_paired.log",
     params:
@@ -107,7 +107,7 @@ rule pruning:
         code=code("pruning"),
     output:
         **table("pruning"),
-        plot=reported("tables/pruning.svg", "Tables", caption="pruning_plot"),
+        plot="results/{run}/tables/pruning.svg",
     log:
         "results/{run}/logs/pruning.log",
     params:
