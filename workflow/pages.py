@@ -8,8 +8,8 @@ from workflow.run import Inputs, Run
 CAPTIONS = Path(__file__).with_name("report")  # <kind>.rst: a title, and what is seen
 CATEGORIES = {  # the report's menu -> kinds of pages, in the order of the front page
     "Accuracy": (
-        "accuracy", "main", "main_paired", "calibration", "robustness", "robustness_paired", "ablation", "smoothing",
-        "scale_weights", "incremental",
+        "accuracy", "main", "main_paired", "per_class", "confusion", "calibration", "robustness", "robustness_paired",
+        "ablation", "smoothing", "scale_weights", "incremental",
     ),
     "Cost": ("cost", "gflops", "pruning", "adaptive", "certified"),
     "Explanations": ("explanation", "contrast", "gallery", "contrast_gallery"),

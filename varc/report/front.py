@@ -1,6 +1,6 @@
 """The front page of the report: what ran, what came of it, the plots, and where the rest is."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -142,7 +142,7 @@ def best_first(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values(["dataset", "top1", "gflops_per_image"], ascending=[True, False, True], kind="stable")
 
 
-def cheapest(best: dict[str, Any], near: Sequence[dict[str, Any]]) -> str:
+def cheapest(best: Mapping[Any, Any], near: Sequence[Mapping[Any, Any]]) -> str:
     """Which of the classifiers near the best one costs least, and how much of that one's cost."""
     least = min(near, key=lambda row: row["gflops_per_image"])
     share = least["gflops_per_image"] / best["gflops_per_image"]
@@ -154,7 +154,7 @@ def cheapest(best: dict[str, Any], near: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def cells(row: dict[str, Any]) -> dict[str, str]:
+def cells(row: Mapping[Any, Any]) -> dict[str, str]:
     """A row of the table as texts."""
     return {
         "dataset": row["dataset"],
@@ -167,7 +167,7 @@ def cells(row: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def interval(row: dict[str, Any], name: str) -> str:
+def interval(row: Mapping[Any, Any], name: str) -> str:
     """A share with its interval, in percent; nothing where it is not defined."""
     share, low, high = (percent(row[key]) for key in (name, f"{name}_low", f"{name}_high"))
     return f"{share} [{low}, {high}]" if share else ""
