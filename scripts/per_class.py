@@ -11,9 +11,9 @@ from varc.storage import read_groups, read_parquet
 
 CAPTION = (
     "Top-1 of the images of each class, with a 95 % interval over images (Wilson's) or groups (Korn and Graubard's), "
-    "as unit says. predicted: how many images were taken for the class, rightly or not. taken_for, taken_for_images: the "
-    "other class that most images of the class were taken for, and how many. With this many rows some are low or high "
-    "by chance: the interval is that of a row alone."
+    "as unit says. predicted: how many images were taken for the class, rightly or not. taken_for, taken_for_images: "
+    "the other class that most images of the class were taken for, and how many. With this many rows some are low or "
+    "high by chance: the interval is that of a row alone."
 )
 
 with job(snakemake) as log:

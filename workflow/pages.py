@@ -59,8 +59,8 @@ class Pages:
         return {**{name: self.run.table(f"{name}.csv") for name in ("accuracy", "cost")}, "plots": plots}
 
     def plotted(self) -> list[str]:
-        """The pages of tables that have a plot."""
-        return [page for page in self.names if page in self.tables and page in self.pictures]
+        """The pages of tables that have a plot, but for matrices, which take a page of their own."""
+        return [page for page in self.names if page in self.tables and page in self.pictures and page != "confusion"]
 
     def listed(self) -> list[tuple[str, str, str]]:
         """Category, title and file of all pages."""

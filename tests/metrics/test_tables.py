@@ -5,12 +5,11 @@ import pytest
 from varc.costs.counting import Cost
 from varc.costs.models import ModelCosts
 from varc.metrics.accuracy import wilson_interval
+from varc.metrics.shown import as_markdown, shown
 from varc.metrics.tables import (
     accuracy_row,
-    as_markdown,
     gflops_rows,
     pruning_rows,
-    shown,
     with_plan,
     with_published,
     write_table,
@@ -116,16 +115,6 @@ def test_shares_are_shown_in_percent_and_stay_fractions_in_csv(tmp_path):
         "|  | 0.0 | 1 | 8 |",
     ]
     assert pd.read_csv(tmp_path / "accuracy.csv")["top1"][0] == 0.9534
-
-
-def test_what_is_a_share_hangs_on_the_table():
-    table = pd.DataFrame({"difference": [-0.00004], "mean": [0.82], "low": [0.5]})
-    assert shown(table, "main_paired").to_dict("list") == {"difference %": ["0.0"], "mean": ["0.82"], "low %": ["50.0"]}
-    assert list(shown(table, "contrast")) == ["difference", "mean", "low"]  # areas under curves are no shares
-    names = {"vs_fixed_low", "drop_difference_high", "paper_top1", "recall", "observed_early_loss", "ece_before"}
-    others = {"vs_edge_low", "auc", "alpha", "vs_fixed_p", "gflops", "drop_difference_p", "top1_seconds"}
-    columns = list(shown(pd.DataFrame([dict.fromkeys(sorted(names | others), 0.1)]), "any"))
-    assert {column.removesuffix(" %") for column in columns if column.endswith(" %")} == names
 
 
 def test_a_prediction_that_stands_for_the_label_counts():

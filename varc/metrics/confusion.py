@@ -14,8 +14,8 @@ from varc.scoring.funnel import as_labels
 
 Shares = NDArray[np.float64]
 COLUMNS = ("label", "label_name", "prediction", "prediction_name", "images", "share")
-NUMBERED = 20  # classes, up to which cells have numbers
-NAMED = 150  # classes, up to which rows and columns have names
+MOST = 30  # classes that a matrix shows
+LETTERS = 24  # of a name beside a matrix
 
 
 class Confusion(NamedTuple):
@@ -51,28 +51,38 @@ def confusion_rows(found: Confusion, names: Mapping[int, str]) -> list[dict[str,
     return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
 
+def most_confused(found: Confusion) -> NDArray[np.integer[Any]]:
+    """The positions, ascending, of the classes that a matrix shows: all, or of many those that are most often the label
+    or the prediction of a mistake, of equals those with the smallest class_ids."""
+    wrong = found.counts - np.diag(np.diag(found.counts))
+    return np.sort(np.argsort(-(wrong.sum(0) + wrong.sum(1)), kind="stable")[:MOST])
+
+
 def plot_confusion(path: str | Path, panels: Sequence[tuple[str, Confusion, Mapping[int, str]]]) -> None:
-    """Confusion matrices one below the other, each with a title: mistakes as shares of the label's images, in colour;
-    what is right is grey. With numbers and names where there is room."""
-    sizes = [min(14.0, 3.5 + 0.11 * len(found.class_ids)) for _, found, _ in panels]
+    """Confusion matrices one below the other, each with a title: of the images of each label (row) the share, in
+    percent, that is taken for each class (column); mistakes in colour. See most_confused."""
+    shown = [most_confused(found) for _, found, _ in panels]
+    sizes = [1.5 + 0.22 * max(8, len(which)) for which in shown]
     figure = Figure(figsize=(max(sizes) + 1, sum(sizes)), layout="constrained")
     drawn = figure.subplots(len(panels), 1, squeeze=False, gridspec_kw={"height_ratios": sizes})[:, 0]
-    for axes, (title, found, names) in zip(drawn, panels, strict=True):
-        classes, shares = len(found.class_ids), 100 * found.shares
+    for axes, (title, found, names), which in zip(drawn, panels, shown, strict=True):
+        classes, shares = len(which), 100 * found.shares[np.ix_(which, which)]
         right = np.eye(classes, dtype=bool)
-        axes.imshow(np.where(right & np.isfinite(shares), 1.0, np.nan), cmap="Greys", vmin=0, vmax=5)
+        axes.imshow(np.where(right, 1.0, np.nan), cmap="Greys", vmin=0, vmax=5)
         mistakes = np.ma.masked_where(right | ~(shares > 0), shares)
-        image = axes.imshow(mistakes, cmap="YlOrRd", vmin=0, vmax=float(mistakes.max(fill_value=0) or 1.0))
-        figure.colorbar(image, ax=axes, shrink=0.6, label="% of the label's images")
-        axes.set_title(title, parse_math=False)
+        axes.imshow(mistakes, cmap="YlOrRd", vmin=0, vmax=1.6 * float(mistakes.max(fill_value=0) or 1.0))
+        for i, j in np.argwhere(shares > 0).tolist():
+            axes.text(j, i, f"{shares[i, j]:.0f}", ha="center", va="center", fontsize=7)
+        few = (
+            f", the {classes} of {len(found.class_ids)} classes with most mistakes"
+            if classes < len(found.class_ids)
+            else ""
+        )
+        axes.set_title(f"{title}{few}, % of the label's images", fontsize=9, parse_math=False)
         axes.set(xlabel="prediction", ylabel="label")
         axes.grid(False)
-        if classes <= NAMED:
-            size = max(4.0, min(8.0, 400 / classes))
-            told = [names[int(i)] for i in found.class_ids]
-            axes.set_xticks(range(classes), told, fontsize=size, rotation=90, parse_math=False)
-            axes.set_yticks(range(classes), told, fontsize=size, parse_math=False)
-        if classes <= NUMBERED:
-            for i, j in np.argwhere(found.counts).tolist():
-                axes.text(j, i, f"{shares[i, j]:.0f}", ha="center", va="center", fontsize=7)
+        told = [f"{names[int(i)]:.{LETTERS}}" for i in found.class_ids[which]]
+        turned = 90 if max(map(len, told)) > 2 else 0
+        axes.set_xticks(range(classes), told, fontsize=8, rotation=turned, parse_math=False)
+        axes.set_yticks(range(classes), told, fontsize=8, parse_math=False)
     save_figure(path, figure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,27 +10,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from varc.errors import in_one_line
 from varc.files import write_csv, write_text
 from varc.groups import Groups, unit_of
 from varc.metrics.accuracy import among, final_rank, pruning_recall, right_predictions
 from varc.metrics.intervals import share_interval
 from varc.metrics.published import read_published
+from varc.metrics.shown import as_markdown, shown
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from varc.baselines.family import Cost
     from varc.costs.models import ModelCosts
     from varc.scoring.adaptive import AdaptiveScores
 
-# Columns that are shares, or differences of shares, in all tables, and those of one table.
-SHARES = re.compile(
-    r"(paper_)?(top1|top5|recall|observed_(risk|loss|early_loss)|group_risk|share|(relative_)?drop(_difference)?)"
-    r"(_low|_high)?|vs_(plain|fixed)_(difference|low|high)|ece_\w+|judge_agrees|tokens_changed|settled|of_varc|of_plan"
-)
-SHARES_OF = {
-    "main_paired": ("difference", "low", "high"),
-    "incremental": ("mean", "low", "high", "paper_average"),
-}
 Funnel = list[dict[str, Any]]  # stages with scales, samples, keep, and reused: samples that another stage has scored
 
 
@@ -39,34 +29,6 @@ def write_table(table: pd.DataFrame, csv: str | Path, markdown: str | Path, capt
     """The table as CSV with plain numbers, and as Markdown with a caption, as it is shown."""
     write_csv(csv, table, "%.10g")
     write_text(markdown, f"{caption}\n\n{as_markdown(shown(table, Path(csv).stem))}\n")
-
-
-def shown(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The table of a name as texts to be read: shares in percent with one decimal, as their columns say, other numbers
-    with six significant digits, nothing for what is not defined. Differences of shares are in percentage points."""
-    columns: dict[str, list[str]] = {}
-    for column in map(str, table.columns):
-        share = SHARES.fullmatch(column) or column in SHARES_OF.get(name, ())
-        columns[f"{column} %" if share else column] = [percent(v) if share else cell(v) for v in table[column]]
-    return pd.DataFrame(columns, dtype=object)
-
-
-def percent(value: Any) -> str:
-    """A share in percent with one decimal."""
-    return "" if pd.isna(value) else f"{round(100 * value, 1) + 0.0:.1f}"  # + 0.0: none is -0.0
-
-
-def cell(value: Any) -> str:
-    """A value with six significant digits, in one line."""
-    if pd.isna(value):
-        return ""
-    return f"{value:.6g}" if isinstance(value, float) else in_one_line(str(value))
-
-
-def as_markdown(table: pd.DataFrame) -> str:
-    """A Markdown table of texts."""
-    rows = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy(dtype=object).tolist()]
-    return "\n".join("| " + " | ".join(value.replace("|", "\\|") for value in row) + " |" for row in rows)
 
 
 def gflops_rows(

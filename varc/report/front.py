@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from varc.metrics.tables import percent
+from varc.metrics.shown import percent
 from varc.report.page import HTML, data_uri
 
 MOST = 3  # names in a sentence

@@ -10,7 +10,7 @@ from itables import options, to_html_datatable
 from itables.javascript import generate_init_offline_itables_html
 from jinja2 import Environment
 
-from varc.metrics.tables import shown
+from varc.metrics.shown import shown
 
 ROWS = [25, 100, 1000, -1]  # that a table shows at a time; -1: all
 NAMES = ("dataset", "classifier", "model")  # columns that stay in sight where they are the first ones
