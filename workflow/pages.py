@@ -1,7 +1,9 @@
 """The pages of the report: which there are, what each is made from, and how it is called."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from workflow.run import Inputs, Run
 
@@ -17,6 +19,7 @@ CATEGORIES = {  # the report's menu -> kinds of pages, in the order of the front
 }  # fmt: skip
 KINDS = [kind for kinds in CATEGORIES.values() for kind in kinds]
 PICTURES = (".svg", ".png")
+APART = ("confusion",)  # plots that are too large for the front page
 
 
 class Pages:
@@ -39,51 +42,56 @@ class Pages:
                 self.pictures[page] = file
         self.names = sorted({*self.tables, *self.pictures}, key=lambda page: (KINDS.index(kind_of(page)), page))
 
-    def file(self, page: str) -> str:
-        return self.run.path(f"report/{page}.html")
+    def file(self, page: str, run: str = "") -> str:
+        """The file of a page. run: what stands for the run in it, in rules a wildcard."""
+        return f"results/{run or self.run.config.run}/report/{page}.html"
 
     def targets(self) -> list[str]:
         """All pages, and the front page."""
         return [self.file(page) for page in [*self.names, "front"]]
 
-    def page_inputs(self, page: str) -> Inputs:
-        """What a page shows: its picture, if any; its table, if any, as CSV and as Markdown, which says what the
-        columns are."""
-        csv = self.tables.get(page)
-        table = {"csv": csv, "markdown": f"{csv.removesuffix('.csv')}.md"} if csv else {}
-        return {**table, "picture": self.pictures.get(page, [])}
+    def inputs(self) -> Inputs:
+        """What pages are made from: accuracy, and on which devices it was measured, for the front page; tables as CSV
+        and as Markdown, which says what the columns are; pictures; captions."""
+        known = {"accuracy": self.run.table("accuracy.csv"), "cost": self.run.table("cost.csv")}
+        tables = [file for csv in self.tables.values() for file in (csv, markdown_of(csv))]
+        captions = [self.caption(page) for page in self.names]
+        return {**known, "tables": tables, "pictures": [*self.pictures.values()], "captions": captions}
 
-    def front_inputs(self) -> Inputs:
-        """What the front page shows: accuracy, on which devices, and the plots of tables."""
-        plots = [self.pictures[page] for page in self.plotted()]
-        return {**{name: self.run.table(f"{name}.csv") for name in ("accuracy", "cost")}, "plots": plots}
-
-    def plotted(self) -> list[str]:
-        """The pages of tables that have a plot, but for matrices, which take a page of their own."""
-        return [page for page in self.names if page in self.tables and page in self.pictures and page != "confusion"]
-
-    def listed(self) -> list[tuple[str, str, str]]:
-        """Category, title and file of all pages."""
-        return [(self.category(page), self.title(page), self.file(page)) for page in self.names]
+    def contents(self) -> list[dict[str, Any]]:
+        """What each page shows, in the order of the front page."""
+        return [
+            {
+                "file": self.file(page),
+                "category": self.category(page),
+                "title": self.title(page),
+                "caption": self.caption(page),
+                "csv": self.tables.get(page),
+                "markdown": markdown_of(self.tables[page]) if page in self.tables else None,
+                "picture": self.pictures.get(page),
+                "in_front": page in self.tables and page in self.pictures and page not in APART,
+            }
+            for page in self.names
+        ]
 
     def caption(self, page: str) -> str:
-        """The title of pages of its kind, and what they show, as reStructuredText."""
-        return (CAPTIONS / f"{kind_of(page)}.rst").read_text(encoding="utf-8")
+        """The file with the title of pages of its kind, and what they show, as reStructuredText."""
+        return os.path.relpath(CAPTIONS / f"{kind_of(page)}.rst")
 
     def title(self, page: str) -> str:
         """What a page says; of a picture also of what: model, or model and data set."""
         *folders, last = page.split("/")
-        of = folders[1:]
-        if kind_of(page) != last:
-            of.append(last)
-        return ": ".join(filter(None, [self.caption(page).splitlines()[0], ", ".join(of)]))
+        of = [*folders[1:], *([last] if kind_of(page) != last else [])]
+        title = Path(self.caption(page)).read_text(encoding="utf-8").splitlines()[0]
+        return ": ".join(filter(None, [title, ", ".join(of)]))
 
     def category(self, page: str) -> str:
         return next(category for category, kinds in CATEGORIES.items() if kind_of(page) in kinds)
 
-    def labels(self, page: str) -> dict[str, str]:
-        """How the report's lists call a page."""
-        return {"shows": self.title(page)}
+
+def markdown_of(csv: str) -> str:
+    """The Markdown beside a table."""
+    return f"{csv.removesuffix('.csv')}.md"
 
 
 def kind_of(page: str) -> str:

@@ -22,8 +22,8 @@ def rows(*found, **given):
 def test_the_best_and_what_is_as_good_for_less():
     table = rows(("a", 0.953, 0.924, 0.973, 0.94), ("b", 0.954, 0.93, 0.972, 2.43), ("c", 0.952, 0.928, 0.97, 0.431))
     assert reading(table) == [
-        "On glyphs b is best: 95.4 [93.0, 97.2] % of 1,000 images are right, for 2.43 GFLOPs and 0.25 s an image. The "
-        "intervals of a and c overlap with its own: this table alone does not put them in order. Of them c costs "
+        "On glyphs b has the highest top-1: 95.4 [93.0, 97.2] % of 1,000 images, for 2.43 GFLOPs and 0.25 s an image. "
+        "The intervals of a and c overlap with its own: this table alone does not put them in order. Of them c costs "
         "least: 0.431 GFLOPs an image, 17.7 % of b's, with 95.2 [92.8, 97.0] %. Intervals are of 95 %, over groups of "
         "images that hang together."
     ]
@@ -33,13 +33,17 @@ def test_a_clear_best_and_one_alone():
     (told,) = reading(rows(("a", 0.9, 0.88, 0.92, 1.0), ("b", 0.8, 0.78, 0.82, 0.1), unit="image"))
     assert "No interval reaches its own; b is next with 80.0 [78.0, 82.0] %." in told and "over images." in told
     (told,) = reading(rows(("a", 0.9, 0.88, 0.92, 1.0)))
-    assert told.startswith("On glyphs a stands alone: 90.0 [88.0, 92.0] %") and "overlap" not in told
+    assert told.startswith("On glyphs a is right on 90.0 [88.0, 92.0] %") and "overlap" not in told
 
 
 def test_a_cheaper_best_says_so_and_each_data_set_is_read_apart():
     table = rows(("a", 0.9, 0.88, 0.92, 1.0), ("b", 0.89, 0.87, 0.91, 3.0))
     both = reading(pd.concat([table, table.assign(dataset="digits", top1=[0.5, 0.6])]))
-    assert len(both) == 2 and "None of them costs less." in both[0] and both[1].startswith("On digits b is best: 60.0")
+    assert (
+        len(both) == 2
+        and "None of them costs less." in both[0]
+        and both[1].startswith("On digits b has the highest top-1: 60.0")
+    )
 
 
 def test_what_ran_says_what_was_left_out_and_that_the_code_was_changed():

@@ -3,6 +3,7 @@ import re
 
 import pandas as pd
 import pytest
+from browser import browser, needs_chromium
 
 from varc.report.page import page
 
@@ -49,3 +50,18 @@ def test_a_caption_brings_no_html_and_no_file_along(tmp_path):
     found = page("T", caption, tmp_path / "p.png", None, "")
     assert "<script" not in found and "token" not in found
     assert 'src="data:image/png;base64,cG5n"' in found
+
+
+@needs_chromium
+def test_in_a_browser_a_table_sorts_and_asks_for_nothing(csv, tmp_path):
+    table = pd.DataFrame({"classifier": ["a", "b", "c"], "top1": [0.09, 0.953, 0.5]})
+    table.to_csv(csv, index=False)
+    (tmp_path / "page.html").write_text(page("A title", CAPTION, None, csv, ""))
+    with browser(tmp_path / "profile") as shown:
+        shown.open((tmp_path / "page.html").as_uri())
+        column = "[...document.querySelectorAll('table.dataTable tbody tr')].map(row => row.cells[1].innerText).join()"
+        assert shown.until(lambda: shown.ask(column)) == "9.0,95.3,50.0"
+        heading = "[...document.querySelectorAll('th')].find(cell => cell.innerText.startsWith('top1'))"
+        shown.ask(f"{heading}.click()")
+        assert shown.until(lambda: (found := shown.ask(column)) != "9.0,95.3,50.0" and found) == "9.0,50.0,95.3"
+        assert not shown.leaving() and not shown.errors

@@ -52,8 +52,9 @@ div:has(> div > div > .prose), div:has(> ul > .prose) { align-items: flex-start;
 <h3>{{ category }}</h3>
 <ul>
 {% for title, page in pages %}
-<li><a href='javascript:(page => app.setView({navbarMode: "resultinfo", resultPath: page, content: "html",
-contentPath: results[page].data_uri}))({{ page|tojson }})'>{{ title }}</a></li>
+<li><a href='javascript:((of, page) => app.setView({navbarMode: "subcategory", category: of,
+subcategory: Object.keys(categories[of])[0], resultPath: page, content: "html",
+contentPath: results[page].data_uri}))({{ category|tojson }}, {{ page|tojson }})'>{{ title }}</a></li>
 {% endfor %}
 </ul>
 {% endfor %}
@@ -115,10 +116,10 @@ def read_one(dataset: str, rows: pd.DataFrame) -> str:
     """The paragraph of one data set; see reading."""
     ordered = best_first(rows).to_dict("records")
     best, others = ordered[0], ordered[1:]
-    first = "is best" if others else "stands alone"
+    first = "has the highest top-1:" if others else "is right on"
     told = [
-        f"On {dataset} {best['classifier']} {first}: {interval(best, 'top1')} % of {best['images']:,} images are "
-        f"right, for {best['gflops_per_image']:.3g} GFLOPs and {best['seconds_per_image']:.2g} s an image."
+        f"On {dataset} {best['classifier']} {first} {interval(best, 'top1')} % of {best['images']:,} images, for "
+        f"{best['gflops_per_image']:.3g} GFLOPs and {best['seconds_per_image']:.2g} s an image."
     ]
     near = [row for row in others if row["top1_high"] >= best["top1_low"]]
     if near:

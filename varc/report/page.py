@@ -82,6 +82,7 @@ def sortable(table: pd.DataFrame) -> str:
         lengthMenu=ROWS,
         scrollX=True,
         fixedColumns={"start": first},
+        text_in_header_can_be_selected=False,  # a click on it sorts
         display_logo_when_loading=False,
         style="table-layout:auto;width:auto;margin:0",
     )

@@ -2,39 +2,23 @@ TARGETS = [*TABLES.targets(), *EXPLAINING.targets()]
 PAGES = Pages(RUN, TARGETS)
 
 
-rule page:
-    input:
-        unpack(ask(PAGES.page_inputs)),
-        code=code("page"),
-    output:
-        page=report(
-            "results/{run}/report/{page}.html",
-            category=ask(PAGES.category),
-            labels=ask(PAGES.labels),
-            caption="../report/page.rst",
-        ),
-    log:
-        "results/{run}/logs/page/{page}.log",
-    wildcard_constraints:
-        page=one_of(PAGES.names),
-    params:
-        title=ask(PAGES.title),
-        caption=ask(PAGES.caption),
-    script:
-        "../../scripts/page.py"
+def reported(page):
+    """A page that the report lists by what it says."""
+    shown = {"category": PAGES.category(page), "labels": {"shows": PAGES.title(page)}}
+    return report(PAGES.file(page, "{run}"), caption=os.path.abspath(PAGES.caption(page)), **shown)
 
 
-rule front:
+rule pages:
     input:
-        unpack(ask(PAGES.front_inputs)),
-        code=code("front"),
+        unpack(ask(PAGES.inputs)),
+        code=code("pages"),
     output:
-        front="results/{run}/report/front.html",
+        front=PAGES.file("front", "{run}"),
+        pages=[reported(page) for page in PAGES.names],
     log:
-        "results/{run}/logs/front.log",
+        "results/{run}/logs/pages.log",
     params:
-        listed=PAGES.listed(),
-        plotted=[PAGES.title(page) for page in PAGES.plotted()],
+        contents=PAGES.contents(),
         pairs=TABLES.main_pairs(),
     script:
-        "../../scripts/front.py"
+        "../../scripts/pages.py"
