@@ -1,4 +1,5 @@
-"""Draw explanations of some right and some wrong predictions, chosen by the seeded order of the explained images."""
+"""Draw explanations of some right predictions, chosen by a seeded order, and of the wrong ones with the smallest and
+the largest margins."""
 
 import numpy as np
 from job import job
@@ -6,6 +7,7 @@ from shapes import model_configs
 
 from varc.data.classes import data_set_classes
 from varc.data.manifest import load_images, rows
+from varc.explain.gallery import gallery
 from varc.explain.picture import Row, draw, scale_panels, whole_panel
 from varc.explain.tmi import explained_order, tmi
 from varc.files import whole
@@ -61,7 +63,8 @@ with job(snakemake) as log:
         for i in explained_order([row.image_id for row in listed], params.seed)
         if listed[i].image_id in tokens["label"]
     ]
-    chosen = [i for kind in (True, False) for i in [i for i in order if right[i] == kind][: params.pictures]]
+    of_label, of_others = (np.where(mask, scores, -np.inf).max(1) for mask in (known.own, ~known.own))
+    chosen = gallery(of_label - of_others, right, order, params.pictures)
     images = load_images(params.dataset, [listed[i] for i in chosen], vqvae.image_size)
     figure = draw([explanation(image, i) for image, i in zip(images, chosen, strict=True)])
     with whole(snakemake.output.picture) as temporary:

@@ -18,7 +18,7 @@ class Tables:
         """All tables of classifiers and models, training curves and samples."""
         config, run = self.config, self.run
         wanted = {
-            ("accuracy.csv", "cost.csv", "gflops.csv"): True,
+            ("accuracy.csv", "cost.csv", "gflops.csv", "per_class.csv", "confusion.csv", "confusion.svg"): True,
             ("main.csv", "main.svg", "main_paired.csv"): run.rival_pairs,
             ("robustness.csv",): len(run.evaluated()) > 1,
             ("robustness_paired.csv", "robustness.svg"): config.shifts,

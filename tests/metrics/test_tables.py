@@ -4,9 +4,9 @@ import pytest
 
 from varc.costs.counting import Cost, ModelCosts
 from varc.metrics.accuracy import wilson_interval
+from varc.metrics.shown import as_markdown, shown
 from varc.metrics.tables import (
     accuracy_row,
-    as_markdown,
     gflops_rows,
     pruning_rows,
     with_plan,
@@ -98,10 +98,22 @@ def test_pruning_rows_by_hand():
 
 def test_tables_as_csv_and_markdown(tmp_path):
     table = pd.DataFrame({"name": ["a|b", "c"], "value": [1234567.891, np.nan], "count": pd.array([3, None], "Int64")})
-    assert as_markdown(table).splitlines()[2:] == ["| a\\|b | 1.23457e+06 | 3 |", "| c |  |  |"]
+    assert as_markdown(shown(table, "t")).splitlines()[2:] == ["| a\\|b | 1.23457e+06 | 3 |", "| c |  |  |"]
     write_table(table, tmp_path / "t.csv", tmp_path / "t.md", "How it was got.")
     assert pd.read_csv(tmp_path / "t.csv")["value"][0] == 1234567.891
     assert (tmp_path / "t.md").read_text().startswith("How it was got.\n\n| name | value | count |")
+
+
+def test_shares_are_shown_in_percent_and_stay_fractions_in_csv(tmp_path):
+    table = pd.DataFrame({"top1": [0.9534, np.nan], "top1_low": [0.92449, 0.0], "p": [0.05, 1.0], "images": [7, 8]})
+    write_table(table, tmp_path / "accuracy.csv", tmp_path / "accuracy.md", "Top-1.")
+    assert (tmp_path / "accuracy.md").read_text().splitlines()[2:] == [
+        "| top1 % | top1_low % | p | images |",
+        "| --- | --- | --- | --- |",
+        "| 95.3 | 92.4 | 0.05 | 7 |",
+        "|  | 0.0 | 1 | 8 |",
+    ]
+    assert pd.read_csv(tmp_path / "accuracy.csv")["top1"][0] == 0.9534
 
 
 def test_a_prediction_that_stands_for_the_label_counts():

@@ -1,6 +1,8 @@
 """The default run, end to end, and what each change makes rerun (dry runs on the finished results)."""
 
+import base64
 import copy
+import html
 import json
 import re
 from collections import Counter
@@ -11,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from browser import browser, needs_chromium
 from forward import log_prob_per_token
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -228,6 +231,9 @@ def test_files_have_the_columns_and_types_of_the_contract(results):
         schema = pq.read_schema(results / f"{name}.parquet")
         assert ", ".join(f"{field.name}: {field.type}" for field in schema) == columns
     tables = {
+        "per_class": "dataset classifier class_id name images top1 top1_low top1_high unit predicted taken_for "
+        "taken_for_images",
+        "confusion": "dataset classifier label label_name prediction prediction_name images share",
         "accuracy": "dataset classifier model images skipped top1 top1_low top1_high top5 top5_low top5_high "
         "unit gflops_per_image seconds_per_image",
         "gflops": "dataset classes classifier stage passes tokens samples gflops gflops_computed attention_gflops",
@@ -267,13 +273,82 @@ def test_training_leaves_curves_cards_and_a_log_with_progress(results):
         assert re.search(rf"step {steps}/{steps}, .*loss [\d.]+.* [\d.]+ steps/s, ETA 0 s", log)
 
 
-def test_the_report_holds_all_tables_and_plots(project, results):
+@pytest.fixture(scope="module")
+def report(project):
     run = snakemake(project, "--report", "results/digits/report.html")
     assert run.code == 0, run.output
-    page = (results / "report.html").read_text()
-    for name in ("accuracy.csv", "gflops.csv", "pruning.csv", "pruning.svg", "vqvae_curve.svg", "var_curve.svg"):
-        assert name in page
-    assert "Recall of the label among the best k classes" in page  # a caption
+    return project / "results/digits/report.html"
+
+
+def told(report, name):
+    """What the report's page holds under a name."""
+    return json.loads(re.search(rf"var {name} = (.*);\n", report.read_text())[1])
+
+
+def shown_interval(row, name):
+    """A share of a table with its interval as the report has it."""
+    return f"{100 * row[name]:.1f} [{100 * row[f'{name}_low']:.1f}, {100 * row[f'{name}_high']:.1f}]"
+
+
+def test_the_report_opens_on_the_numbers_of_the_run(report, results):
+    front = told(report, "workflow_desc")
+    assert "<h1>digits</h1>" in front
+    best = table(results, "accuracy").sort_values(["top1", "gflops_per_image"], ascending=[False, True]).iloc[0]
+    assert f"On digits {best['classifier']} has the highest top-1: {shown_interval(best, 'top1')} %" in front
+    rows = re.findall("<tr>(.*?)</tr>", front, re.DOTALL)[1:]
+    found = {cells[1]: cells for row in rows if (cells := re.findall("<td[^>]*>(.*?)</td>", row))}
+    for row in table(results, "accuracy").to_dict("records"):
+        expected = ["digits", row["classifier"], "454", shown_interval(row, "top1"), shown_interval(row, "top5")]
+        assert found[row["classifier"]][:5] == expected
+    assert len(found) == 6 and front.count("<figure>") == 1  # pruning
+
+
+def test_the_report_has_a_page_for_each_table_and_picture(report, results):
+    shown = told(report, "results")
+    tables = {f"report/{path.stem}.html" for path in (results / "tables").glob("*.csv")}
+    curves = {f"report/models/{name}.html" for name in ("base/vqvae_curve", "base/var_curve", "cca/finetune_curve")}
+    samples = {f"report/models/{model}/samples.html" for model in ("base", "cca")}
+    assert shown.keys() == {f"results/digits/{name}" for name in tables | curves | samples}
+    front = told(report, "workflow_desc")
+    for name, page in shown.items():
+        text = base64.b64decode(page["data_uri"].partition("base64,")[2]).decode()
+        assert page["labels"] == {"shows": re.search("<h1>(.*?)</h1>", text)[1]}
+        assert html.escape(page["labels"]["shows"], quote=False) in front and json.dumps(name) in front
+        assert page["caption"] and not re.search(r"(src|href)=.?https?:", text)
+    pruning = base64.b64decode(shown["results/digits/report/pruning.html"]["data_uri"].partition("base64,")[2]).decode()
+    assert "How often the label is among the best k classes" in pruning and "data:image/svg+xml;base64," in pruning
+    assert "recall %" in pruning and "Rivals (model: the classifier)" in pruning  # what the columns say
+
+
+@needs_chromium
+def test_the_report_works_in_a_browser_without_a_network(report, results, tmp_path):
+    with browser(tmp_path) as page:
+        page.open(report.as_uri())
+        front = page.wait("document.querySelector('.front')?.innerText")
+        for row in table(results, "accuracy").to_dict("records"):
+            assert shown_interval(row, "top1") in front
+        for title in page.ask("[...document.querySelectorAll('.front a')].map(link => link.innerText)"):
+            page.ask("app.setView({content: 'rulegraph'})")
+            page.wait("!document.querySelector('iframe') && !!document.querySelector('.front')")
+            link = "[...document.querySelectorAll('.front a')].find(link => link.innerText == "
+            page.ask(f"{link}{json.dumps(title)}).click()")
+            frame = page.frame()
+            assert (
+                page.wait("document.readyState == 'complete' && document.querySelector('h1').innerText", frame) == title
+            )
+            drawn = "document.querySelectorAll('table.dataTable tbody td, img').length"
+            assert page.wait(drawn, frame)
+        assert not page.leaving() and not page.errors
+
+
+def test_classes_and_confusions_follow_from_the_predictions(results):
+    predictions = pd.read_parquet(results / "predictions/varc/digits.parquet")
+    mistakes = predictions[predictions["label"] != predictions["prediction"]]
+    classes = table(results, "per_class").query("classifier == 'varc'").set_index("class_id")
+    assert (classes["images"] == predictions.groupby("label").size()).all()
+    assert (classes["images"] * (1 - classes["top1"])).sum() == pytest.approx(len(mistakes))
+    confusion = table(results, "confusion").query("classifier == 'varc'").set_index(["label", "prediction"])["images"]
+    assert confusion.to_dict() == mistakes.groupby(["label", "prediction"]).size().to_dict()
 
 
 # What shares work
@@ -314,6 +389,8 @@ def test_a_fresh_clone_plans_without_torch_and_without_data(tmp_path):
 
 # What reruns
 
+LISTED = Counter(per_class=1, confusion=1, pages=1)  # what other predictions rerun
+
 
 def changed(project, change, *arguments):
     config = default_config(project)
@@ -343,13 +420,13 @@ def test_the_order_of_keys_in_the_file_reruns_nothing(project):
 
 def test_a_changed_keep_of_stage_2_does_not_score_stage_1_again(project):
     found = changed(project, lambda config: config["classifiers"]["a_varc"]["funnel"][1].update(keep=2))
-    assert found.jobs == Counter(prune=2, score=4, predict=1, gflops=1, accuracy=1, cost=1, ablation=1)
+    assert found.jobs == Counter(prune=2, score=4, predict=1, gflops=1, accuracy=1, cost=1, ablation=1) + LISTED
     assert all("3x1-keep5.4x1-keep2" in file for file in found.files if "/scores/" in file or "/candidates/" in file)
 
 
 def test_more_samples_score_the_new_ones_only(project):
     found = changed(project, lambda config: config["classifiers"]["varc_smoothed"]["funnel"][0].update(samples=7))
-    assert found.jobs == Counter(tokenize=4, score=4, predict=1, gflops=1, accuracy=1, cost=1, ablation=1)
+    assert found.jobs == Counter(tokenize=4, score=4, predict=1, gflops=1, accuracy=1, cost=1, ablation=1) + LISTED
     assert sorted(file.split("/")[-2] for file in found.files if "/scores/" in file) == (
         ["sigma0.2spread-5"] * 2 + ["sigma0.2spread-6"] * 2
     )
@@ -361,20 +438,22 @@ def test_another_classifier_on_the_same_model_reuses_tokens_and_stages(project):
         config["classifiers"]["two_stages"] = {"model": "base", "funnel": [first, {"scales": 4, "keep": 1}]}
         config["evaluate"][0]["classifiers"].append("two_stages")
 
-    assert changed(project, change).jobs == Counter(predict=1, gflops=1, accuracy=1, cost=1, ablation=1)
+    assert changed(project, change).jobs == Counter(predict=1, gflops=1, accuracy=1, cost=1, ablation=1) + LISTED
 
 
-SCORING = Counter(score=32, prune=8, predict=6, pruning=1, accuracy=1, cost=1, ablation=1)
+SCORING = Counter(score=32, prune=8, predict=6, pruning=1, accuracy=1, cost=1, ablation=1) + LISTED
 EDITS = {
     "varc/scoring/likelihood.py": SCORING + Counter(train_var=1, finetune=1, sample=2),  # training validates by scores
     "varc/scoring/funnel.py": SCORING + Counter(gflops=1),
-    "varc/metrics/accuracy.py": Counter(gflops=1, pruning=1, accuracy=1, cost=1, ablation=1),
-    "varc/metrics/plots.py": Counter(pruning=1),
-    "varc/costs/models.py": Counter(gflops=1, pruning=1, accuracy=1, cost=1, ablation=1),
+    "varc/metrics/accuracy.py": Counter(gflops=1, pruning=1, accuracy=1, cost=1, ablation=1) + LISTED,
+    "varc/metrics/plots.py": Counter(pruning=1, pages=1),
+    "varc/report/front.py": Counter(pages=1),
+    "varc/costs/models.py": Counter(gflops=1, pruning=1, accuracy=1, cost=1, ablation=1, pages=1),
     "varc/models/var.py": Counter(train_var=1, finetune=1, sample=2, gflops=1) + SCORING,  # no image is encoded again
     "varc/training/var.py": Counter(train_var=1, finetune=1, sample=2) + SCORING,
     "varc/training/cca.py": Counter(finetune=1, sample=1, pruning=1, accuracy=1, cost=1, ablation=1)
-    + Counter(score=16, prune=4, predict=3),
+    + Counter(score=16, prune=4, predict=3)
+    + LISTED,
 }
 
 

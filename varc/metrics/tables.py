@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from varc.errors import in_one_line
 from varc.files import write_csv, write_text
 from varc.groups import Groups, unit_of
 from varc.metrics.accuracy import among, final_rank, pruning_recall, right_predictions
 from varc.metrics.intervals import share_interval
 from varc.metrics.published import read_published
+from varc.metrics.shown import as_markdown, shown
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from varc.baselines.family import Cost
@@ -26,22 +26,9 @@ Funnel = list[dict[str, Any]]  # stages with scales, samples, keep, and reused: 
 
 
 def write_table(table: pd.DataFrame, csv: str | Path, markdown: str | Path, caption: str) -> None:
-    """The table as CSV with plain numbers, and as Markdown with a caption and rounded numbers."""
+    """The table as CSV with plain numbers, and as Markdown with a caption, as it is shown."""
     write_csv(csv, table, "%.10g")
-    write_text(markdown, f"{caption}\n\n{as_markdown(table)}\n")
-
-
-def as_markdown(table: pd.DataFrame) -> str:
-    """A Markdown table; empty cells for what is not defined."""
-    rows = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy(dtype=object).tolist()]
-    return "\n".join("| " + " | ".join(cell(value) for value in row) + " |" for row in rows)
-
-
-def cell(value: Any) -> str:
-    """A value with six significant digits."""
-    if pd.isna(value):
-        return ""
-    return f"{value:.6g}" if isinstance(value, float) else in_one_line(str(value)).replace("|", "\\|")
+    write_text(markdown, f"{caption}\n\n{as_markdown(shown(table, Path(csv).stem))}\n")
 
 
 def gflops_rows(

@@ -157,7 +157,8 @@ class Explanation(Entry):
     budget: Positive | None = None
     """Images that `lime`, `kernel_shap` and `gradient_shap` look at per map; required by them."""
     gallery: Positive | None = None
-    """A picture of so many right and so many wrong predictions of the model, explained; with pairs of so many images
+    """A picture of so many right predictions of the model, of so many wrong ones with the smallest margins, and of so
+    many with the largest, explained; with pairs of so many images
     with the highest and so many with the lowest AUC of the first method, ties by image_id; default: none."""
     faithfulness: Faithfulness | None = None
 

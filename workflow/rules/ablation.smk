@@ -22,7 +22,7 @@ rule smoothing:
         code=code("smoothing"),
     output:
         **table("smoothing"),
-        plot=reported("tables/smoothing.svg", "Tables"),
+        plot="results/{run}/tables/smoothing.svg",
     log:
         "results/{run}/logs/smoothing.log",
     params:
@@ -37,7 +37,7 @@ rule sample:
         classes=ask(JOBS.sampled_dataset, then=RUN.class_list),
         code=code("sample"),
     output:
-        picture=reported("models/{model}/samples.png", "Samples"),
+        picture="results/{run}/models/{model}/samples.png",
     log:
         "results/{run}/logs/sample/{model}.log",
     resources:

@@ -71,7 +71,7 @@ rule adaptive:
         code=code("adaptive"),
     output:
         **table("adaptive"),
-        plot=reported("tables/adaptive.svg", "Tables", caption="adaptive_plot"),
+        plot="results/{run}/tables/adaptive.svg",
     log:
         "results/{run}/logs/adaptive.log",
     params:
@@ -102,7 +102,7 @@ rule calibration:
         code=code("calibration"),
     output:
         **table("calibration"),
-        plot=reported("tables/calibration.svg", "Tables"),
+        plot="results/{run}/tables/calibration.svg",
     log:
         "results/{run}/logs/calibration.log",
     params:

@@ -75,7 +75,7 @@ rule main:
         code=code("main"),
     output:
         **table("main"),
-        plot=reported("tables/main.svg", "Tables"),
+        plot="results/{run}/tables/main.svg",
     log:
         "results/{run}/logs/main.log",
     params:

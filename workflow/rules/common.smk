@@ -10,6 +10,7 @@ from workflow.config.tables import CONTROLS, GRADIENT_METHODS, MASKED_METHODS, M
 from workflow.gpu import needs
 from workflow.imports import family_stamp, script_stamp
 from workflow.learning import STRATEGIES
+from workflow.pages import Pages
 from workflow.sources import begun, stamp
 from workflow.start import start
 from workflow.threads import share_cores
@@ -53,15 +54,9 @@ def marked(files):
 WEIGHTS_KNOWN = {f"{part}_checkpoint": ask(CHECKPOINTS.checkpoint, part=part) for part in PARTS}  # of a rule's {model}
 
 
-def reported(file, category, caption=None):
-    """A file of the run that the report shows; its caption in workflow/report/ has the file's name, unless given."""
-    caption = caption or os.path.splitext(os.path.basename(file))[0]
-    return report(f"results/{{run}}/{file}", category=category, caption=f"../report/{caption}.rst")
-
-
 def table(name):
     """The outputs that all tables have."""
-    return {"csv": reported(f"tables/{name}.csv", "Tables"), "markdown": f"results/{{run}}/tables/{name}.md"}
+    return {"csv": f"results/{{run}}/tables/{name}.csv", "markdown": f"results/{{run}}/tables/{name}.md"}
 
 
 def code(script, family=None):

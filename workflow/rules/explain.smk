@@ -178,7 +178,7 @@ rule contrast:
         code=code("contrast"),
     output:
         **table("contrast"),
-        plot=reported("tables/contrast.svg", "Tables"),
+        plot="results/{run}/tables/contrast.svg",
     log:
         "results/{run}/logs/contrast.log",
     params:
@@ -192,7 +192,7 @@ rule contrast_gallery:
         unpack(ask(EXPLAINING.contrast_gallery_inputs)),
         code=code("contrast_gallery"),
     output:
-        picture=reported("gallery/{model}/{dataset}/{method}-{pairs}.png", "Gallery", caption="contrast_gallery"),
+        picture="results/{run}/gallery/{model}/{dataset}/{method}-{pairs}.png",
     log:
         "results/{run}/logs/contrast_gallery/{model}/{dataset}/{method}-{pairs}.log",
     params:
@@ -261,7 +261,7 @@ rule explanation:
         code=code("explanation"),
     output:
         **table("explanation"),
-        plot=reported("tables/explanation.svg", "Tables"),
+        plot="results/{run}/tables/explanation.svg",
     log:
         "results/{run}/logs/explanation.log",
     params:
@@ -275,7 +275,7 @@ rule gallery:
         unpack(ask(EXPLAINING.gallery_inputs)),
         code=code("gallery"),
     output:
-        picture=reported("gallery/{model}/{dataset}.png", "Gallery", caption="gallery"),
+        picture="results/{run}/gallery/{model}/{dataset}.png",
     log:
         "results/{run}/logs/gallery/{model}/{dataset}.log",
     params:

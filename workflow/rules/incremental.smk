@@ -79,7 +79,7 @@ rule incremental:
         code=code("incremental"),
     output:
         **table("incremental"),
-        plot=reported("tables/incremental.svg", "Tables"),
+        plot="results/{run}/tables/incremental.svg",
     log:
         "results/{run}/logs/incremental.log",
     params:

@@ -6,7 +6,7 @@ rule train_vqvae:
         weights="results/{run}/models/{model}/vqvae.safetensors",
         card="results/{run}/models/{model}/vqvae.json",
         curve="results/{run}/models/{model}/vqvae_curve.csv",
-        plot=reported("models/{model}/vqvae_curve.svg", "Training"),
+        plot="results/{run}/models/{model}/vqvae_curve.svg",
     log:
         "results/{run}/logs/train_vqvae/{model}.log",
     wildcard_constraints:
@@ -31,7 +31,7 @@ rule train_var:
         weights="results/{run}/models/{model}/var.safetensors",
         card="results/{run}/models/{model}/var.json",
         curve="results/{run}/models/{model}/var_curve.csv",
-        plot=reported("models/{model}/var_curve.svg", "Training"),
+        plot="results/{run}/models/{model}/var_curve.svg",
     log:
         "results/{run}/logs/train_var/{model}.log",
     wildcard_constraints:
@@ -57,7 +57,7 @@ rule finetune:
         weights="results/{run}/models/{model}/var.safetensors",
         card="results/{run}/models/{model}/var.json",
         curve="results/{run}/models/{model}/finetune_curve.csv",
-        plot=reported("models/{model}/finetune_curve.svg", "Training"),
+        plot="results/{run}/models/{model}/finetune_curve.svg",
     log:
         "results/{run}/logs/finetune/{model}.log",
     wildcard_constraints:

@@ -35,6 +35,41 @@ rule accuracy:
         "../../scripts/accuracy.py"
 
 
+rule per_class:
+    input:
+        predictions=RUN.predictions(TABLES.main_pairs()),
+        manifests=[RUN.manifest(dataset) for dataset, _ in TABLES.main_pairs()],
+        classes=RUN.class_lists(RUN.evaluated()),
+        code=code("per_class"),
+    output:
+        **table("per_class"),
+    log:
+        "results/{run}/logs/per_class.log",
+    params:
+        pairs=TABLES.main_pairs(),
+        datasets={dataset: RUN.dataset(dataset) for dataset, _ in TABLES.main_pairs()},
+    script:
+        "../../scripts/per_class.py"
+
+
+rule confusion:
+    input:
+        predictions=RUN.predictions(TABLES.main_pairs()),
+        manifests=[RUN.manifest(dataset) for dataset, _ in TABLES.main_pairs()],
+        classes=RUN.class_lists(RUN.evaluated()),
+        code=code("confusion"),
+    output:
+        **table("confusion"),
+        plot="results/{run}/tables/confusion.svg",
+    log:
+        "results/{run}/logs/confusion.log",
+    params:
+        pairs=TABLES.main_pairs(),
+        datasets={dataset: RUN.dataset(dataset) for dataset, _ in TABLES.main_pairs()},
+    script:
+        "../../scripts/confusion.py"
+
+
 rule cost:
     input:
         gflops=rules.gflops.output.csv,
@@ -78,7 +113,7 @@ rule robustness_paired:
         code=code("robustness_paired"),
     output:
         **table("robustness_paired"),
-        plot=reported("tables/robustness.svg", "Tables", caption="robustness_plot"),
+        plot="results/{run}/tables/robustness.svg",
     log:
         "results/{run}/logs/robustness_paired.log",
     params:
@@ -107,7 +142,7 @@ rule pruning:
         code=code("pruning"),
     output:
         **table("pruning"),
-        plot=reported("tables/pruning.svg", "Tables", caption="pruning_plot"),
+        plot="results/{run}/tables/pruning.svg",
     log:
         "results/{run}/logs/pruning.log",
     params:
