@@ -75,7 +75,7 @@ def refusal(project, target, changed, change):
     finally:
         os.replace(kept, path)
         for other, (content, stat) in others.items():
-            if not other.exists():
+            if not other.exists() or other.stat().st_mtime_ns != stat.st_mtime_ns:  # made from the changed file
                 other.parent.mkdir(parents=True, exist_ok=True)  # snakemake takes an empty folder away too
                 other.write_bytes(content)
                 os.utime(other, ns=(stat.st_atime_ns, stat.st_mtime_ns))
