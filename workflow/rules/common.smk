@@ -96,3 +96,13 @@ def gpu_job(rule, mem_mb, runtime):
     ON_GPU.add(rule)
     gpu = {} if "gpu" in (workflow.resource_settings.default_resources or {}) else {"gpu": 1}
     return {**needs(rule, mem_mb, runtime, planned_needs), **gpu, "device": "auto"}
+
+
+TARGETS = [*TABLES.targets(), *EXPLAINING.targets()]
+PAGES = Pages(RUN, TARGETS)
+
+
+def reported(page):
+    """A page that the report lists by what it says."""
+    shown = {"category": PAGES.category(page), "labels": {"shows": PAGES.title(page)}}
+    return report(PAGES.file(page, "{run}"), caption=os.path.abspath(PAGES.caption(page)), **shown)

@@ -1,13 +1,3 @@
-TARGETS = [*TABLES.targets(), *EXPLAINING.targets()]
-PAGES = Pages(RUN, TARGETS)
-
-
-def reported(page):
-    """A page that the report lists by what it says."""
-    shown = {"category": PAGES.category(page), "labels": {"shows": PAGES.title(page)}}
-    return report(PAGES.file(page, "{run}"), caption=os.path.abspath(PAGES.caption(page)), **shown)
-
-
 rule pages:
     input:
         unpack(ask(PAGES.inputs)),
