@@ -11,7 +11,7 @@ from snakemake_runs import ROOT, copy_project, python, snakemake, write_config
 
 from workflow.imports import STAMPS, code_inputs, code_stamp, digest
 
-HELPERS = ("augmented", "explained", "job", "kept", "maps", "models", "networks", "shapes", "summary")
+HELPERS = ("augmented", "explained", "job", "kept", "maps", "models", "networks", "rivals", "shapes", "summary")
 SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if path.stem not in HELPERS)
 
 LOAD = """
