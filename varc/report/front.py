@@ -52,9 +52,8 @@ div:has(> div > div > .prose), div:has(> ul > .prose) { align-items: flex-start;
 <h3>{{ category }}</h3>
 <ul>
 {% for title, page in pages %}
-<li><a href='javascript:((of, page) => app.setView({navbarMode: "subcategory", category: of,
-subcategory: Object.keys(categories[of])[0], resultPath: page, content: "html",
-contentPath: results[page].data_uri}))({{ category|tojson }}, {{ page|tojson }})'>{{ title }}</a></li>
+<li><a href='javascript:(page => app.setView({navbarMode: "menu", resultPath: page, content: "html",
+contentPath: results[page].data_uri}))({{ page|tojson }})'>{{ title }}</a></li>
 {% endfor %}
 </ul>
 {% endfor %}
