@@ -622,9 +622,10 @@ def test_the_gallery_shows_right_and_wrong_predictions(explained):
     predictions = pd.read_parquet(explained / "predictions/varc_cca/digits.parquet").set_index("image_id")
     known = predictions.loc[read_maps(explained, "tmi").index]
     right = (known["prediction"] == known["label"]).sum()
-    shown = min(right, 2) + min(len(known) - right, 2)  # gallery: 2
+    shown = min(right, 2) + min(len(known) - right, 4)  # gallery: 2; of wrong ones with small margins and with large
     picture = np.asarray(Image.open(explained / "gallery/cca/digits.png").convert("RGB"))
-    assert picture.shape[0] == 231 * shown
+    log = (explained / "logs/gallery/cca/digits.log").read_text()
+    assert f"{shown} images" in log and 200 * shown < picture.shape[0] < 300 * shown  # titles take more lines or fewer
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 200
 
 
