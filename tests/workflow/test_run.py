@@ -653,7 +653,7 @@ def test_a_truncated_file_of_an_earlier_stage_is_named(project, results):
     try:
         output = failure(project, "results/digits/candidates/base/digits/3x1-keep5/0.parquet")
         assert "results/digits/scores/base/digits/all/scales4/clean/0.parquet: damaged" in output
-        assert not target.exists()
+        assert target.read_bytes() == before  # as it was, and as out of date
     finally:
         path.write_bytes(whole)
     assert snakemake(project).code == 0
@@ -663,13 +663,14 @@ def test_a_truncated_file_of_an_earlier_stage_is_named(project, results):
 def test_weights_that_are_not_finite_are_named(project, results):
     path = results / "models/base/var.safetensors"
     whole, card = path.read_bytes(), card_path(path).read_bytes()
-    state = load_file(path)
+    scores = results / "scores/base/digits/all/scales4/clean/1.parquet"
+    before, state = scores.read_bytes(), load_file(path)
     save_file({**state, "head.bias": torch.full_like(state["head.bias"], torch.nan)}, path)
     write_json(card_path(path), {**read_json(card_path(path)), "sha256": file_sha256(path)})
     try:
         output = failure(project, "results/digits/scores/base/digits/all/scales4/clean/1.parquet")
         assert "var.safetensors: 1 tensors hold NaN or infinity, first head.bias" in output
-        assert not (results / "scores/base/digits/all/scales4/clean/1.parquet").exists()
+        assert scores.read_bytes() == before
     finally:
         path.write_bytes(whole)
         card_path(path).write_bytes(card)
