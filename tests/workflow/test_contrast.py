@@ -229,7 +229,7 @@ def test_a_changed_file_reruns_what_is_made_from_it_alone(folder):
         rerun = {job.rule.name for job in jobs if touched & set(job.input)}
         assert {job.rule.name for job in jobs if "pairs.csv" in job.input} == {"pairs"}
     assert rerun == {"pairs", "score_tokens", "explain", "attribute", "control", "mean_mask", "localise", "contrast",
-                     "contrast_gallery"}  # fmt: skip
+                     "contrast_gallery", "pages"}  # fmt: skip
     made = {file for file in touched if "/maps/" in file or "/token_scores/" in file}
     assert made and all("of-pairs" in file for file in made)
 
