@@ -9,7 +9,8 @@ from figures import faults
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from varc.figures import STYLE, counted, looks, place_labels, save_figure, styled, wrapped
+from varc.errors import counted
+from varc.figures import STYLE, looks, place_labels, save_figure, styled, wrapped
 
 # Machado, Oliveira and Fernandes (2009): how linear RGB looks to readers who lack one kind of cone
 SEEN = {

@@ -1,4 +1,4 @@
-"""The one exception for mistakes that a user can mend, and how text from elsewhere is shown."""
+"""The one exception for mistakes that a user can mend, and how text from elsewhere and numbers of things are shown."""
 
 import re
 from typing import Any
@@ -35,3 +35,8 @@ class InputError(ValueError):
 
     def __init__(self, message: str):
         super().__init__(in_one_line(message))
+
+
+def counted(n: Any, noun: str) -> str:
+    """1 scale, 1,000 scales."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

@@ -40,11 +40,6 @@ def looks(names: Iterable[Any]) -> dict[Any, dict[str, Any]]:
     return dict(zip(dict.fromkeys(names), cycle(rcParams["axes.prop_cycle"]), strict=False))
 
 
-def counted(n: Any, noun: str) -> str:
-    """1 scale, 2 scales."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
 def wrapped(text: str, inches: float, size: float = 9.0) -> str:
     """A text in lines that are no wider, as letters of that size are at most in the mean; no name is cut short."""
     width = max(8, int(inches * 72 / (0.62 * size)))

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from varc.baselines.any_order import AnyOrder, AnyOrderConfig, Past, PositionTables, pair_log_prob
-from varc.device import free_memory
-from varc.scoring.batching import CPU_NUMBERS, CPU_TOKENS, FLOAT, GPU_SHARE, most_pairs
+from varc.scoring.batching import FLOAT, most_pairs, pairs_of_width
 
 COPIES = 32  # of a position's activations, of width C, that exist at a time in a pass
 
@@ -35,10 +34,6 @@ class Chunks(NamedTuple):
     @property
     def device(self) -> torch.device:
         return self.tables.turns.device
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.candidates.shape
 
     @property
     def num_steps(self) -> int:
@@ -81,8 +76,4 @@ def chunk_ends(tokens: int, chunk: int) -> list[int]:
 def pairs_per_batch(config: AnyOrderConfig, tokens: int, device: torch.device, free: int | None = None) -> int:
     """How many pairs of so many tokens a batch should hold: as of a VAR, see varc.scoring.batching."""
     length = 2 * tokens
-    if device.type != "cuda":
-        return max(1, min(CPU_NUMBERS // (length * config.width), CPU_TOKENS // length))
-    free = free_memory(device) if free is None else free
-    fitting = int(GPU_SHARE * free / (FLOAT * COPIES * length * config.width))
-    return max(1, min(fitting, most_pairs(length)))
+    return pairs_of_width(config.width, length, FLOAT * COPIES * length * config.width, device, free)

@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from varc.errors import counted
 from varc.figures import (
     GREY,
-    counted,
     dodged,
     legend_below,
     looks,

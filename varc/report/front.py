@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from varc.errors import counted
 from varc.metrics.shown import percent
 from varc.report.page import HTML, data_uri
 
@@ -171,11 +172,6 @@ def interval(row: Mapping[Any, Any], name: str) -> str:
     """A share with its interval, in percent; nothing where it is not defined."""
     share, low, high = (percent(row[key]) for key in (name, f"{name}_low", f"{name}_high"))
     return f"{share} [{low}, {high}]" if share else ""
-
-
-def counted(count: int, name: str) -> str:
-    """A number of things."""
-    return f"{count:,} {name}{'' if count == 1 else 's'}"
 
 
 def some(names: Sequence[str]) -> str:

@@ -48,11 +48,15 @@ def pairs_per_batch(var: "VAR", length: int, device: torch.device, free: int | N
 
     free: bytes of it; None: what there is now.
     """
+    return pairs_of_width(var.config.width, length, pass_bytes(var.config, length), device, free)
+
+
+def pairs_of_width(width: int, length: int, pass_bytes: int, device: torch.device, free: int | None = None) -> int:
+    """The same of any transformer: of its width, and the bytes of a pair's activations in a pass."""
     if device.type != "cuda":
-        return max(1, min(CPU_NUMBERS // (length * var.config.width), CPU_TOKENS // length))
+        return max(1, min(CPU_NUMBERS // (length * width), CPU_TOKENS // length))
     free = free_memory(device) if free is None else free
-    fitting = int(GPU_SHARE * free / pass_bytes(var.config, length))
-    return max(1, min(fitting, most_pairs(length)))
+    return max(1, min(int(GPU_SHARE * free / pass_bytes), most_pairs(length)))
 
 
 def in_batches(

@@ -131,10 +131,6 @@ class Scales(NamedTuple):
         return self.tables.class_ids.device
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return self.candidates.shape
-
-    @property
     def num_steps(self) -> int:
         return len(self.var.config.patch_nums)
 

@@ -31,14 +31,14 @@ Scored = tuple[Floats, NDArray[np.int32], Bools]  # per_step, steps, who is aliv
 
 
 class Stepwise(Protocol):
-    """A model, with N images and M candidates of each, P pairs of which it scores in K steps."""
+    """A model, with N images and their candidates, P pairs of which it scores in K steps."""
 
     @property
     def device(self) -> torch.device: ...
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """N, M."""
+    def candidates(self) -> NDArray[np.int32]:
+        """(N, M)"""
         ...
 
     @property
@@ -89,7 +89,7 @@ def adaptive_funnel(
     that keys and values take), but for float rounding. Pieces for `keep` are the batches.
     """
     start, memory = budget(model.device, free)
-    images, candidates = model.shape
+    images, candidates = model.candidates.shape
     size = images_per_batch or images_at_once(model, candidates, start)
     parts: list[Scored] = []
     done = 0
@@ -143,7 +143,7 @@ def step_by_step(model: Stepwise, first: int, end: int, limits: Limits, memory: 
     every step. Of one image alone the first survivors have theirs there, and the others none.
     """
     batch, past = model.begin(first, end)
-    left = alive = np.ones((end - first, model.shape[1]), bool)
+    left = alive = np.ones((end - first, model.candidates.shape[1]), bool)
     per_step = np.zeros((*alive.shape, model.num_steps))
     steps = np.zeros(alive.shape, np.int32)
     for k in range(model.num_steps):
