@@ -29,8 +29,13 @@ Floats = NDArray[np.float64]
 def save_figure(path: str | Path, figure: Figure) -> None:
     """Writes a figure in the format of the path's suffix; raises InputError as `whole` does.
 
-    Equal figures are equal files: no date, and names within an SVG that are not drawn anew each time.
+    Equal figures are equal files: no date, names within an SVG that are not drawn anew each time, and axes where they
+    were laid out to six digits: the last ones depend on where objects lie in memory, since kiwisolver sorts by that.
     """
+    figure.draw_without_rendering()  # lays it out
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_position(np.round(axes.get_position(original=True).bounds, 6).tolist())
     with whole(path) as temporary:
         figure.savefig(temporary, format=Path(path).suffix[1:], metadata={"Date": None})
 
