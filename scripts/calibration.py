@@ -22,23 +22,24 @@ CAPTION = (
 
 
 def read(kind, i):
-    """Mean log-likelihoods of all classes, the images' labels, and the label that each class stands for."""
+    """Mean log-likelihoods of all classes, the images' labels, the label that each class stands for, and the groups."""
     files = snakemake.input
     scores = read_weighted_scores(files[f"{kind}_manifest{i}"], files[f"{kind}_scores{i}"], files[f"scale_weights{i}"])
-    return combined(scores.samples, snakemake.params.combines[i]), scores.labels, scores.class_labels
+    means = combined(scores.samples, snakemake.params.combines[i])
+    return (means, scores.labels, scores.class_labels), scores.groups
 
 
 with job(snakemake) as log:
     rows, curves = [], {}
     for i, (dataset, classifier) in enumerate(snakemake.params.pairs):
-        known, test = read("calibration", i), read("test", i)
+        (known, _), (test, groups) = read("calibration", i), read("test", i)
         temperature = fit_temperature(*known)
         row = {"dataset": dataset, "classifier": classifier, "images": len(test[1]), "temperature": temperature}
         row["calibration_images"] = len(known[1])
         for name, t in (("before", 1.0), ("after", temperature)):
             row[f"ece_{name}"] = expected_calibration_error(*test, t)
             row[f"nll_{name}"] = negative_log_likelihood(*test, t)
-            curves[f"{dataset}, {classifier}, {name}"] = reliability(*test, t)[:2]
+            curves[f"{dataset}, {classifier}, {name}"] = reliability(*test, t, groups)
         rows.append(row)
     write_table(pd.DataFrame(rows), snakemake.output.csv, snakemake.output.markdown, CAPTION)
     plot_reliability(snakemake.output.plot, curves)

@@ -3,7 +3,7 @@ import pytest
 from scipy.special import softmax
 
 from varc.costs.counting import Cost, ModelCosts
-from varc.metrics.accuracy import exact_interval
+from varc.metrics.accuracy import exact_interval, wilson_interval
 from varc.metrics.calibration import (
     expected_calibration_error,
     fit_temperature,
@@ -11,6 +11,7 @@ from varc.metrics.calibration import (
     reliability,
 )
 from varc.metrics.frontier import adaptive_gflops, adaptive_row, fixed_frontier
+from varc.metrics.intervals import share_interval
 from varc.metrics.tables import adaptive_gflops_rows
 from varc.scoring.adaptive import AdaptiveScores, simulate
 
@@ -62,12 +63,12 @@ def test_the_probability_of_a_label_is_that_of_all_its_classes():
     scores, class_labels = np.log([[0.3, 0.2, 0.5], [0.1, 0.2, 0.7]]), np.array([4, 4, 7])
     labels = np.array([4, 4])
     assert negative_log_likelihood(scores, labels, class_labels) == pytest.approx(-np.log([0.5, 0.3]).mean())
-    confidence, accuracy, count = reliability(scores, np.array([4, 7]), class_labels)
-    assert confidence.tolist() == pytest.approx([0.5, 0.7])  # the best class is the third of both
-    assert (accuracy.tolist(), count.tolist()) == ([0.0, 1.0], [1, 1])
+    bins = reliability(scores, np.array([4, 7]), class_labels)
+    assert bins.confidence.tolist() == pytest.approx([0.5, 0.7])  # the best class is the third of both
+    assert (bins.accuracy.tolist(), bins.images.tolist()) == ([0.0, 1.0], [1, 1])
     first = np.log([[0.4, 0.25, 0.35]])
-    confidence, accuracy, _ = reliability(first, np.array([4]), class_labels)
-    assert (confidence.tolist(), accuracy.tolist()) == ([pytest.approx(0.65)], [1.0])
+    bins = reliability(first, np.array([4]), class_labels)
+    assert (bins.confidence.tolist(), bins.accuracy.tolist()) == ([pytest.approx(0.65)], [1.0])
 
 
 def test_the_risk_is_of_the_predicted_class_where_several_stand_for_the_label():
@@ -110,6 +111,16 @@ def test_calibration_error_by_hand():
     label = np.array([0, 1, 0, 0])
     # confidence 0.9 with accuracy 0.5, confidence 0.6 with accuracy 1
     assert expected_calibration_error(half, label, np.arange(2)) == pytest.approx(0.4)
-    confidence, accuracy, count = reliability(half, label, np.arange(2))
-    assert confidence.tolist() == pytest.approx([0.6, 0.9])
-    assert (accuracy.tolist(), count.tolist()) == ([1.0, 0.5], [2, 2])
+    bins = reliability(half, label, np.arange(2))
+    assert bins.confidence.tolist() == pytest.approx([0.6, 0.9])
+    assert (bins.accuracy.tolist(), bins.images.tolist()) == ([1.0, 0.5], [2, 2])
+
+
+def test_the_intervals_of_reliability_are_those_of_shares_over_images_or_groups():
+    scores, labels = np.log(np.tile([[0.9, 0.1]], (60, 1))), np.array([0] * 45 + [1] * 15)
+    bins = reliability(scores, labels, np.arange(2))
+    assert (bins.low[0], bins.high[0]) == pytest.approx(wilson_interval(45, 60))
+    groups = np.repeat(np.arange(12), 5)  # the first nine all right, the others all wrong
+    grouped = reliability(scores, labels, np.arange(2), groups=groups)
+    assert (grouped.low[0], grouped.high[0]) == pytest.approx(share_interval(labels == 0, groups))
+    assert grouped.low[0] < bins.low[0] < 0.75 < bins.high[0] < grouped.high[0]

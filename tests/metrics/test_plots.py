@@ -9,6 +9,7 @@ from configs import ROOT
 from figures import error_bars, faults, texts
 
 import varc.metrics.plots as plots
+from varc.metrics.calibration import Reliability
 
 LONG = "varc_beta0p02_lambda50_lr0p0003_of_the_longest_name"
 NEARLY = 0.84 + 0.0004 * np.arange(20)
@@ -127,10 +128,15 @@ def test_the_frontier_and_reliability_can_be_read(hard, monkeypatch):
     values, names = HARD[hard]
     figure = drawn(monkeypatch, plots.plot_frontier, *frontier(values, names))
     assert faults(figure) == [] and error_bars(figure) == np.isfinite(values).sum()
+    confidence = np.linspace(0, 1, 5)
     curves = {
-        f"fashion, {name}, before": (np.linspace(0, 1, 5), np.full(5, v)) for name, v in zip(names, values, strict=True)
+        f"fashion, {name}, before": Reliability(confidence, *np.full((3, 5), v), np.full(5, 9))._replace(
+            low=np.full(5, max(v - 0.1, 0.0)), high=np.full(5, min(v + 0.1, 1.0))
+        )
+        for name, v in zip(names, values, strict=True)
     }
-    assert faults(drawn(monkeypatch, plots.plot_reliability, curves)) == []
+    figure = drawn(monkeypatch, plots.plot_reliability, curves)
+    assert faults(figure) == [] and error_bars(figure) == 5 * np.isfinite(values).sum()
 
 
 def test_the_interval_of_recall_is_a_band(monkeypatch):

@@ -4,10 +4,15 @@ Scores (N, M) are of all classes; labels (N,) are those of the images, class_lab
 probability of a label is the sum over the classes that stand for it.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp
+
+from varc.groups import Groups
+from varc.metrics.intervals import share_interval
 
 BINS = 15
 Floats = NDArray[np.float64]
@@ -35,25 +40,34 @@ def fit_temperature(scores: Floats, labels: Ints, class_labels: Ints) -> float:
     return float(np.exp(found.x))
 
 
-def reliability(
-    scores: Floats, labels: Ints, class_labels: Ints, temperature: float = 1.0
-) -> tuple[Floats, Floats, Ints]:
-    """Mean confidence, accuracy and count per bin of equal width over confidence; bins without images are left out.
+class Reliability(NamedTuple):
+    """Bins of equal width over confidence (B,), those without images left out."""
 
-    Confidence is the probability of the label that the best class stands for.
-    """
+    confidence: Floats  # mean of the bin's images
+    accuracy: Floats
+    low: Floats  # of the accuracy's 95 % interval over images or groups, see share_interval
+    high: Floats
+    images: Ints
+
+
+def reliability(
+    scores: Floats, labels: Ints, class_labels: Ints, temperature: float = 1.0, groups: Groups = None
+) -> Reliability:
+    """How often what is said with a confidence is right. Confidence is the probability of the label that the best class
+    stands for."""
     predicted = class_labels[scores.argmax(axis=1)]
     confidence = np.exp(log_probability(scores, predicted, class_labels, temperature))
     right = predicted == labels
     which = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    count = np.bincount(which, minlength=BINS)
-    used = count > 0
-    mean = np.bincount(which, confidence, BINS)[used] / count[used]
-    accuracy = np.bincount(which, right, BINS)[used] / count[used]
-    return mean, accuracy, count[used]
+    used, images = np.unique(which, return_counts=True)
+    inside = [which == i for i in used]
+    ends = [share_interval(right[i], None if groups is None else groups[i]) for i in inside]
+    low, high = np.array(ends, float).reshape(-1, 2).T
+    mean, accuracy = (np.array([values[i].mean() for i in inside]) for values in (confidence, right))
+    return Reliability(mean, accuracy, low, high, images)
 
 
 def expected_calibration_error(scores: Floats, labels: Ints, class_labels: Ints, temperature: float = 1.0) -> float:
     """Mean distance of confidence and accuracy over 15 bins of equal width, weighted by their images."""
-    mean, accuracy, count = reliability(scores, labels, class_labels, temperature)
-    return float((np.abs(mean - accuracy) * count).sum() / count.sum())
+    bins = reliability(scores, labels, class_labels, temperature)
+    return float((np.abs(bins.confidence - bins.accuracy) * bins.images).sum() / bins.images.sum())

@@ -25,6 +25,7 @@ from varc.figures import (
     wide_axis,
     wrapped,
 )
+from varc.metrics.calibration import Reliability
 
 CONTROLS = ("random", "centre", "edge", "ink", "mean_mask")
 ACROSS = 5  # panels of shifts in a row
@@ -94,12 +95,14 @@ def plot_frontier(path: str | Path, adaptive: pd.DataFrame, fixed: dict[tuple[st
 
 
 @styled
-def plot_reliability(path: str | Path, curves: dict[str, tuple[Any, Any]]) -> None:
-    """Accuracy against confidence; title -> (confidence, accuracy) per bin."""
+def plot_reliability(path: str | Path, curves: dict[str, Reliability]) -> None:
+    """Accuracy with its interval against confidence, by title."""
     figure, (axes,) = stacked(1, 5.5, 4.5)
     axes.plot([0, 1], [0, 1], **GREY, linestyle="--", marker="", label="as sure as it is right")
     for title, look in looks(curves).items():
-        axes.plot(*curves[title], **look, label=title)
+        bins = curves[title]
+        error = whiskers(bins.accuracy, bins.low, bins.high)
+        axes.errorbar(bins.confidence, bins.accuracy, error, **look, elinewidth=0.6, label=title)
     axes.set(xlabel="confidence", ylabel="accuracy")
     whole_share(axes.xaxis)
     whole_share(axes.yaxis)
