@@ -21,7 +21,7 @@ endif
 
 OTHER_TORCH := for an NVIDIA GPU: rm -r .venv; make venv TORCH_INDEX=https://download.pytorch.org/whl/cu130 (docs/gpu.md)
 
-.PHONY: demo digits glyphs glyphs-study glyphs-train glyphs-search schema test test-all study study-quick test-slurm test-faults fuzz test-gpu bench bench-gpu glyphs-data docs venv lint format lock rerun-table
+.PHONY: demo digits glyphs glyphs-study glyphs-train glyphs-search schema test test-all test-long study study-quick test-slurm test-faults fuzz test-gpu bench bench-gpu glyphs-data docs venv lint format lock rerun-table
 .DEFAULT_GOAL := demo
 
 # A run (1) with options (2), its report, and its first table.
@@ -60,11 +60,14 @@ study-quick: venv
 	@echo && cat results/study_quick/tables/main.md
 
 test: venv
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not long"
 
-# Those too that take long.
+# Those too that are slow, as .ci/run does; and the whole runs, which together take longer than all others.
 test-all: venv
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 -m "not long"
+
+test-long: venv
+	$(BIN)/python -m pytest -n 2 -m long
 
 # The digits study on a real Slurm of this machine alone, which comes and goes with the test; root on Debian only.
 # SHORT=1 takes a smaller config, and leaves out jobs over their time or memory, which take minutes to be noticed.

@@ -7,7 +7,7 @@ from workflow.config.data import shift_runs
 from workflow.config.lineage import ancestry, bases, origin, patch_nums, vqvae_owner
 from workflow.config.models import FinetunedModel, PublicModel, TrainedModel, VQVAETraining
 from workflow.run import Inputs, Pair, Run
-from workflow.stages import AdaptiveRivalStage, AdaptiveStage, ScaleStage
+from workflow.stages import AdaptiveRivalStage, AdaptiveStage, RivalStage, ScaleStage, Stage
 
 
 class Tables:
@@ -89,7 +89,7 @@ class Tables:
         """A rival's baseline, and its stages, or what costs of an adaptive one are counted from."""
         entry, stage = self.config.rivals[classifier], self.run.funnels[classifier][0]
         if isinstance(stage, AdaptiveRivalStage):
-            return {"baseline": entry.baseline, "steps": self.rival_steps(stage)}
+            return {"baseline": entry.baseline, "steps": self.steps(stage, stage.scoring)}
         return {"baseline": entry.baseline, "stages": [fixed.given() for fixed in entry.fixed]}
 
     def funnel(self, dataset: str, classifier: str) -> list[dict[str, Any]]:
@@ -134,6 +134,19 @@ class Tables:
             found.setdefault((dataset, self.run.funnels[name][0].folder(dataset)), (dataset, name))
         return list(found.values())
 
+    def rival_firsts(self) -> list[dict[str, Any]]:
+        """What tables/pruning.csv has of each of them: how many samples its scores are of, how they become one, and
+        where they are one order's, by chunks, what the costs of these are counted from."""
+        rows = []
+        for dataset, name in self.first_stages():
+            stage = self.run.funnels[name][0]
+            assert isinstance(stage, RivalStage)
+            names = {"dataset": dataset, "classifier": name, "samples": len(stage.folders(dataset))}
+            chunk = None if stage.scoring.get("tokens") else stage.scoring.get("chunk")
+            steps = self.steps(stage, {"chunk": chunk}) if chunk and names["samples"] == 1 else None
+            rows.append({**names, "combine": stage.combine, "steps": steps})
+        return rows
+
     def pruning_inputs(self) -> Inputs:
         full, rivals = self.full_pairs(), self.first_stages()
         return {
@@ -168,16 +181,16 @@ class Tables:
             stage = self.run.funnels[name][0]
             assert isinstance(stage, AdaptiveStage)
             names = {"dataset": dataset, "classifier": name, "reference": self.reference(dataset, name)}
-            rival = self.rival_steps(stage) if isinstance(stage, AdaptiveRivalStage) else None
+            rival = self.steps(stage, stage.scoring) if isinstance(stage, AdaptiveRivalStage) else None
             rows.append({**names, "alpha": stage.alpha, "scorer": stage.scorer, "rival": rival})
         return rows
 
-    def rival_steps(self, stage: AdaptiveRivalStage) -> dict[str, Any]:
-        """What the costs of a rival's steps are counted from: its baseline, what that is trained on, the stage."""
+    def steps(self, stage: Stage, adaptive: dict[str, Any]) -> dict[str, Any]:
+        """What the costs of a rival's steps are counted from: its baseline, what that is trained on, their settings."""
         entry = self.config.baselines[stage.scorer]
         training = entry.train and self.run.dataset(entry.train.data)
         baseline = self.checkpoints.baseline(stage.scorer)
-        return {"baseline": baseline, "training": training, "adaptive": stage.scoring}
+        return {"baseline": baseline, "training": training, "adaptive": adaptive}
 
     def adaptive_inputs(self) -> Inputs:
         """Per row of the table: what calibration_files says, and a prediction."""

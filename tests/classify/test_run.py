@@ -24,7 +24,7 @@ from varc.explain.one import explain_image, load_models
 from varc.scoring.adaptive import read_adaptive
 from varc.seal import read_json, write_json
 
-pytestmark = pytest.mark.slow  # a run of two minutes
+pytestmark = pytest.mark.long  # a run of two minutes
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,8 @@ from snakemake_runs import ROOT
 
 from varc.storage import provenance
 
+pytestmark = pytest.mark.long  # whole runs
+
 DEMO = Path(__file__).with_name("demo.yaml")
 CLOSE = {  # absolute, and relative beyond 1
     ".parquet": 1e-5,

@@ -155,6 +155,15 @@ def test_one_scale_is_one_scale(monkeypatch):
     assert [axes.get_title() for axes in figure.axes] == ["digits, 1 task", "digits, 5 tasks"]
 
 
+def test_of_many_chunks_some_are_drawn(monkeypatch):
+    table = pd.concat([pruning(np.array([0.5]), ["base"]).query("scales == 1").assign(scales=i) for i in range(1, 65)])
+    figure = drawn(monkeypatch, plots.plot_pruning, table)
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert len(shown) == 11
+    assert shown[:2] == ["1 scale, best k", "8 scales, best k"] and shown[-2] == "63 scales, best k"
+    assert faults(figure) == []
+
+
 def test_the_frontier_leaves_out_what_a_cheaper_one_beats():
     table = pd.DataFrame({"gflops": [3.0, 1.0, 2.0, 1.0, 4.0], "top1": [0.9, 0.6, 0.5, 0.7, np.nan]})
     assert plots.best_so_far(table).index.tolist() == [3, 0]

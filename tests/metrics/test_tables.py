@@ -87,13 +87,17 @@ def test_pruning_rows_by_hand():
     rows = pruning_rows(per_scale, np.array([0, 4, 7]), np.array([4, 7]), costs)
     found = {(row["scales"], row["k"]): (row["recall"], row["gflops"]) for row in rows}
     # after one scale: label 4 is second; 7 ties with 4, which comes first. After two: first, and second
-    assert list(rows[0]) == ["scales", "k", "recall", "recall_low", "recall_high", "unit", "gflops"]
+    assert list(rows[0]) == ["scales", "tokens", "k", "recall", "recall_low", "recall_high", "unit", "gflops"]
     assert {(row["recall_low"], row["recall_high"]) for row in rows if row["recall"] == 0.5} == {wilson_interval(1, 2)}
     assert all(0 <= row["recall_low"] <= row["recall"] <= row["recall_high"] <= 1 for row in rows)
     assert found == {
         (1, 1): (0.0, 113.0), (1, 2): (1.0, 123.0), (1, 3): (1.0, 133.0),
         (2, 1): (0.5, 130.0), (2, 2): (1.0, 130.0), (2, 3): (1.0, 130.0),
     }  # fmt: skip
+    assert {row["tokens"] for row in rows} == {None}
+    seen = pruning_rows(per_scale, np.array([0, 4, 7]), np.array([4, 7]), costs, tokens=[1, 5])
+    assert [(row["scales"], row["tokens"]) for row in seen] == [(1, 1)] * 3 + [(2, 5)] * 3
+    assert [{**row, "tokens": None} for row in seen] == rows
 
 
 def test_tables_as_csv_and_markdown(tmp_path):

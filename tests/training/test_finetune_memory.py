@@ -101,7 +101,7 @@ def peak(config, images, precision, way, accumulate=2):
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(("config", "images"), [(SMALL, 8), (SMALL, 32), pytest.param(LONG, 4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("config", "images"), [(SMALL, 8), (SMALL, 32), pytest.param(LONG, 4, marks=pytest.mark.long)])
 def test_the_plan_is_what_fine_tuning_takes(norms_as_on_cuda, config, images, precision, way):
     planned = planned_bytes(config, images, precision, way)
     assert 0.995 < planned / peak(config, images, precision, way) < 1.1
@@ -132,7 +132,7 @@ def step_peak(depth, images, precision):
     return live.peak
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("depth", "images", "precision"), [(16, 32, "bf16"), (16, 4, "float32"), (30, 2, "bf16")])
 def test_the_plan_holds_at_public_shapes(norms_as_on_cuda, depth, images, precision):
     planned = planned_bytes(Shape.of(ARCHITECTURES[f"var_d{depth}"]), images, precision, "cca")

@@ -18,6 +18,8 @@ from workflow.config.entry import ConfigError
 from workflow.plan import Plan
 from workflow.run import Run
 
+pytestmark = pytest.mark.long  # whole runs
+
 CONFIG = {
     "run": "orders",
     "shards": 2,
@@ -40,8 +42,9 @@ CONFIG = {
             "calibrate": "calibration",
             "stages": [{"adaptive": {"alpha": 0.2, "chunk": 1, "orders": 3}}],
         },
+        "chunks": {"baseline": "small", "stages": [{"chunk": 1}]},
     },
-    "evaluate": [{"datasets": ["test"], "classifiers": ["funnel", "soft", "adaptive"]}],
+    "evaluate": [{"datasets": ["test"], "classifiers": ["funnel", "soft", "adaptive", "chunks"]}],
 }
 
 
@@ -57,15 +60,31 @@ def project(tmp_path_factory):
 def test_all_tables_are_there(project):
     tables = project / "results/orders/tables"
     accuracy = pd.read_csv(tables / "accuracy.csv").set_index("classifier")
-    assert set(accuracy.index) == {"funnel", "soft", "adaptive"}
+    assert set(accuracy.index) == {"funnel", "soft", "adaptive", "chunks"}
     assert (accuracy["top1"] > 0.2).all()  # ten classes
     assert pd.read_csv(tables / "main.csv")["parameters"].gt(0).all()
     assert pd.read_csv(tables / "calibration.csv")["classifier"].tolist() == ["soft"]
     pruning = pd.read_csv(tables / "pruning.csv")
-    assert set(pruning["model"]) == {"funnel", "soft"}
+    assert set(pruning["model"]) == {"funnel", "soft", "chunks"}
     predictions = pd.read_parquet(project / "results/orders/predictions/soft/test.parquet")
     first = pruning[(pruning["model"] == "soft") & (pruning["k"] == 1)]["recall"].item()
     assert first == pytest.approx((predictions["prediction"] == predictions["label"]).mean())
+
+
+def test_recall_after_n_tokens_is_that_of_the_chunks_up_to_there(project):
+    pruning = pd.read_csv(project / "results/orders/tables/pruning.csv").set_index("model")
+    assert pruning.loc["soft", "tokens"].isna().all() and (pruning.loc["soft", "scales"] == 1).all()
+    found = pruning.loc["chunks"].set_index(["tokens", "k"])
+    assert len(found) == 40 and found["scales"].groupby("tokens").first().to_dict() == {1: 1, 2: 2, 3: 3, 4: 4}
+    per_step, _ = full_scores(project)
+    labels = pd.read_parquet(project / "results/orders/datasets/test.parquet")["label"].to_numpy()
+    costs = step_costs(Shape(**CONFIG["baselines"]["small"]["shape"]), 10, Adaptive(chunk=1))
+    for tokens, k in ((1, 3), (2, 1), (4, 2)):
+        best = np.argsort(-per_step[..., :tokens].sum(2), axis=1, kind="stable")[:, :k]
+        row = found.loc[(tokens, k)]
+        assert row["recall"] == pytest.approx((best == labels[:, None]).any(1).mean())
+        later = k * costs.passes[4].gflops if tokens < 4 else 0.0
+        assert row["gflops"] == pytest.approx(costs.encoder.gflops + 10 * costs.passes[tokens].gflops + later)
 
 
 def test_softmax_is_the_mean_over_orders_and_shards_are_apart(project):

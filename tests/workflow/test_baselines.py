@@ -12,6 +12,8 @@ from varc.data.classes import data_set_classes
 from varc.data.manifest import load_images, manifest
 from varc.seal import read_json, write_json
 
+pytestmark = pytest.mark.long  # whole runs
+
 CONFIG = {
     "run": "rivals",
     "shards": 1,

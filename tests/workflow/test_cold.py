@@ -16,7 +16,7 @@ def short(project):
     return config | {"shards": 1, "evaluate": [{"datasets": ["digits"], "classifiers": ["a_varc"]}]}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_jobs_that_are_new_processes_give_what_forks_give(tmp_path):
     found = {}
     for cold in (False, True):

@@ -137,6 +137,7 @@ def test_what_appears_beside_the_pictures_reruns_nothing(project, tmp_path):
     assert plan(project, target, "--configfile", config).jobs == {"manifest": 1}
 
 
+@pytest.mark.long
 def test_one_image_more_is_told_before_and_after_the_list_is_made_again(project, tmp_path):
     paths = [f"{i}/im.png" for i in range(10)]
     sources.write_pictures(tmp_path / "data", paths)
@@ -198,6 +199,7 @@ def test_no_job_that_reads_pictures_comes_before_their_check(project, tmp_path):
     assert planned["check_shard"] == 2 and planned["check_data"] == 1
 
 
+@pytest.mark.long
 def test_skipped_pictures_are_listed_and_counted(project, tmp_path):
     bad = damaged_pictures(tmp_path)
     listed, others = manifest_of(project, tmp_path, skip_unreadable=True, images=24)

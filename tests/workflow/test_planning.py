@@ -47,7 +47,7 @@ def planned(project, config):
 PLANNED = ("encode", "tokenize", "score", "score_adaptive", "score_baseline", "finetune")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["digits", "digits_adaptive", "imagenet100", "study_quick"])
 def test_the_planned_jobs_are_those_of_the_graph(project, name):
     config = read_config(name)
@@ -90,7 +90,7 @@ def test_imagenet_is_planned_at_d16_and_d30_with_nothing_at_hand(project):
     assert hours["var_d30"]["varc", "stage1"] / hours["var_d16"]["varc", "stage1"] == pytest.approx(6.5, abs=0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rivals_are_planned_by_their_counted_costs(project):
     table, _ = planned(project, read_config("rivals_imagenet100"))
     table = table.set_index(["classifier", "stage"])
@@ -102,7 +102,7 @@ def test_rivals_are_planned_by_their_counted_costs(project):
     assert table.loc[("vit", "total"), "gflops"] == pytest.approx(5000 * 16.87, rel=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_auto_and_needs_know_measured_rivals(project):
     config = default_config(project) | {"run": "measured_rivals", "shards": "auto"}
     config["baselines"] = {"memory": {"family": "knn", "shape": {"image_size": 8, "memory": 50}}}
@@ -167,7 +167,7 @@ def test_jobs_ask_for_what_the_plan_says(project):
     assert asked(project, config)["score"] == {tuple(map(str, NEEDS["score"]))}  # nothing is known of the device
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_fine_tuning_asks_for_its_node_what_its_processes_take(project):
     config = read_config("cca_imagenet") | {"run": "finetune", "gflops_per_second": 100_000}
     table, _ = planned(project, config)
@@ -189,7 +189,7 @@ def test_validations_are_planned_with_their_fine_tuning(project):
     assert (table["stage"] == "finetune").sum() == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_plan_for_a_card_that_is_too_small_says_so(project):
     config = default_config(project) | {"run": "small_card"}
     name = write_config(project, config)
@@ -205,7 +205,7 @@ def test_a_plan_for_a_card_that_is_too_small_says_so(project):
     assert "raise accumulate, or take precision bf16" in run.output
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_jobs_ask_for_measured_needs_and_survive_damaged_rates(project):
     config = default_config(project) | {"run": "measured"}
     rates = project / "results" / "measured" / "rates.json"

@@ -309,7 +309,7 @@ def of(folder, paths):
     return {path: path.stat().st_mtime_ns for path in folder.rglob(paths)}
 
 
-@pytest.mark.slow  # runs of Snakemake
+@pytest.mark.long  # runs of Snakemake
 def test_a_longer_classifier_reruns_no_scores_and_gives_the_same(project, tmp_path):
     folder = project / "results/digits"
     before, name = of(folder, "*.parquet"), write_config(project, config_of(GROWN), "grown.yaml")
@@ -355,7 +355,7 @@ def same(one, other, name):
         assert np.allclose(one[column], other[column], rtol=1e-5, atol=1e-5), column
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_model_trained_anew_has_its_scores_made_once(project):
     config = config_of(GROWN)
     config["models"]["base"]["train"]["var"]["steps"] = 3

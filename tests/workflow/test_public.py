@@ -16,7 +16,7 @@ from snakemake_runs import copy_project, plan, snakemake, write_config
 
 from varc.files import file_sha256
 
-pytestmark = pytest.mark.slow  # whole runs
+pytestmark = pytest.mark.long  # whole runs
 
 CLASSES = 20
 

@@ -23,6 +23,8 @@ from varc.seal import read_json
 from workflow.record import asked_tables, git_commit, record, sources, without_record, write_record
 from workflow.sources import file_sha256
 
+pytestmark = pytest.mark.long  # whole runs
+
 PREPARED = {"size": 8, "resize": 16, "border": 1}
 PICTURES = {"reader": "image_folder", "root": "data", "classes": "classes.csv", **PREPARED}
 VQVAE = {
@@ -69,7 +71,6 @@ def written(project):
 # The order matters: the first tests see the run of the first config, later ones those of others.
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("told", ["--run", "options", "neither"])
 def test_a_picture_gets_the_prediction_and_the_log_likelihoods_of_the_run(project, told, monkeypatch):
     monkeypatch.chdir(project)
@@ -103,7 +104,6 @@ def test_a_run_keeps_the_config_that_made_it(project):
     assert made_with["sources"].keys() == {"classes.csv", "data"} and len(made_with["sources"]["data"]) == 64
 
 
-@pytest.mark.slow
 def test_its_own_record_is_a_config_by_which_nothing_runs_again(project):
     record = project / "results/r/config.yaml"
     before = record.read_bytes(), os.stat(record)
@@ -225,7 +225,6 @@ UNFIT = {
 }
 
 
-@pytest.mark.slow
 def test_verify_finds_whatever_no_longer_fits_and_nothing_else(project):
     def verified():
         return snakemake(project, "verify", "--configfile", "first.yaml")

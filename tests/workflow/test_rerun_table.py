@@ -2,11 +2,14 @@
 
 import json
 
+import pytest
 from job_graph import jobs, rerun
 from rerun_table import changes, done_jobs, finished, key_of, read_keys, resolved, table, written
 from snakemake_runs import plan, write_config
 
 from workflow.config import document
+
+pytestmark = pytest.mark.long  # whole runs
 
 
 def test_the_table_has_every_key():

@@ -168,7 +168,7 @@ def small_project(folder):
     return project
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_jobs_that_are_killed_go_on_with_the_next_run(tmp_path):
     """By SIGKILL, under Snakemake, which takes away what a failed job wrote: a training, and a scoring."""
     project = small_project(tmp_path / "project")
@@ -198,7 +198,7 @@ Jobs done: 0 of 1. Logs: results/r/logs, .snakemake/log/.*
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_training_that_is_begun_again_and_killed_leaves_the_weights_of_before(tmp_path):
     """With their time, and as out of date as they were: nothing to be done by the old config, a training by the new."""
     project = small_project(tmp_path / "project")

@@ -32,7 +32,7 @@ from varc.scoring.labelled import read_labelled_scores
 from varc.scoring.smoothing import noise
 from varc.seal import read_json, write_json
 
-pytestmark = pytest.mark.slow  # whole runs
+pytestmark = pytest.mark.long  # whole runs
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,7 @@ def hostile_config(root, classes):
     }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_hostile_names_are_names_and_nothing_outside_the_run_is_written(project, monkeypatch):
     root, classes = "pictures of $(touch pwned) 'x' {run}", "-list of `touch pwned`.csv"
     hostile_pictures(project / root).to_csv(project / classes, index=False)

@@ -6,7 +6,7 @@ import pytest
 from job_graph import run_missing
 from snakemake_runs import copy_project, default_config, write_config
 
-pytestmark = pytest.mark.slow  # whole runs
+pytestmark = pytest.mark.long  # whole runs
 
 SHARDS = (1, 2, 5)
 

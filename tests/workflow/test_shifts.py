@@ -15,6 +15,8 @@ from workflow.config.data import shift_runs
 from workflow.config.entry import ConfigError
 from workflow.run import Run
 
+pytestmark = pytest.mark.long  # whole runs
+
 SHIFTS = [{"dataset": "test", "classifiers": ["means", "knn"], "names": ["blur", "translation"], "severities": [2, 5]}]
 CONFIG = {
     "run": "shifts",

@@ -39,6 +39,13 @@ def rival_step_costs(steps: dict[str, Any]) -> ModelCosts:
     return kind.step_costs(shape, classes, settings(kind.Adaptive, steps["adaptive"]))
 
 
+def rival_step_tokens(steps: dict[str, Any]) -> list[int]:
+    """How many tokens of an image are scored after each of these steps; see rival_step_costs."""
+    kind: Any
+    kind, shape, _ = shaped_family(steps["baseline"], steps["training"])
+    return kind.step_tokens(shape, settings(kind.Adaptive, steps["adaptive"]))
+
+
 def last_stage_cost(stage: dict[str, Any]) -> Cost:
     """What the last of a rival's stages takes per image, as plans tell them: the config's baseline and what that is
     trained on (see shaped_family), the stages and the candidates of the first, and what is `planned` of an adaptive

@@ -29,7 +29,8 @@ and, where they have a meaning,
 - score_sample(model, images, candidates, sample) -> log-likelihoods of the candidates, by steps (N, M, K): what `score`
   combines, summed over them.
 - score_adaptive(model, images, candidates, thresholds, adaptive) -> AdaptiveScores, and
-  step_costs(shape, classes, adaptive) -> ModelCosts: what an adaptive stage scores, and what its costs are made of.
+  step_costs(shape, classes, adaptive) -> ModelCosts and step_tokens(shape, adaptive) -> their numbers after each step:
+  what an adaptive stage scores, what its costs are made of, and how much of an image it has seen.
 - load_public(path, shape, classes) -> Model: public weights; path: of the folder, or of the files by PUBLIC_FILES.
 - cam_layer(model): the layer that GradCAM looks at, of a model that maps images (B, 3, H, W) in [-1, 1] to logits.
 - APART = True: classes are trained apart, each with all the steps of `train`, so that learning new ones leaves the

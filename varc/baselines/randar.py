@@ -52,6 +52,7 @@ __all__ = [
     "score_adaptive",
     "score_sample",
     "step_costs",
+    "step_tokens",
     "train",
 ]
 
@@ -226,9 +227,13 @@ def cost(shape: Shape, classes: int, scoring: Scoring, candidates: int, earlier:
     return Cost(passes, gflops, passes * attention_gflops(config, tokens))
 
 
+def step_tokens(shape: Shape, adaptive: Adaptive) -> list[int]:
+    """How many tokens of an order are scored after 1, 2, ... of its chunks."""
+    return chunk_ends(grid_tokens(shape), adaptive.chunk)
+
+
 def step_costs(shape: Shape, classes: int, adaptive: Adaptive) -> ModelCosts:
     """What an adaptive stage's costs are made of: the tokeniser, and a pass over 1, 2, ... chunks of an order."""
-    config, tokens = gpt_config(shape, classes), grid_tokens(shape)
-    ends = chunk_ends(tokens, adaptive.chunk)
+    config, ends = gpt_config(shape, classes), step_tokens(shape, adaptive)
     passes = {k: PassCost(pass_gflops(config, n), attention_gflops(config, n)) for k, n in enumerate(ends, 1)}
     return ModelCosts(PassCost(features_gflops(vq_config(shape), shape.image_size), 0.0), passes)

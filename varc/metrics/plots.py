@@ -1,7 +1,7 @@
 """Plots of the tables, as SVG; those that a table alone tells: python -m varc.metrics.plots main main.csv main.svg."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from varc.metrics.calibration import Reliability
 CONTROLS = ("random", "centre", "edge", "ink", "mean_mask")
 ACROSS = 5  # panels of shifts in a row
 NAMES = 3  # inches that names of maps may take
+MOST_SCALES = 10  # lines of a panel
 
 
 def stacked(panels: int, width: float = 7.0, height: float = 3.8) -> tuple[Figure, list[Axes]]:
@@ -44,16 +45,28 @@ def best_so_far(points: pd.DataFrame) -> pd.DataFrame:
     return ordered[ordered["top1"] > ordered["top1"].cummax().shift(fill_value=-1.0)]
 
 
+def spread(scales: Sequence[int]) -> list[int]:
+    """The scales of a panel of plot_pruning: all but the last, whose best k are the full funnel, unless it is the
+    only one, as a rival's; of many MOST_SCALES."""
+    if len(some := list(scales[:-1])) > MOST_SCALES:
+        some = [some[round(i * (len(some) - 1) / (MOST_SCALES - 1))] for i in range(MOST_SCALES)]
+    return some or list(scales)
+
+
 @styled
 def plot_pruning(path: str | Path, pruning: pd.DataFrame) -> None:
-    """Recall with its interval against cost: a panel per data set and model, a line per number of scales, along k."""
+    """Recall with its interval against cost: a panel per data set and model, a line per number of scales, along k.
+
+    Of more than MOST_SCALES, as a rival's chunks may be, so many are drawn, evenly spread.
+    """
     groups = list(pruning.groupby(["dataset", "model"], sort=False))
     figure, panels = stacked(len(groups))
-    look = looks(sorted(pruning["scales"].unique()))
-    for axes, ((dataset, model), group) in zip(panels, groups, strict=True):
+    drawn = [spread(sorted(group["scales"].unique())) for _, group in groups]
+    look = looks(sorted({scales for some in drawn for scales in some}))
+    for axes, ((dataset, model), group), some in zip(panels, groups, drawn, strict=True):
         last = group["scales"].max()
         for scales, line in group.groupby("scales"):
-            if scales < last or last == 1:  # a rival has one scale; k of the last one are the full funnel
+            if scales in some:
                 name = f"{counted(scales, 'scale')}, best k"
                 axes.fill_between(
                     line["gflops"], line["recall_low"], line["recall_high"], color=look[scales]["color"], alpha=0.15

@@ -184,6 +184,7 @@ def pruning_rows(
     labels: NDArray[Any],
     costs: ModelCosts,
     groups: Groups = None,
+    tokens: Sequence[int | None] | None = None,
 ) -> list[dict[str, Any]]:
     """Recall of the label among the best k classes after the first scales, for all k and numbers of scales, with an
     interval over images or groups (`unit`).
@@ -191,6 +192,7 @@ def pruning_rows(
     per_scale: log-likelihoods (N, M, K) of all classes. class_ids (M,): the label that each stands for; the best of
     those that stand for an image's label counts. groups (N,): of the images. gflops: per image, of the funnel that this
     choice stands for: all classes at `scales` scales, then (if there are more) the best k at all scales.
+    tokens (K,): of an image, up to the end of each scale, where a model has some.
     """
     classes, num_scales = per_scale.shape[1:]
     own_class = class_ids[None] == labels[:, None]  # (N, M)
@@ -204,8 +206,10 @@ def pruning_rows(
         for k in range(1, classes + 1):
             second = k * costs.passes[num_scales].gflops if scales < num_scales else 0.0
             low, high = share_interval(rank <= k, groups)
-            known = {"scales": scales, "k": k, "recall": recall[k - 1], "recall_low": low, "recall_high": high}
-            rows.append({**known, "unit": unit_of(groups), "gflops": first + second})
+            seen = tokens[scales - 1] if tokens else None
+            known = {"scales": scales, "tokens": seen, "k": k, "recall": recall[k - 1]}
+            ends = {"recall_low": low, "recall_high": high, "unit": unit_of(groups)}
+            rows.append({**known, **ends, "gflops": first + second})
     return rows
 
 

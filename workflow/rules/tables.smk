@@ -147,9 +147,7 @@ rule pruning:
         "results/{run}/logs/pruning.log",
     params:
         pairs=TABLES.full_pairs(),
-        rivals=TABLES.first_stages(),
-        rival_samples=[JOBS.samples(name)[0] for _, name in TABLES.first_stages()],
-        rival_combines=[JOBS.combines(name)[0] for _, name in TABLES.first_stages()],
+        rivals=TABLES.rival_firsts(),
         shapes=CHECKPOINTS.shapes(RUN.models),
     script:
         "../../scripts/pruning.py"
