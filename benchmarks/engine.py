@@ -20,6 +20,7 @@ from random_models import public_shape, random_quantizer, random_var
 from torch import Tensor
 
 from varc.costs.models import pass_cost
+from varc.errors import InputError
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.var import VAR
 from varc.scoring.forms import computing_on
@@ -62,7 +63,12 @@ def measure(name: str, depth: int, classes: int, device: torch.device, repeats: 
     def plain(batch: int) -> None:
         results[f"plain, batch {batch}"] = plain_scores(var, quantizer, [on_device], labels, batch)
 
-    models = {p: computing_on(device, var, p, 10, folder) for p in ("float32", "bf16")}
+    models = {}
+    for precision in ("float32", "bf16"):
+        try:
+            models[precision] = computing_on(device, var, precision, 10, folder)
+        except InputError as problem:
+            print(f"{precision} left out: {problem}")
     for precision, model in models.items():
         print(f"{precision}: {', '.join(model.arithmetic.forms)}")
 
@@ -71,7 +77,7 @@ def measure(name: str, depth: int, classes: int, device: torch.device, repeats: 
         results[f"engine, {precision}"] = torch.from_numpy(found).sum(-1)
 
     runs: dict[str, Callable[[], None]] = {f"plain, batch {b}": lambda b=b: plain(b) for b in PLAIN_BATCHES}  # type: ignore[misc]
-    runs |= {f"engine, {p}": lambda p=p: engine(p) for p in ("float32", "bf16")}  # type: ignore[misc]
+    runs |= {f"engine, {p}": lambda p=p: engine(p) for p in models}  # type: ignore[misc]
     times: dict[str, list[float]] = {run: [] for run in runs}
     rates: list[float] = []
     for _ in range(repeats):

@@ -6,7 +6,7 @@ from job import compute_device, job, measured
 from varc.baselines.convnet import convnet_predictions
 from varc.data.classes import class_ids, data_set_classes
 from varc.data.manifest import load_images, rows
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.learning.convnet import learn_convnet
 from varc.learning.tasks import accuracies, class_order, share_of_steps
 from varc.storage import INCREMENTAL, read_labels, read_parquet, write_parquet

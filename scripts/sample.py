@@ -7,7 +7,7 @@ from models import read_models
 from PIL import Image
 
 from varc.data.classes import class_ids, data_set_classes
-from varc.data.preprocess import to_pixels
+from varc.data.tensors import to_pixels
 from varc.files import whole
 from varc.scoring.sampling import sample_tokens
 

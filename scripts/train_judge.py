@@ -9,7 +9,7 @@ from shapes import model_configs
 from varc.baselines.convnet import ConvNetConfig, convnet, train_convnet
 from varc.data.classes import class_ids, data_set_classes
 from varc.data.manifest import load_images, rows
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.device import device_name
 from varc.models.weights import save_model
 from varc.storage import read_labels, read_parquet

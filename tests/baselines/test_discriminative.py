@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from varc.baselines.discriminative import BATCH
 from varc.baselines.family import Images, family, seeded, settings
 from varc.baselines.weights import read_baseline, save_baseline
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.errors import InputError
 from varc.files import file_sha256
 

@@ -30,7 +30,7 @@ from varc.baselines.randar import (
 from varc.baselines.settings.randar import check_shape, check_stages, full, samples, spelled
 from varc.baselines.vq import VQ, VQConfig, features_gflops
 from varc.costs.counting import FeatureExtractor, count
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.errors import InputError
 from varc.metrics.frontier import adaptive_gflops
 from varc.models.weights import misfits

@@ -4,7 +4,7 @@ import torch
 
 from varc.baselines import resnet
 from varc.baselines.family import seeded
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.errors import InputError
 
 RESNET50 = resnet.Shape(224, (256, 512, 1024, 2048), (3, 4, 6, 3), bottleneck=True, large_stem=True)

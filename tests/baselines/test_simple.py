@@ -8,7 +8,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from varc.baselines import knn, logistic_regression, nearest_mean, resnet, vae
 from varc.baselines.family import Images, images_seen
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.errors import InputError
 
 SIDE = 4

@@ -7,7 +7,8 @@ from PIL import Image
 
 from varc.data.classes import ClassEntry
 from varc.data.manifest import load_images, manifest
-from varc.data.preprocess import enlarged, preprocess, to_input
+from varc.data.preprocess import enlarged, preprocess
+from varc.data.tensors import to_input
 from workflow.config.data import Digits, ImageFolder
 from workflow.config.entry import ConfigError, parse
 

@@ -187,7 +187,7 @@ def score_survivors(device):
 
 @case
 def sample_and_decode(device):
-    from varc.data.preprocess import to_pixels
+    from varc.data.tensors import to_pixels
     from varc.scoring.sampling import sample_tokens
 
     vqvae, var = small_models(device)
@@ -372,7 +372,7 @@ def learn_var(strategy: str, device: torch.device) -> np.ndarray:
 
 def learn_convnet(strategy: str, device: torch.device) -> np.ndarray:
     from varc.baselines.convnet import convnet_predictions
-    from varc.data.preprocess import to_input
+    from varc.data.tensors import to_input
     from varc.learning.convnet import learn_convnet
 
     images, found = to_input(IMAGES).to(device), []
@@ -396,7 +396,7 @@ for learning, strategies in (
 def networks_explained(device):
     from varc.baselines.convnet import ConvNetConfig, cam_layer, convnet, train_convnet
     from varc.costs.counting import count
-    from varc.data.preprocess import to_input
+    from varc.data.tensors import to_input
     from varc.explain.attribution import gradient_shap
     from varc.explain.gradients import grad_cam, saliency
     from varc.explain.judges import network_judge

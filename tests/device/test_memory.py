@@ -9,7 +9,7 @@ from device.pretend import CUDA, PretendCuda
 
 from varc.baselines import convnet
 from varc.baselines.family import Images, family, seeded, settings
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.device import free_memory
 from varc.models.arithmetic import Arithmetic
 from varc.models.quantizer import MultiScaleQuantizer

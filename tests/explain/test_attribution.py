@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.explain.attribution import attribute, control, gradient_shap, masked_images
 from varc.explain.faithfulness import substrate
 

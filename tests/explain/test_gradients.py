@@ -6,7 +6,7 @@ from torch import nn
 
 from varc.baselines.convnet import ConvNetConfig, cam_layer, convnet
 from varc.baselines.family import family, seeded, settings
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.explain.gradients import grad_cam, saliency
 
 SIDE, GRID = 12, 3

@@ -7,7 +7,7 @@ from parity import models, reference
 from torch import nn
 
 from varc.baselines.family import columns, family, seeded
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.errors import InputError
 from varc.explain.judges import baseline_judge, network_judge, varc_judge
 from varc.seeded import image_generator

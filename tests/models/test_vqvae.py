@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from parity import DATA, models, reference
 
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.models.vqvae import VQVAE, VQVAEConfig
 
 DIGITS = VQVAEConfig((1, 2, 3, 4), ch=16, ch_mult=(1, 2), num_res_blocks=1, z_channels=8, vocab_size=64, norm_groups=8)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.models.vqvae import VQVAE, VQVAEConfig
 from varc.training.augment import Augment, affine, augmented_tokens, changed, drawn_for
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from forward import log_prob_per_token
 
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.errors import InputError
 from varc.models.var import VAR, VARConfig
 from varc.models.vqvae import VQVAEConfig

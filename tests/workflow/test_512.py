@@ -13,7 +13,7 @@ from parity import fill
 from PIL import Image
 from safetensors.torch import save_file
 
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.models.architectures import PATCH_NUMS_512
 from varc.models.headers import downsampling, positions
 from varc.models.public import load_public_var

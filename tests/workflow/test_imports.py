@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from workflow.imports import STAMPS, code_inputs, code_stamp, digest
 
 HELPERS = ("augmented", "explained", "job", "kept", "maps", "models", "networks", "rivals", "shapes", "summary")
 SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if path.stem not in HELPERS)
+LIGHT = ["manifest", "check_shard", "check_data", "prune", "predict", "calibrate", "accuracy", "per_class", "confusion"]
 
 LOAD = """
 import json, os, sys
@@ -30,7 +33,8 @@ for name in sys.argv[1:]:
             pass
         files = [m.__file__ for m in sys.modules.values() if getattr(m, "__file__", None)]
         own = tuple(f"{os.getcwd()}/{folder}/" for folder in ("varc", "scripts"))
-        os.write(write, json.dumps([name, [f for f in files if f.startswith(own)]]).encode())
+        used = [f for f in files if f.startswith(own)]
+        os.write(write, json.dumps([name, {"files": used, "torch": "torch" in sys.modules}]).encode())
         os._exit(0)
     os.close(write)
     print(open(read).read())
@@ -49,10 +53,17 @@ def loaded():
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_code_inputs_are_what_the_script_imports(script, loaded, monkeypatch):
     monkeypatch.chdir(ROOT)
-    files = {file.removeprefix(f"{ROOT}/") for file in loaded[script]}
+    files = {file.removeprefix(f"{ROOT}/") for file in loaded[script]["files"]}
     found = set(code_inputs(f"scripts/{script}.py", "."))
     assert files and files <= found
     assert all((ROOT / path).is_file() for path in found)
+
+
+def test_jobs_that_compute_nothing_import_no_torch():
+    """It takes seconds, of every shard's job."""
+    done = subprocess.run([sys.executable, "-c", LOAD, *LIGHT], cwd=ROOT, capture_output=True, text=True, check=True)
+    found = dict(json.loads(line) for line in done.stdout.splitlines())
+    assert {script: found[script]["torch"] for script in LIGHT} == dict.fromkeys(LIGHT, False)
 
 
 def test_the_style_of_figures_counts_for_scripts_that_draw(monkeypatch):

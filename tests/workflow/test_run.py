@@ -21,7 +21,7 @@ from snakemake_runs import copy_project, default_config, plan, snakemake, write_
 
 from varc.data.classes import data_set_classes
 from varc.data.manifest import load_images, manifest
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.explain.tmi import tmi_map
 from varc.files import file_sha256
 from varc.metrics.accuracy import wilson_interval

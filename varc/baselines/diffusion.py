@@ -21,7 +21,7 @@ from varc.baselines.pixels import planes
 from varc.baselines.settings.diffusion import Scoring, Shape, Training
 from varc.baselines.weights import read_pretrained
 from varc.costs.counting import FeatureExtractor, count
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.errors import InputError
 from varc.keep import Keep, at_once
 from varc.training.loop import optimise

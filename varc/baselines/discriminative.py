@@ -15,7 +15,7 @@ from varc.baselines.family import Cost, Images, columns, device_of
 from varc.baselines.weights import read_pretrained
 from varc.bounded import read_json
 from varc.costs.counting import count
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.errors import InputError
 from varc.training.loop import optimise
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from varc.baselines.discriminative import logits, one_pass
 from varc.baselines.family import Cost, Earlier, Images
 from varc.baselines.settings.nearest_mean import Scoring, Shape, Training
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 
 FAR = 1e4  # a mean that no image is near
 

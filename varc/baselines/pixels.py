@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 
 
 def planes(images: NDArray[np.uint8], channels: int) -> Tensor:

@@ -28,7 +28,7 @@ from varc.baselines.settings.randar import Adaptive, Sample, Scoring, Shape, Tra
 from varc.baselines.vq import VQ, VQConfig, features_gflops
 from varc.costs.counting import Cost as PassCost
 from varc.costs.counting import ModelCosts
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.errors import InputError
 from varc.keep import Keep, at_once
 from varc.models.states import read_state

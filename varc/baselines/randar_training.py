@@ -10,7 +10,7 @@ from torch import Tensor
 
 from varc.baselines.any_order import AnyOrder
 from varc.baselines.vq import VQ
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.training.loop import optimise
 
 COMMITMENT = 0.25

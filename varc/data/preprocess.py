@@ -1,13 +1,11 @@
-"""From a picture to the model's input."""
+"""From a picture to the pixels that a model sees."""
 
 import hashlib
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from varc.data.crop import BICUBIC, BILINEAR, LANCZOS, resized_crop
 from varc.errors import InputError
@@ -96,16 +94,6 @@ def eight_bits(image: Image.Image) -> Image.Image:
         return image
     levels = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
     return Image.fromarray(np.round(levels / 257).astype(np.uint8))
-
-
-def to_input(images: NDArray[np.uint8]) -> Tensor:
-    """uint8 images (N, H, W, 3) as float32 (N, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(images.astype(np.float32) / 255 * 2 - 1).permute(0, 3, 1, 2).contiguous()
-
-
-def to_pixels(images: Tensor) -> Tensor:
-    """float images (N, 3, H, W) in [-1, 1] as uint8 (N, H, W, 3) on the CPU; the inverse of to_input."""
-    return ((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
 
 
 def stack_images(images: list[NDArray[np.uint8]], side: int, image_ids: list[str]) -> NDArray[np.uint8]:

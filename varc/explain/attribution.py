@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import sobel
 from torch import Tensor, nn
 
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.explain.faithfulness import Pixels, substrate
 from varc.seeded import image_generator
 

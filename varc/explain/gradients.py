@@ -10,7 +10,7 @@ from captum.attr import Saliency
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.explain.faithfulness import Pixels
 
 Floats = NDArray[np.float32]

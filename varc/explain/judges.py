@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from varc.baselines.family import Family, Images
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.device import products_in
 from varc.explain.faithfulness import Judge, Pixels
 from varc.explain.tmi import embedding_rows

@@ -86,7 +86,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "no
 
 def modulated(x: Tensor, scale: Tensor, shift: Tensor, dtype: torch.dtype) -> Tensor:
     """LayerNorm, scaled and shifted."""
-    return torch.addcmul(shift, F.layer_norm(x, (x.shape[-1],), eps=1e-6), scale).to(dtype)
+    h = F.layer_norm(x, (x.shape[-1],), eps=1e-6)
+    return torch.addcmul(shift, h, scale, out=h).to(dtype)
 
 
 def attention(block: Block, h: Tensor, spans: Sequence[tuple[int, int]], past: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -98,10 +99,11 @@ def attention(block: Block, h: Tensor, spans: Sequence[tuple[int, int]], past: T
     B, length, C = h.shape
     bias = torch.cat([attn.q_bias, attn.zero_k_bias, attn.v_bias])  # (3 C,)
     qkv = linear(h, attn.mat_qkv.weight, bias).view(B, length, 3, attn.heads, -1)  # (B, l, 3, H, D)
-    q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, l, D)
-    scale = attn.scale_mul_1H11.clamp_max(MAX_LOG_SCALE).exp()  # (1, H, 1, 1)
-    q = q * (scale / lengths(q)).to(q.dtype)  # (B, H, l, D)
-    kv = torch.stack([k * (1 / lengths(k)).to(k.dtype), v])  # (2, B, H, l, D)
+    scale = attn.scale_mul_1H11.clamp_max(MAX_LOG_SCALE).exp().view(1, -1, 1)  # (1, H, 1)
+    qk = qkv[:, :, :2]  # normalised in place, as they lie: 3 times as fast for narrow heads
+    qk *= (torch.cat([scale, torch.ones_like(scale)]) / lengths(qk)).to(qk.dtype)
+    parts = qkv.permute(2, 0, 3, 1, 4)
+    q, kv = parts[0], parts[1:]  # (B, H, l, D), (2, B, H, l, D)
     if past is not None:
         kv = torch.cat([past, kv], dim=3)  # (2, B, H, L, D)
     out = attend(q, kv, spans, block.arithmetic.forms.attention)  # (B, l, H, D)

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from varc.data.preprocess import pixels_sha256, to_input
+from varc.data.preprocess import pixels_sha256
+from varc.data.tensors import to_input
 from varc.errors import InputError
 from varc.keep import Keep, at_once
 from varc.models.quantizer import MultiScaleQuantizer

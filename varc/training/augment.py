@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.models.vqvae import VQVAE
 from varc.seeded import image_generator
 

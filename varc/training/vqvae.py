@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from varc.data.preprocess import to_input
+from varc.data.tensors import to_input
 from varc.models.quantizer import MultiScaleQuantizer
 from varc.models.vqvae import VQVAE, VQVAEConfig
 from varc.training.augment import NUMBERS, Augment, changed
