@@ -24,18 +24,12 @@ CAPTION = (
 )
 
 
-def recall_rows(manifest, files, costs, tokens):
-    """The rows of a model, or of a rival whose scores are by chunks, from the scores of all shards."""
+def recall_rows(manifest, files, costs, tokens=None, combine=None):
+    """The rows of a model or rival on one data set, from the scores of all shards; combine: of a rival without chunks,
+    how the scores of all samples become one."""
     scores = read_labelled_scores(manifest, files)
-    return pruning_rows(scores.per_scale, scores.class_labels, scores.labels, costs, scores.groups, tokens)
-
-
-def whole_rows(manifest, files, stage, combine):
-    """The rows of a rival's first stage, whose samples become one by `combine`; stage: its row of gflops.csv."""
-    scores = read_labelled_scores(manifest, files)
-    only = ModelCosts(Cost(0.0, 0.0), {1: Cost(stage["gflops"] / stage["classes"], 0.0)})
-    whole = combined(scores.samples, combine)[..., None]
-    return pruning_rows(whole, scores.class_labels, scores.labels, only, scores.groups)
+    per_scale = combined(scores.samples, combine)[..., None] if combine else scores.per_scale
+    return pruning_rows(per_scale, scores.class_labels, scores.labels, costs, scores.groups, tokens)
 
 
 with job(snakemake) as log:
@@ -43,11 +37,12 @@ with job(snakemake) as log:
     rivals = params.rivals
     shards = (len(files.scores) + len(files.rival_scores)) // (len(params.pairs) + sum(r["samples"] for r in rivals))
     configs = {name: model_configs(shape) for name, shape in params.shapes.items()}
+    costs = {name: model_costs(*pair) for name, pair in configs.items()}
     rows = []
     for i, (dataset, model) in enumerate(params.pairs):
         scores, patch_nums = files.scores[i * shards : (i + 1) * shards], configs[model][1].patch_nums
         ends = [tokens_at(patch_nums, k) for k in range(1, len(patch_nums) + 1)]
-        found = recall_rows(files.manifests[i], scores, model_costs(*configs[model]), ends)
+        found = recall_rows(files.manifests[i], scores, costs[model], ends)
         rows += [{"dataset": dataset, "model": model, **row} for row in found]
     if rivals:
         gflops = pd.read_csv(files.gflops).set_index(["dataset", "classifier", "stage"])
@@ -58,7 +53,9 @@ with job(snakemake) as log:
         if steps:
             found = recall_rows(manifest, scores, rival_step_costs(steps), rival_step_tokens(steps))
         else:
-            found = whole_rows(manifest, scores, gflops.loc[(dataset, name, "stage1")], rival["combine"])
+            stage = gflops.loc[(dataset, name, "stage1")]
+            only = ModelCosts(Cost(0.0, 0.0), {1: Cost(stage["gflops"] / stage["classes"], 0.0)})
+            found = recall_rows(manifest, scores, only, combine=rival["combine"])
         rows += [{"dataset": dataset, "model": name, **row} for row in found]
     table = pd.DataFrame(rows).astype({"tokens": "Int64"})
     write_table(table, snakemake.output.csv, snakemake.output.markdown, CAPTION)

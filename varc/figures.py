@@ -32,7 +32,8 @@ def save_figure(path: str | Path, figure: Figure) -> None:
     Equal figures are equal files: no date, names within an SVG that are not drawn anew each time, and axes where they
     were laid out to six digits: the last ones depend on where objects lie in memory, since kiwisolver sorts by that.
     """
-    figure.draw_without_rendering()  # lays it out
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
     figure.set_layout_engine("none")
     for axes in figure.axes:
         axes.set_position(np.round(axes.get_position(original=True).bounds, 6).tolist())

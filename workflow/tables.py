@@ -89,7 +89,7 @@ class Tables:
         """A rival's baseline, and its stages, or what costs of an adaptive one are counted from."""
         entry, stage = self.config.rivals[classifier], self.run.funnels[classifier][0]
         if isinstance(stage, AdaptiveRivalStage):
-            return {"baseline": entry.baseline, "steps": self.steps(stage, stage.scoring)}
+            return {"baseline": entry.baseline, "steps": self.rival_steps(stage, stage.scoring)}
         return {"baseline": entry.baseline, "stages": [fixed.given() for fixed in entry.fixed]}
 
     def funnel(self, dataset: str, classifier: str) -> list[dict[str, Any]]:
@@ -143,7 +143,7 @@ class Tables:
             assert isinstance(stage, RivalStage)
             names = {"dataset": dataset, "classifier": name, "samples": len(stage.folders(dataset))}
             chunk = None if stage.scoring.get("tokens") else stage.scoring.get("chunk")
-            steps = self.steps(stage, {"chunk": chunk}) if chunk and names["samples"] == 1 else None
+            steps = self.rival_steps(stage, {"chunk": chunk}) if chunk and names["samples"] == 1 else None
             rows.append({**names, "combine": stage.combine, "steps": steps})
         return rows
 
@@ -181,11 +181,11 @@ class Tables:
             stage = self.run.funnels[name][0]
             assert isinstance(stage, AdaptiveStage)
             names = {"dataset": dataset, "classifier": name, "reference": self.reference(dataset, name)}
-            rival = self.steps(stage, stage.scoring) if isinstance(stage, AdaptiveRivalStage) else None
+            rival = self.rival_steps(stage, stage.scoring) if isinstance(stage, AdaptiveRivalStage) else None
             rows.append({**names, "alpha": stage.alpha, "scorer": stage.scorer, "rival": rival})
         return rows
 
-    def steps(self, stage: Stage, adaptive: dict[str, Any]) -> dict[str, Any]:
+    def rival_steps(self, stage: Stage, adaptive: dict[str, Any]) -> dict[str, Any]:
         """What the costs of a rival's steps are counted from: its baseline, what that is trained on, their settings."""
         entry = self.config.baselines[stage.scorer]
         training = entry.train and self.run.dataset(entry.train.data)

@@ -41,9 +41,9 @@ def rival_step_costs(steps: dict[str, Any]) -> ModelCosts:
 
 def rival_step_tokens(steps: dict[str, Any]) -> list[int]:
     """How many tokens of an image are scored after each of these steps; see rival_step_costs."""
-    kind: Any
-    kind, shape, _ = shaped_family(steps["baseline"], steps["training"])
-    return kind.step_tokens(shape, settings(kind.Adaptive, steps["adaptive"]))
+    entry = steps["baseline"]
+    kind: Any = family(entry["family"])
+    return kind.step_tokens(settings(kind.Shape, entry["shape"]), settings(kind.Adaptive, steps["adaptive"]))
 
 
 def last_stage_cost(stage: dict[str, Any]) -> Cost:
